@@ -1,0 +1,1 @@
+"""Around a sweep: settings, search, launch, tracking, export, command line."""

@@ -1,0 +1,1 @@
+"""What may vary: one file per system, each a complete recipe and the space around it."""

@@ -1,0 +1,1 @@
+"""Inside one trial: data, networks, losses, training, scores."""

@@ -1,0 +1,189 @@
+"""The tag vocabulary as data: groups of classes, and the text in which people write tags.
+
+The default is the reports' own: 12 hair colours and 11 eye colours in the order public code uses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from trainables.errors import UsageError, UserError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+UNKNOWN = -1
+"""Label of a picture whose tag of a group is missing or unusable: masked in every loss."""
+
+_NAME = re.compile(r"[\w][\w .+-]{0,63}")
+
+
+@dataclass(frozen=True)
+class TagGroup:
+    """One kind of tag: ``name`` is the noun ("hair"), ``classes`` the adjectives ("blue", ...)."""
+
+    name: str
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for text in (self.name, *self.classes):
+            if not _NAME.fullmatch(text) or text != text.strip().lower():
+                raise UsageError(
+                    f"tag vocabulary: {text!r} is not a name; allowed are 1 to 64 lower-case letters, "
+                    "digits, spaces and . + - _"
+                )
+        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
+            raise UsageError(
+                f"tag vocabulary: group {self.name!r} has classes {list(self.classes)}; "
+                "two or more different ones are needed"
+            )
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Groups of classes. Labels of a picture are one class index per group, or ``UNKNOWN``.
+
+    ``one_hot_order`` is the order of the groups in the columns of one-hot label files; it defaults to
+    the order of ``groups``.
+    """
+
+    groups: tuple[TagGroup, ...]
+    one_hot_order: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [group.name for group in self.groups]
+        if not names or len(set(names)) != len(names):
+            raise UsageError(f"tag vocabulary: groups {names}; one or more with different names are needed")
+        if not self.one_hot_order:
+            object.__setattr__(self, "one_hot_order", tuple(names))
+        elif sorted(self.one_hot_order) != sorted(names):
+            raise UsageError(f"tag vocabulary: one_hot_order {list(self.one_hot_order)} must name {names}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the groups, in order."""
+        return tuple(group.name for group in self.groups)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of classes of each group."""
+        return tuple(len(group.classes) for group in self.groups)
+
+    def index(self, group: str) -> int:
+        """Position of a group; an unknown name is a usage error."""
+        if group not in self.names:
+            raise UsageError(
+                f"unknown tag group {group!r}; allowed: {', '.join(self.names)}{nearest(group, self.names)}"
+            )
+        return self.names.index(group)
+
+    def class_index(self, group: str, name: str) -> int:
+        """Index of class ``name`` within ``group``; an unknown one is a usage error that lists the allowed."""
+        classes = self.groups[self.index(group)].classes
+        folded = " ".join(name.lower().split())
+        if folded not in classes:
+            raise UsageError(
+                f"unknown {group} {name!r}; allowed: {', '.join(classes)}{nearest(folded, classes)}"
+            )
+        return classes.index(folded)
+
+    @cached_property
+    def _phrase(self) -> re.Pattern[str]:
+        nouns = sorted((re.escape(name) for name in self.names), key=len, reverse=True)
+        return re.compile(rf"(?P<adjective>[^,;]*?)\b(?P<noun>{'|'.join(nouns)})\b[\s,;]*", re.IGNORECASE)
+
+    def phrases(self, text: str) -> list[tuple[str, str]]:
+        """Split ``"Red eyes, blue hair"`` into ``[("eyes", "red"), ("hair", "blue")]``, in any order and case.
+
+        A user error when something is left over that is no ``<class> <group>`` phrase.
+        """
+        found: list[tuple[str, str]] = []
+        position = 0
+        while match := self._phrase.match(text, position):
+            adjective = " ".join(match["adjective"].lower().split())
+            found.append((match["noun"].lower(), adjective))
+            position = match.end()
+        if text[position:].strip(" ,;\t\r\n") or not found or any(not word for _, word in found):
+            form = " ".join(f"<class> {name}" for name in self.names)
+            raise UsageError(f"cannot read tags {text!r}; expected for instance {form!r}")
+        return found
+
+    def parse(self, text: str) -> tuple[int, ...]:
+        """Labels of ``"blue hair red eyes"``; a group that is not mentioned is ``UNKNOWN``.
+
+        Raises:
+            UsageError: an unknown class or group, or two classes of one group.
+        """
+        labels = [UNKNOWN] * len(self.groups)
+        for noun, adjective in self.phrases(text):
+            place = self.index(noun)
+            if labels[place] != UNKNOWN:
+                raise UsageError(f"tags {text!r} name {noun} twice; one class of each group is allowed")
+            labels[place] = self.class_index(noun, adjective)
+        return tuple(labels)
+
+    def describe(self, labels: Sequence[int]) -> str:
+        """``"blue hair red eyes"``; groups with an unknown tag are left out."""
+        return " ".join(
+            f"{group.classes[label]} {group.name}"
+            for group, label in zip(self.groups, labels, strict=True)
+            if label != UNKNOWN
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict that ``from_json`` reads back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Vocabulary:
+        """Read ``{"groups": [{"name": ..., "classes": [...]}], "one_hot_order": [...]}``."""
+        try:
+            groups = tuple(TagGroup(str(g["name"]), tuple(str(c) for c in g["classes"])) for g in data["groups"])
+            return cls(groups, tuple(str(name) for name in data.get("one_hot_order", ())))
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                'tag vocabulary: expected {"groups": [{"name": "hair", "classes": ["blue", ...]}]}, '
+                f"found {str(data)[:80]!r} ({error})"
+            ) from error
+
+    @classmethod
+    def from_file(cls, path: Path) -> Vocabulary:
+        """Read a vocabulary from a JSON file."""
+        try:
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise UserError(f"cannot read tag vocabulary {path}: {error}") from error
+
+    @cached_property
+    def hash(self) -> str:
+        """16 hex digits that change with any group, class or order."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+REPORT_VOCABULARY = Vocabulary(
+    groups=(
+        TagGroup(
+            "hair",
+            (
+                "orange", "white", "aqua", "gray", "green", "red",
+                "purple", "pink", "blue", "black", "brown", "blonde",
+            ),
+        ),
+        TagGroup(
+            "eyes",
+            (
+                "gray", "black", "orange", "pink", "yellow", "aqua",
+                "purple", "green", "brown", "red", "blue",
+            ),
+        ),
+    ),
+    one_hot_order=("eyes", "hair"),
+)  # fmt: skip
+"""The reports' 12 hair and 11 eye colours; one-hot label files put the eyes first."""

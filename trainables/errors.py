@@ -1,0 +1,30 @@
+"""Errors that a user can cause. The command line prints their text as one line, without a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user can mend: says what was wrong, the value, what is allowed, what to do.
+
+    Exit code 1: the request was well formed but could not be carried out.
+    """
+
+    exit_code = 1
+
+
+class UsageError(UserError):
+    """A wrong request: an unknown name, an out-of-range or impossible value. Exit code 2."""
+
+    exit_code = 2
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for the closest known name, or ``""`` when nothing is close."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

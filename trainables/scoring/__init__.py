@@ -1,0 +1,1 @@
+"""Frechet distance, tag accuracy and what they need."""

@@ -1,0 +1,1 @@
+"""How networks and losses make one GAN system."""
