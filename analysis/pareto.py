@@ -1,0 +1,92 @@
+"""Which trials no other trial beats on every objective, and how much of the objective space they cover."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from analysis import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+Direction = Literal["minimize", "maximize"]
+_SIGNS: Final = {"minimize": 1.0, "maximize": -1.0}
+
+
+def pareto_front(values: ArrayLike, directions: Sequence[str]) -> NDArray[np.bool_]:
+    """Mark the rows that no other row dominates: at least as good everywhere and better somewhere.
+
+    Equal rows do not dominate each other, so both stay. A row with a missing or infinite value is never in the
+    front, however good its other values are: nothing is known about it, or it diverged.
+
+    Args:
+        values: ``(n, k)``, one row per point, one column per objective.
+        directions: ``minimize`` or ``maximize`` for each of the k columns.
+
+    Returns:
+        ``(n,)``. Takes O(n log n) for one or two objectives, O(n log n + n f) for more with f points in front.
+    """
+    costs = _costs(values, directions)
+    front = np.zeros(len(costs), dtype=np.bool_)
+    known = np.isfinite(costs).all(axis=1)
+    if known.any():
+        # Sorted by the first cost, then by the next: whatever dominates a row comes before it.
+        distinct, which = np.unique(costs[known], axis=0, return_inverse=True)
+        front[known] = _undominated(distinct)[which.reshape(-1)]
+    return front
+
+
+def hypervolume_2d(
+    points: ArrayLike, reference: Sequence[float], directions: Sequence[str] = tuple(schema.OBJECTIVES.values())
+) -> float:
+    """Give the area that points dominate, up to a reference point that is worse than any of interest.
+
+    Args:
+        points: ``(n, 2)``; by default distance (less is better) and tag accuracy (more is better).
+        reference: a distance and a tag accuracy; what is worse than either adds nothing.
+        directions: of the two columns.
+    """
+    costs = _costs(points, directions)
+    if costs.shape[1] != 2:
+        raise ValueError(f"hypervolume_2d takes 2 objectives, got {costs.shape[1]}")
+    corner = _costs([reference], directions)[0]
+    inside = costs[np.isfinite(costs).all(axis=1) & (costs < corner).all(axis=1)]
+    if not len(inside):
+        return 0.0
+    distinct = np.unique(inside, axis=0)
+    steps = distinct[_undominated(distinct)]  # a staircase: the first cost rises, the second falls
+    widths = np.diff(steps[:, 0], append=corner[0])
+    return float(widths @ (corner[1] - steps[:, 1]))
+
+
+def _costs(values: ArrayLike, directions: Sequence[str]) -> NDArray[np.float64]:
+    """Turn values so that less is better in every column."""
+    table = np.asarray(values, dtype=np.float64)
+    if table.size == 0:
+        table = table.reshape(0, len(directions))
+    if table.ndim != 2 or table.shape[1] != len(directions):
+        raise ValueError(f"values of shape {table.shape} do not have one column for each of {list(directions)}")
+    unknown = [name for name in directions if name not in _SIGNS]
+    if unknown:
+        raise ValueError(f"direction {unknown[0]!r}; allowed: {', '.join(_SIGNS)}")
+    signs = np.array([_SIGNS[name] for name in directions])
+    costs: NDArray[np.float64] = table * signs + 0.0  # + 0.0: no -0.0 beside 0.0
+    return costs
+
+
+def _undominated(costs: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Mark the front of distinct rows in lexicographic order."""
+    marks = np.zeros(len(costs), dtype=np.bool_)
+    if costs.shape[1] == 1:
+        marks[0] = True
+    elif costs.shape[1] == 2:
+        best_before = np.minimum.accumulate(np.concatenate([[np.inf], costs[:-1, 1]]))
+        marks[:] = costs[:, 1] < best_before
+    else:
+        for index, row in enumerate(costs):
+            marks[index] = not (costs[marks] <= row).all(axis=1).any()
+    return marks

@@ -1,0 +1,260 @@
+"""The trials of a sweep, best first: ``python -m analysis.rank NAME`` or ``rank(load(NAME))`` in a notebook.
+
+Scores are compared as they stand at the end of each trial. A trial that the scheduler stopped early has its score at
+its own, smaller budget, which is why ``kimg`` stands beside every score: it might have come further, and is ranked
+where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003 - tyro reads the annotations of RankOptions
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from analysis import schema
+from analysis.errors import AnalysisError, AnalysisUsageError
+from analysis.runs import PARAMS, SCORES, Sweep, load, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+# pandas, numpy and MLflow are imported where they are used: the command line imports RankOptions only to show help.
+
+
+@dataclass(frozen=True)
+class RankOptions:
+    """Rank the trials of a sweep and show the Pareto front of distance and tag accuracy."""
+
+    name: tyro.conf.Positional[str]
+    """The sweep."""
+    home: Path | None = None
+    """Folder of the sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
+    tracking: str | None = None
+    """MLflow tracking URI, where the sweep was not tracked in its home."""
+    by: str = schema.DISTANCE
+    """The score to rank by: distance, tag_accuracy or any other that the sweep logged."""
+    json: bool = False
+    """Print one JSON object with every trial."""
+    csv: Path | None = None
+    """Also write every trial to this CSV file."""
+    top: int = 30
+    """Rows to show; 0 shows all. The recipe and the Pareto front are always shown."""
+    allow_mixed: bool = False
+    """Rank scores together that were measured in different ways, although they do not compare."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The trials of a sweep in order. ``trials`` has the columns of ``Sweep.trials`` after ``rank`` and ``pareto``."""
+
+    sweep: Sweep
+    by: str
+    trials: pd.DataFrame
+    """Ranked trials first, then failed ones that had a score (no rank), then those that have none (no rank)."""
+    fingerprint: dict[str, Any]
+    """What the ranked scores were measured with."""
+    mixed: bool = False
+    """Whether scores of several fingerprints were ranked together."""
+
+    @property
+    def best(self) -> str | None:
+        """Key of the best trial, ``None`` when no trial that held to the end has the score."""
+        return _first(self.trials)
+
+    @property
+    def pareto(self) -> list[str]:
+        """Keys of the Pareto front of distance and tag accuracy, in the order of the ranking."""
+        return list(self.trials.loc[self.trials["pareto"], "key"])
+
+    def best_by(self, score: str) -> str | None:
+        """Key of the trial that is best by another score."""
+        return _first(_ordered(self.sweep.trials, score))
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the ranking as strict JSON: no NaN and no infinity.
+
+        A score that a trial does not have is ``null``; a parameter that it does not have is left out.
+        """
+        return {
+            "sweep": self.sweep.name,
+            "by": self.by,
+            "fingerprint": self.fingerprint,
+            "mixed_fingerprints": self.mixed,
+            "trials": [_trial_json(row) for row in self.trials.to_dict("records")],
+            "pareto": self.pareto,
+            "best": self.best,
+        }
+
+
+def rank(sweep: Sweep, by: str = schema.DISTANCE, allow_mixed: bool = False) -> Ranking:
+    """Order the trials of a sweep by a score and mark the Pareto front.
+
+    Raises:
+        AnalysisUsageError: the sweep has no such score.
+        AnalysisError: its scores were measured in different ways, and ``allow_mixed`` is not given.
+    """
+    _require_score(sweep, by)
+    fingerprints = _fingerprints(sweep)
+    if len(fingerprints) > 1 and not allow_mixed:
+        raise AnalysisError(
+            f"the scores of sweep {sweep.name!r} do not compare, they differ in {_differences(fingerprints)}; "
+            "--allow-mixed ranks them together all the same"
+        )
+    trials = _ordered(sweep.trials, by)
+    trials.insert(1, "pareto", _front(trials))
+    agreed = json.loads(fingerprints[0]) if len(fingerprints) == 1 else sweep.fingerprint
+    return Ranking(sweep, by, trials, agreed, mixed=len(fingerprints) > 1)
+
+
+def direction(score: str) -> str:
+    """``maximize`` for accuracies, ``minimize`` for distances (distance, fid, fd_*, kid)."""
+    return "maximize" if score.startswith(schema.TAG_ACCURACY) else "minimize"
+
+
+def write_csv(ranking: Ranking, path: Path) -> None:
+    """Write every trial with every column, in the order of the ranking."""
+    try:
+        ranking.trials.to_csv(path, index=False)
+    except OSError as error:
+        raise AnalysisError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def run(options: RankOptions) -> int:
+    """Carry out ``gansweep rank``: results on stdout, the name of a written file on stderr."""
+    from analysis.rank_table import print_ranking
+
+    sweep = load(options.name, home=options.home, tracking=options.tracking)
+    ranking = rank(sweep, options.by, options.allow_mixed)
+    if options.csv is not None:
+        write_csv(ranking, options.csv)
+        print(f"wrote {options.csv}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(ranking.to_json(), indent=2, allow_nan=False))
+    else:
+        print_ranking(ranking, top=options.top)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run as a script: ``python -m analysis.rank NAME``."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    options = tyro.cli(
+        RankOptions,
+        prog="python -m analysis.rank",
+        args=[argument for argument in arguments if argument != "--debug"],
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    try:
+        code = run(options)
+        sys.stdout.flush()
+        return code
+    except AnalysisError as error:
+        if debug:
+            raise
+        print(f"gansweep: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # ``| head`` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+# Order -------------------------------------------------------------------------------------------------------
+def _ordered(trials: pd.DataFrame, score: str) -> pd.DataFrame:
+    """Sort trials by a score and number those that earn a rank."""
+    import numpy as np
+    import pandas as pd
+
+    values = _score(trials, score)
+    scored = values.notna().to_numpy()
+    # A failed trial keeps its last scores, but is never ranked: its networks are lost or ruined since that score,
+    # so there is nothing to export, and a configuration that diverges once cannot be recommended.
+    failed = (trials["status"] == schema.FAILED).to_numpy()
+    group = np.select([~scored, failed], [2, 1], 0)
+    sign = -1.0 if direction(score) == "maximize" else 1.0
+    order = np.lexsort((trials["number"], sign * values.fillna(0.0), group))  # equal scores: the earlier trial first
+    ranked = int((group == 0).sum())
+    table = trials.iloc[order].reset_index(drop=True)
+    table.insert(0, "rank", pd.Series(table.index + 1, dtype="Int64").where(table.index < ranked))
+    return table
+
+
+def _first(ordered: pd.DataFrame) -> str | None:
+    return str(ordered["key"].iloc[0]) if ordered["rank"].notna().any() else None
+
+
+def _front(trials: pd.DataFrame) -> Any:
+    """Mark the front. A sweep without tag accuracies (an unconditional system) has the one objective it measured."""
+    from analysis.pareto import pareto_front
+
+    measured = [name for name in schema.OBJECTIVES if _score(trials, name).notna().any()]
+    objectives = measured if schema.DISTANCE in measured else list(schema.OBJECTIVES)
+    values = trials.reindex(columns=[f"{SCORES}{name}" for name in objectives]).astype(float)
+    values[trials["status"] == schema.FAILED] = math.nan
+    return pareto_front(values.to_numpy(), [schema.OBJECTIVES[name] for name in objectives])
+
+
+def _score(trials: pd.DataFrame, name: str) -> pd.Series[float]:
+    """Give a score of every trial; missing, NaN and infinite (diverged) are all missing."""
+    column = trials.reindex(columns=[f"{SCORES}{name}"]).iloc[:, 0].astype(float)
+    return column.where(column.abs() < math.inf)
+
+
+# Refusals ----------------------------------------------------------------------------------------------------
+def _require_score(sweep: Sweep, by: str) -> None:
+    allowed = list(dict.fromkeys([schema.DISTANCE, *sweep.scores]))
+    if by not in allowed:
+        raise AnalysisUsageError(
+            f"sweep {sweep.name!r} has no score {by!r}{nearest(by, allowed)}; it has: {', '.join(allowed)}"
+        )
+
+
+def _fingerprints(sweep: Sweep) -> list[str]:
+    """Give the distinct fingerprints of the trials that have scores, the most frequent first."""
+    scored = sweep.trials.reindex(columns=[f"{SCORES}{name}" for name in sweep.scores]).notna().any(axis=1)
+    return list(sweep.trials.loc[scored, "fingerprint"].value_counts().index)
+
+
+def _differences(fingerprints: Sequence[str]) -> str:
+    """Say in which fields fingerprints differ: ``samples (1000, 5000)``."""
+    parsed = [json.loads(text) for text in fingerprints]
+    values = {name: list(dict.fromkeys(str(one.get(name)) for one in parsed)) for name in set().union(*parsed)}
+    return "; ".join(f"{name} ({', '.join(found)})" for name, found in sorted(values.items()) if len(found) > 1)
+
+
+# JSON --------------------------------------------------------------------------------------------------------
+def _trial_json(row: Mapping[Any, Any]) -> dict[str, Any]:
+    plain = {str(name): _plain(value) for name, value in row.items()}
+    names = ("key", "number", "system", "status", "reason", "recipe", "rank", "kimg", "seconds")
+    return {
+        **{name: plain[name] for name in names},
+        "scores": _section(plain, SCORES),
+        "params": {name: value for name, value in _section(plain, PARAMS).items() if value is not None},
+        "mlflow_run_id": plain["mlflow_run_id"],
+    }
+
+
+def _section(plain: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in plain.items() if name.startswith(prefix)}
+
+
+def _plain(value: Any) -> Any:
+    """Turn a cell into what JSON knows; missing and infinite become ``None``."""
+    import pandas as pd
+
+    if pd.isna(value):
+        return None
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and math.isinf(value) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,253 @@
+"""A ranking as text: a table of the trials, and under it what one would ask of it first.
+
+Coloured on a terminal and fitted to its width; plain lines of full length where the output is piped (``COLUMNS`` limits
+them). Of the parameters only those that differ between trials are shown, and of those as many as fit.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from analysis import schema
+from analysis.runs import PARAMS, SCORES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from analysis.rank import Ranking
+
+_GAP: Final = 2
+_ENDLESS: Final = 10_000
+_STYLES: Final = {schema.COMPLETE: "green", schema.STOPPED: "yellow", schema.FAILED: "red", schema.RUNNING: "cyan"}
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the table, made before it is known whether it fits."""
+
+    header: str
+    cells: list[Text]
+    justify: Literal["left", "right"] = "right"
+
+    @property
+    def width(self) -> int:
+        return max(len(line) for line in (*self.header.split("\n"), *(cell.plain for cell in self.cells)))
+
+
+def print_ranking(ranking: Ranking, top: int = 30) -> None:
+    """Print to stdout; ``top`` rows, 0 for all, and in any case the recipe and the Pareto front."""
+    console = Console(highlight=False)
+    if console.is_terminal:
+        _print(ranking, console, top)
+    else:
+        print(format_table(ranking, console.width if "COLUMNS" in os.environ else None, top), end="")
+
+
+def format_table(ranking: Ranking, width: int | None = None, top: int = 30) -> str:
+    """Give what ``print_ranking`` prints as plain text, ``width`` columns wide or as wide as it needs."""
+    file = io.StringIO()
+    _print(ranking, Console(file=file, width=width or _ENDLESS, force_terminal=False), top)
+    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+
+
+def _print(ranking: Ranking, console: Console, top: int) -> None:
+    rows = ranking.trials
+    if top > 0:
+        rows = rows[(rows.index < top) | rows["recipe"] | rows["pareto"]]
+    table, left_out = _table(ranking, rows, console.width)
+    console.print(Text(f"sweep {ranking.sweep.name}: {len(ranking.trials)} trials by {ranking.by}", style="bold"))
+    console.print(table)
+    if hidden := len(ranking.trials) - len(rows):
+        console.print(Text(f"and {hidden} more trials; --top 0 shows all", style="dim"))
+    if left_out:
+        more = f"parameters that differ but do not fit: {left_out}; a wider terminal, --csv or --json shows them"
+        console.print(Text(more, style="dim"))
+    console.print()
+    console.print(_footer(ranking))
+
+
+# The table ---------------------------------------------------------------------------------------------------
+def _table(ranking: Ranking, rows: pd.DataFrame, width: int) -> tuple[Table, int]:
+    columns = _fixed_columns(ranking, rows, short_keys=width < 120)
+    room = width - sum(column.width + _GAP for column in columns)
+    left_out = 0
+    for column in _parameter_columns(ranking, rows):
+        if column.width <= room:
+            room -= column.width + _GAP
+            columns.append(column)
+        else:
+            left_out += 1
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(Text(column.header), justify=column.justify, no_wrap=True, vertical="bottom")
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*cells)
+    return table, left_out
+
+
+def _fixed_columns(ranking: Ranking, rows: pd.DataFrame, *, short_keys: bool) -> list[_Column]:
+    prefix = f"{ranking.sweep.name}-" if short_keys else ""
+    columns = [
+        _Column("rank", [Text(_number(value)) for value in rows["rank"]]),
+        _Column("trial", [Text(key.removeprefix(prefix)) for key in rows["key"]], "left"),
+        _Column("front", [_marks(*row) for row in zip(rows["pareto"], rows["recipe"], strict=True)], "left"),
+    ]
+    for name, header in _score_headers(ranking).items():
+        columns.append(_Column(header, [Text(_score(name, value)) for value in rows[f"{SCORES}{name}"]]))
+    return [
+        *columns,
+        _Column("kimg", [Text(_number(value)) for value in rows["kimg"]]),
+        _Column("time", [Text(_duration(value)) for value in rows["seconds"]]),
+        _Column("status", [Text(status, style=_STYLES.get(status, "")) for status in rows["status"]], "left"),
+    ]
+
+
+def _score_headers(ranking: Ranking) -> dict[str, str]:
+    """Give the scores to show with their headers: distance, tag accuracy, its groups, and what is ranked by."""
+    group = f"{schema.TAG_ACCURACY}_"
+    headers = {schema.DISTANCE: "distance", schema.TAG_ACCURACY: "tag\naccuracy"}
+    headers |= {name: name.removeprefix(group) for name in ranking.sweep.scores if name.startswith(group)}
+    headers.setdefault(ranking.by, ranking.by)
+    return {name: header for name, header in headers.items() if name in ranking.sweep.scores}
+
+
+def _parameter_columns(ranking: Ranking, rows: pd.DataFrame) -> list[_Column]:
+    recipe = ranking.trials[ranking.trials["recipe"]].head(1)
+    # Seeds differ too, but are not searched: the space says what is.
+    searched = {dimension["name"] for dimension in ranking.sweep.space.get("dimensions", ())} or ranking.sweep.params
+    names = [
+        name
+        for name in ranking.sweep.params
+        if name in searched and ranking.trials[PARAMS + name].nunique(dropna=False) > 1
+    ]
+    leaves = Counter(name.rpartition(".")[2] for name in names)
+    columns = []
+    for name in names:
+        usual = _value(recipe[PARAMS + name].iloc[0]) if len(recipe) else None
+        cells = [
+            Text("·", style="dim") if value == usual and not is_recipe else Text(value)
+            for value, is_recipe in zip(map(_value, rows[PARAMS + name]), rows["recipe"], strict=True)
+        ]
+        leaf = name.rpartition(".")[2]
+        header = leaf if leaves[leaf] == 1 else name
+        columns.append(_Column(header.replace(".", ".\n").replace("_", "\n"), cells))
+    return columns
+
+
+# The footer --------------------------------------------------------------------------------------------------
+def _footer(ranking: Ranking) -> Table:
+    lines: dict[str, str] = {}
+    for name in dict.fromkeys([*schema.OBJECTIVES, ranking.by]):
+        if (key := ranking.best_by(name)) is not None:
+            lines[f"best by {name.replace('_', ' ')}"] = _described(ranking, key)
+    recipe = ranking.trials.loc[ranking.trials["recipe"], "key"]
+    if len(recipe):
+        lines["the recipe"] = _described(ranking, recipe.iloc[0])
+    lines["Pareto front"] = ", ".join(ranking.pareto) or "empty: no trial that held to the end has a score"
+    if judge := ranking.sweep.data.get("judge", {}).get("accuracy"):
+        shares = ", ".join(f"{name} {_percent(share)}" for name, share in judge.items())
+        lines["the judge"] = f"is right on real held-out pictures: {shares} (it cannot vouch for more than that)"
+    lines |= _ended_early(ranking.trials)
+    lines["measured with"] = _in_words(ranking.fingerprint)
+    if ranking.mixed:
+        lines["WARNING"] = "the scores above were measured in different ways and do not compare"
+    grid = Table.grid(padding=(0, _GAP, 0, 0))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column()
+    for label, content in lines.items():
+        grid.add_row(Text(label), Text(content))
+    return grid
+
+
+def _described(ranking: Ranking, key: str) -> str:
+    row = ranking.trials.set_index("key").loc[key]
+    scores = {name: header.replace("\n", " ") for name, header in _score_headers(ranking).items()}
+    known = [f"{header} {_score(name, row[SCORES + name])}" for name, header in scores.items()]
+    return f"{key}: {', '.join(known)} at {_number(row['kimg'])} kimg"
+
+
+def _ended_early(trials: pd.DataFrame) -> dict[str, str]:
+    """Count what ended before its budget, with the most frequent reasons."""
+    lines = {}
+    notes = {
+        schema.FAILED: "never ranked",
+        schema.STOPPED: "ranked where they stopped, at a smaller budget",
+        schema.INTERRUPTED: "ranked where they stopped; `gansweep resume` continues them",
+    }
+    for status, note in notes.items():
+        reasons = trials.loc[trials["status"] == status, "reason"].fillna("no reason given")
+        if len(reasons):
+            frequent = "; ".join(f"{count} {_printable(reason)}" for reason, count in _top(reasons))
+            lines[status] = f"{len(reasons)}, {note}: {frequent}"
+    return lines
+
+
+def _top(reasons: pd.Series[Any], most: int = 3) -> list[tuple[str, int]]:
+    counts = Counter(reasons).most_common()
+    rest = sum(count for _, count in counts[most:])
+    return counts[:most] + ([("for other reasons", rest)] if rest else [])
+
+
+def _in_words(fingerprint: Mapping[str, Any]) -> str:
+    """Give a fingerprint as ``extractor inception, samples 5000``; hashes are cut to what tells them apart."""
+    words = [f"{name.replace('_', ' ')} {_hash_cut(_printable(str(value)))}" for name, value in fingerprint.items()]
+    return ", ".join(words) or "not recorded"
+
+
+def _hash_cut(text: str) -> str:
+    head, colon, digest = text.rpartition(":")  # sha256:...
+    is_hash = len(digest) >= 16 and all(letter in "0123456789abcdef" for letter in digest)
+    return f"{head}{colon}{digest[:10]}" if is_hash else text
+
+
+# Cells -------------------------------------------------------------------------------------------------------
+def _marks(in_front: bool, is_recipe: bool) -> Text:
+    return Text(" ").join([Text("*", "bold green")] * in_front + [Text("recipe", "bold")] * is_recipe)
+
+
+def _score(name: str, value: Any) -> str:
+    if pd.isna(value):
+        return "-"
+    if name.startswith(schema.TAG_ACCURACY):
+        return _percent(value)
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.4g}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+def _number(value: Any) -> str:
+    """Give a rank or an amount: whole numbers whole, others with four digits."""
+    if pd.isna(value):
+        return "-"
+    return str(int(value)) if math.isfinite(value) and value == int(value) and abs(value) < 1e6 else f"{value:.4g}"
+
+
+def _duration(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return "-"
+    hours, minutes = divmod(round(seconds) // 60, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{round(seconds) % 60:02d}s"
+
+
+def _value(value: Any) -> str:
+    """Give a parameter as short as it stays distinct: three digits of a float."""
+    if pd.isna(value):
+        return "-"
+    return f"{value:.3g}" if isinstance(value, float) else _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """Keep an error message that ended up in a tag from driving the terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -1,0 +1,143 @@
+"""An exported generator: one folder that needs nothing but this package.
+
+``manifest.json`` names every file with its SHA-256; loading verifies them. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from trainables.config import GanConfig
+from trainables.data.tags import UNKNOWN, Vocabulary
+from trainables.errors import UserError
+from trainables.files import write_json
+from trainables.networks.acgan import Generator
+from trainables.pictures import to_uint8
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+FORMAT = 1
+MANIFEST, CONFIG, TAGS, WEIGHTS = "manifest.json", "config.json", "tags.json", "weights.safetensors"
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A generator ready to draw. ``combinations`` ``(m, groups)`` with ``counts`` ``(m,)`` are the data's tags."""
+
+    config: GanConfig
+    vocabulary: Vocabulary
+    generator: Generator
+    combinations: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def load(cls, folder: Path) -> Bundle:
+        """Read and verify an export.
+
+        Raises:
+            UserError: no export, another format, a file that is missing or changed, weights that do not fit.
+        """
+        verify_manifest(folder)
+        about, tags = _read_json(folder / CONFIG), _read_json(folder / TAGS)
+        try:
+            vocabulary = Vocabulary.from_json(tags["vocabulary"])
+            config = GanConfig.from_params(about["params"])
+            combinations = np.array([entry["labels"] for entry in tags["combinations"]], dtype=np.int64)
+            counts = np.array([entry["count"] for entry in tags["combinations"]], dtype=np.int64)
+            generator = Generator(config.generator, config.image_size, vocabulary.sizes)
+            generator.load_state_dict(load_file(folder / WEIGHTS))
+        except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            raise UserError(f"export {folder} cannot be used: {str(error).splitlines()[0]}") from error
+        generator.eval().requires_grad_(False)
+        return cls(config, vocabulary, generator, combinations, counts)
+
+    def complete(self, labels: tuple[int, ...], count: int, seed: int) -> NDArray[np.int64]:
+        """``count`` rows of labels; a missing tag is drawn from the data's combinations that agree with the rest."""
+        asked = np.array(labels)
+        fits = ((self.combinations == asked) | (asked == UNKNOWN)).all(axis=1)
+        if UNKNOWN not in labels or not fits.any():
+            # A combination the data do not know: the missing tags come from all of them.
+            fits = np.ones(len(self.counts), dtype=bool)
+        weights = self.counts * fits
+        rows = [
+            np.random.default_rng([seed, place, 1]).choice(len(weights), p=weights / weights.sum())
+            for place in range(count)
+        ]
+        return np.where(asked == UNKNOWN, self.combinations[rows], asked)
+
+    @torch.inference_mode()
+    def draw(self, labels: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
+        """Pictures ``(n, s, s, 3)`` for labels ``(n, groups)``; picture i depends on seed, i and its labels alone."""
+        noise_dim = self.config.generator.noise_dim
+        noise = np.stack(
+            [np.random.default_rng([seed, place]).standard_normal(noise_dim) for place in range(len(labels))]
+        )
+        codes, tags = torch.from_numpy(noise).float(), torch.from_numpy(labels)
+        pictures = [
+            to_uint8(self.generator(part, tag))
+            for part, tag in zip(torch.split(codes, BATCH), torch.split(tags, BATCH), strict=True)
+        ]
+        pixels: NDArray[np.uint8] = torch.cat(pictures).permute(0, 2, 3, 1).numpy()
+        return pixels
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, about: Mapping[str, Any]) -> None:
+    """Name every file of the folder with its hash."""
+    files = {p.relative_to(folder).as_posix(): file_hash(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    write_json(folder / MANIFEST, {"format": FORMAT, **about, "files": files})
+
+
+def verify_manifest(folder: Path) -> dict[str, Any]:
+    """Check every hash.
+
+    Raises:
+        UserError: what is missing, changed or foreign.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise UserError(f"{folder} is no export: it has no {MANIFEST}; `gansweep export NAME -o DIR` writes one")
+    manifest = _read_json(folder / MANIFEST)
+    files = manifest.get("files")
+    if manifest.get("format") != FORMAT or not isinstance(files, dict):
+        raise UserError(f"export {folder} has format {manifest.get('format')!r}; this version reads {FORMAT}")
+    for name in (CONFIG, TAGS, WEIGHTS):
+        if name not in files:
+            raise UserError(f"export {folder}: {MANIFEST} does not list {name}; export it again")
+    root = folder.resolve()
+    for name, expected in files.items():
+        path = (root / name).resolve()
+        if not path.is_relative_to(root):
+            raise UserError(f"export {folder}: {name!r} lies outside the folder; do not use this export")
+        if not path.is_file():
+            raise UserError(f"export {folder}: {name} is missing; export it again")
+        if file_hash(path) != expected:
+            raise UserError(f"export {folder}: {name} was changed after the export (its hash differs); export it again")
+    return manifest
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds a {type(value).__name__}; a JSON object is needed")
+    return value

@@ -1,0 +1,64 @@
+"""What happens in the driver when Tune reports: tracking, progress, housekeeping."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from pipeline.outcome import outcome
+from trainables.trial import CHECKPOINT_FILE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ray.tune.experiment import Trial
+
+    from pipeline.outcome import Outcome
+    from pipeline.progress import Progress
+    from pipeline.tracking import Tracker
+
+
+class SweepCallback(tune.Callback):
+    """Tells the tracker and the progress display of every start, result and end."""
+
+    def __init__(self, tracker: Tracker, progress: Progress, max_kimg: int, folder: Path) -> None:
+        self.tracker, self.progress, self.max_kimg, self.folder = tracker, progress, max_kimg, folder
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial has a slot."""
+        self.tracker.start_trial(trial.config)
+        self.progress.started(trial.config["key"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial was scored, or has diverged."""
+        key = trial.config["key"]
+        if not result.get("failure"):
+            self.tracker.log_result(key, result, self.folder / key)
+        self.progress.result(key, result)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial has used its budget, was stopped, or has diverged."""
+        self._end(trial.config["key"], outcome(trial.last_result, self.max_kimg))
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial has crashed."""
+        self._end(trial.config["key"], outcome(None, self.max_kimg, _last_line(trial)))
+
+    def _end(self, key: str, ended: Outcome) -> None:
+        self.tracker.finish_trial(key, ended)
+        self.progress.ended(key, ended)
+        # The optimisers' state is only of use to a trial that goes on.
+        (self.folder / key / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray pickles callbacks now and then; database connections stay with the driver."""
+        return {}
+
+
+def _last_line(trial: Trial) -> str:
+    error = trial.get_pickled_error() if trial.pickled_error_file else None
+    text = str(error if error is not None else "worker died").strip()
+    return text.splitlines()[-1][:300] if text else "worker died"

@@ -1,0 +1,245 @@
+"""The command line: one dataclass of options per command, one line per error."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Union
+
+import tyro
+
+from analysis.errors import AnalysisError
+from analysis.rank import RankOptions
+from pipeline.settings import SweepSettings
+from trainables.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+Number = Annotated[int, tyro.conf.arg(aliases=["-n"])]
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """Drawn faces, judge, small sweep, ranking, exported winner, picture: all of it in a few minutes."""
+
+    home: Path | None = None
+    """Folder of all sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """What is in a folder of tagged pictures: counts, sizes, duplicates, defects."""
+
+    folder: tyro.conf.Positional[Path]
+    """The folder."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
+class SynthOptions:
+    """Draw a tagged data set of faces."""
+
+    folder: tyro.conf.Positional[Path]
+    """Where to write it; must not exist, or be empty."""
+    count: Number = 2000
+    """Fully tagged faces."""
+    partial: int = 0
+    """More faces, with a tag or both missing."""
+    size: int = 64
+    """Pixels along each side."""
+    seed: int = 0
+    """Equal seeds draw equal faces."""
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Inspect a folder of tagged pictures, or draw one."""
+
+    action: (
+        Annotated[InspectOptions, tyro.conf.subcommand("inspect")]
+        | Annotated[SynthOptions, tyro.conf.subcommand("synth")]
+    )
+
+
+@dataclass(frozen=True)
+class SpacesOptions:
+    """The search spaces; of one, its recipe, dimensions, conditions, claims and network sizes."""
+
+    name: tyro.conf.Positional[str | None] = None
+    """A space; without it all are listed."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
+class StatusOptions:
+    """How far a sweep is: trials by state and reason, best so far."""
+
+    name: tyro.conf.Positional[str]
+    """The sweep."""
+    home: Path | None = None
+    """Folder of all sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
+    tracking: str | None = None
+    """MLflow tracking URI, where the sweep was not tracked in its home."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
+class CleanOptions:
+    """Remove what nothing needs: optimiser states of ended trials, weights of trials far from the best."""
+
+    name: tyro.conf.Positional[str]
+    """The sweep."""
+    keep: int = 10
+    """Weights of so many best trials stay, besides the recipe's and the Pareto front's."""
+    dry_run: bool = False
+    """Only say what would go."""
+    home: Path | None = None
+    """Folder of all sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
+    tracking: str | None = None
+    """MLflow tracking URI, where the sweep was not tracked in its home."""
+
+
+@dataclass(frozen=True)
+class UiOptions:
+    """Open MLflow's pages on the home's database, on this machine only."""
+
+    home: Path | None = None
+    """Folder of all sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
+    port: int = 5000
+    """Port on the loopback interface."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Write the winning generator, or another trial's, as a folder that needs nothing else."""
+
+    name: tyro.conf.Positional[str]
+    """The sweep."""
+    output: Output
+    """Folder to write; must not exist, or be empty."""
+    trial: str | None = None
+    """Key of the trial; default: the best by distance."""
+    home: Path | None = None
+    """Folder of all sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
+    tracking: str | None = None
+    """MLflow tracking URI, where the sweep was not tracked in its home."""
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """Draw pictures from an exported generator."""
+
+    bundle: tyro.conf.Positional[Path]
+    """Folder that `gansweep export` wrote."""
+    tags: tyro.conf.Positional[str | None] = None
+    """For instance "blue hair red eyes"; a missing tag is drawn from the data's distribution."""
+    prompts: Path | None = None
+    """Instead of tags: a file of lines like 1,blue hair red eyes; one row of pictures each."""
+    count: Number = 16
+    """Pictures, or pictures per prompt."""
+    seed: int = 0
+    """Equal seeds draw equal pictures."""
+    output: Output = Path("grid.png")
+    """A .png file for a grid, or a folder for one file per picture."""
+    json: bool = False
+    """Print the pictures' tags as one JSON object."""
+
+
+def _commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
+    from analysis.rank import run as rank
+    from pipeline import commands
+
+    return {
+        "demo": (DemoOptions, commands.demo),
+        "data": (DataOptions, commands.data),
+        "spaces": (SpacesOptions, commands.spaces),
+        "run": (SweepSettings, commands.run),
+        "status": (StatusOptions, commands.status),
+        "clean": (CleanOptions, commands.clean),
+        "ui": (UiOptions, commands.ui),
+        "rank": (RankOptions, rank),
+        "export": (ExportOptions, commands.export),
+        "generate": (GenerateOptions, commands.generate),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        Exit code: 0 done, 1 failure, 2 wrong usage, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if words == ["--version"]:
+        from importlib.metadata import version
+
+        print(f"gansweep {version('gansweep')}")
+        return 0
+    try:
+        commands = _commands()
+        options = _parse(words, {name: kind for name, (kind, _) in commands.items()})
+        return next(handler for kind, handler in commands.values() if isinstance(options, kind))(options)
+    except (UserError, AnalysisError) as error:
+        if debug:
+            raise
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        return _fail(f"{type(error).__name__}: {error} (--debug shows where)", 1)
+
+
+def _parse(words: list[str], kinds: dict[str, type]) -> Any:
+    choices = tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in kinds.items())
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(  # type: ignore[call-overload] # a union of what a dict holds
+                Union[choices],  # noqa: UP007
+                args=words or ["--help"],
+                prog="gansweep",
+                description="Hyperparameter search for tag-conditional image GANs.",
+                config=(
+                    tyro.conf.FlagCreatePairsOff,
+                    tyro.conf.OmitArgPrefixes,
+                    tyro.conf.OmitSubcommandPrefixes,
+                ),
+            )
+    except SystemExit as exit_:
+        if exit_.code in (0, None):
+            raise
+        _fail(_one_line(complaint.getvalue()), 2)
+        raise SystemExit(2) from None
+
+
+def _one_line(boxed: str) -> str:
+    """The message of a parser that answers in a titled box, as one line."""
+    rows = [re.sub(r"[│╭╮╰╯─|]+", " ", row).strip() for row in boxed.splitlines()]
+    rows = [row for row in rows if row and not set(row) <= set("- ")]
+    text = " ".join(rows[1:] or rows)
+    text = re.split(r"Argument helptext:|For full helptext", text)[0]
+    return " ".join(text.split()).rstrip(".") or "wrong usage"
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"gansweep: error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""What each command does. Heavy imports happen inside, so that ``--help`` and mistakes answer at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.home import Home
+from trainables.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from pipeline import cli
+    from pipeline.settings import SweepSettings
+
+
+def demo(options: cli.DemoOptions) -> int:
+    """Run the whole product on drawn faces."""
+    from pipeline.demo import run_demo
+
+    return run_demo(options.home)
+
+
+def data(options: cli.DataOptions) -> int:
+    """Inspect or draw a data set."""
+    from trainables.data.inspect import format_inspection, inspect_folder
+
+    from pipeline.cli import InspectOptions
+    from trainables.data.synthetic import write_folder
+
+    action = options.action
+    if isinstance(action, InspectOptions):
+        report = inspect_folder(action.folder)
+        print(_json(report) if action.json else format_inspection(report))
+    else:
+        write_folder(action.folder, action.count, action.seed, action.size, action.partial)
+        print(f"drew {action.count + action.partial} faces of {action.size} px in {action.folder}")
+    return 0
+
+
+def spaces(options: cli.SpacesOptions) -> int:
+    """List the spaces, or describe one."""
+    from pipeline.describe import describe_space, format_space
+    from search_spaces.registry import SPACES, find_space
+
+    if options.name is None:
+        listing = {
+            name: {"summary": space.summary, "dimensions": len(space.dimensions)} for name, space in SPACES.items()
+        }
+        rows = [f"{name:20} {about['summary']} ({about['dimensions']} dimensions)" for name, about in listing.items()]
+        print(_json(listing) if options.json else "\n".join(rows))
+        return 0
+    description = describe_space(find_space(options.name))
+    print(_json(description) if options.json else format_space(description))
+    return 0
+
+
+def run(settings: SweepSettings) -> int:
+    """Run a sweep and show its ranking."""
+    from analysis import schema
+    from analysis.rank import RankOptions
+    from analysis.rank import run as rank
+    from pipeline.launch import run_sweep
+
+    status = run_sweep(settings)
+    where = RankOptions(settings.name, home=Home.find(settings.home).root, tracking=settings.tracking)
+    rank(where)
+    if status == schema.INTERRUPTED:
+        print(f"interrupted; the same command goes on, `gansweep rank {settings.name}` works on what is there",
+              file=sys.stderr)  # fmt: skip
+        return 130
+    return 0
+
+
+def status(options: cli.StatusOptions) -> int:
+    """Count a sweep's trials by state and reason."""
+    from analysis.runs import load
+    from pipeline.describe import format_status, sweep_status
+
+    sweep = load(options.name, home=Home.find(options.home).root, tracking=options.tracking)
+    found = sweep_status(sweep)
+    print(_json(found) if options.json else format_status(found))
+    return 0
+
+
+def clean(options: cli.CleanOptions) -> int:
+    """Remove what nothing needs."""
+    from pipeline.clean import clean_sweep
+
+    freed = clean_sweep(
+        Home.find(options.home), options.name, options.tracking, keep=options.keep, dry_run=options.dry_run
+    )
+    word = "would remove" if options.dry_run else "removed"
+    print(f"{word} {len(freed.files)} files, {freed.size / 2**20:.1f} MiB")
+    return 0
+
+
+def ui(options: cli.UiOptions) -> int:
+    """Serve MLflow's pages on loopback."""
+    import subprocess
+
+    home = Home.find(options.home)
+    if not (home.root / "mlflow.db").is_file():
+        raise UserError(f"no sweeps in {home.root}; run one first, or give --home")
+    if not 1 <= options.port <= 65535:
+        raise UsageError(f"--port is {options.port}; allowed: 1 to 65535")
+    print(f"http://127.0.0.1:{options.port} (Ctrl-C ends it)", flush=True)
+    words = ["server", "--backend-store-uri", home.tracking, "--host", "127.0.0.1", "--port", str(options.port)]
+    return subprocess.run([sys.executable, "-m", "mlflow", *words], check=False).returncode
+
+
+def export(options: cli.ExportOptions) -> int:
+    """Write the winner."""
+    from pipeline.export import export_trial
+
+    key = export_trial(Home.find(options.home), options.name, options.output, options.trial, options.tracking)
+    print(f"exported {key} to {options.output}")
+    return 0
+
+
+def generate(options: cli.GenerateOptions) -> int:
+    """Draw from an export."""
+    from pipeline.bundle import Bundle
+    from pipeline.generate import generate_pictures
+
+    if (options.tags is None) == (options.prompts is None):
+        raise UsageError('give either tags, for instance "blue hair red eyes", or --prompts FILE')
+    drawn = generate_pictures(
+        Bundle.load(options.bundle),
+        options.tags if options.tags is not None else Path(str(options.prompts)),
+        count=options.count,
+        seed=options.seed,
+        output=options.output,
+    )
+    print(_json(drawn.to_json()) if options.json else drawn.summary())
+    return 0
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)

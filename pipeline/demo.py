@@ -1,0 +1,89 @@
+"""The whole product on drawn faces, in a few minutes of two cores."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from analysis.rank import RankOptions
+from analysis.rank import run as rank
+from pipeline.bundle import Bundle
+from pipeline.export import export_trial
+from pipeline.generate import generate_pictures
+from pipeline.home import Home
+from pipeline.launch import run_sweep
+from pipeline.progress import clock
+from pipeline.settings import SweepSettings
+from trainables.data.synthetic import write_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FACES, PARTIAL = 2000, 200
+PROMPT = "blue hair red eyes"
+
+
+def demo_settings(data: Path, home: Home, name: str) -> SweepSettings:
+    """A sweep of the AC-GAN's tricks that is small enough for a demonstration."""
+    return SweepSettings(
+        space="acgan",
+        data=data,
+        name=name,
+        trials=4,
+        image_size=32,
+        max_kimg=36,
+        eval_kimg=12,
+        samples=1000,
+        set=("optimizer.generator_lr=4e-4", "optimizer.discriminator_lr=4e-4"),
+        fix=(
+            "generator.width=32",
+            "discriminator.width=32",
+            "generator.oversize=false",
+            "discriminator.conditioning=acgan",
+            "updates.generator_steps=1",
+        ),
+        home=home.root,
+    )
+
+
+def run_demo(folder: Path | None) -> int:
+    """Draw, train, rank, export, generate, and say what to type next."""
+    console = Console(stderr=True, highlight=False)
+    began = time.monotonic()
+    home = Home.find(folder)
+    data = home.root / "demo-faces"
+    name = _free_name(home)
+    if not data.exists():
+        write_folder(data, FACES, seed=0, size=32, partial=PARTIAL)
+    console.print(f"[bold]1/4[/] {FACES} drawn faces in {data}, {PARTIAL} more with tags missing")
+    settings = demo_settings(data, home, name)
+    console.print(f"[bold]2/4[/] sweep {name}: {settings.trials} trials of {settings.max_kimg} kimg at most")
+    run_sweep(settings, console)
+    console.print("[bold]3/4[/] ranking")
+    rank(RankOptions(name, home=home.root))
+    winner = home.root / "exports" / name
+    key = export_trial(home, name, winner)
+    picture = winner.with_suffix(".png")
+    generate_pictures(Bundle.load(winner), PROMPT, count=16, seed=0, output=picture)
+    console.print(f"[bold]4/4[/] exported {key} in {clock(time.monotonic() - began)}")
+    where = "" if folder is None else f" --home {home.root}"
+    print(
+        f"winner   {winner}\n"
+        f"samples  {winner / 'samples.png'}\n"
+        f'picture  {picture} ("{PROMPT}")\n\n'
+        "next:\n"
+        f"  gansweep ui{where}\n"
+        f'  gansweep generate {winner} "pink hair green eyes" -o pink.png\n'
+        f"  gansweep data inspect YOUR-FOLDER\n"
+        f"  gansweep run acgan --data YOUR-FOLDER --name first --trials 12{where}"
+    )
+    return 0
+
+
+def _free_name(home: Home) -> str:
+    number = 1
+    while home.sweep(f"demo-{number}").exists():
+        number += 1
+    return f"demo-{number}"

@@ -1,0 +1,79 @@
+"""Spaces and sweeps in words and in JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from analysis import schema
+from trainables.config import GanConfig
+from trainables.data.tags import REPORT_VOCABULARY
+
+if TYPE_CHECKING:
+    from analysis.runs import Sweep
+    from search_spaces.space import Space
+
+
+def describe_space(space: Space) -> dict[str, Any]:
+    """The contract of ``spaces NAME --json``: parameter counts are the recipe's, on the reports' vocabulary."""
+    from trainables.networks.blocks import count_parameters
+    from trainables.systems.conditional import ConditionalGan
+
+    system = ConditionalGan(GanConfig.from_params(space.recipe), REPORT_VOCABULARY.sizes)
+    counts = {
+        "generator": count_parameters(system.generator),
+        "discriminator": count_parameters(system.discriminator),
+    }
+    return {**space.to_json(), "parameters": counts}
+
+
+def format_space(described: dict[str, Any]) -> str:
+    """What ``describe_space`` found, for people."""
+    counts = described["parameters"]
+    lines = [
+        f"{described['name']}: {described['summary']}",
+        f"recipe: {counts['generator']:,} parameters in G, {counts['discriminator']:,} in D",
+        "",
+    ]
+    for dimension in described["dimensions"]:
+        choices = dimension.get("choices")
+        scale = ", log" if dimension["log"] else ""
+        shape = ", ".join(map(str, choices)) if choices else f"{dimension['low']:g} to {dimension['high']:g}{scale}"
+        when = "".join(
+            f"  [when {name} is {' or '.join(map(str, values))}]" for name, values in dimension["when"].items()
+        )
+        lines.append(f"{dimension['name']} = {dimension['default']}  ({shape}){when}\n    {dimension['claim']}")
+    return "\n".join(lines)
+
+
+def sweep_status(sweep: Sweep) -> dict[str, Any]:
+    """Counts by state and reason, and the best so far of trials that have not failed."""
+    trials = sweep.trials
+    counts = {name: int((trials["status"] == name).sum()) for name in schema.STATUSES} if len(trials) else {}
+    reasons: dict[str, int] = {}
+    if len(trials):
+        failed = trials[trials["status"] == schema.FAILED]
+        reasons = {str(reason): int(count) for reason, count in failed["reason"].value_counts().items()}
+    best = {}
+    for name, direction in schema.OBJECTIVES.items():
+        column = f"scores.{name}"
+        if column in trials:
+            scored = trials.loc[trials["status"] != schema.FAILED, ["key", column]].dropna()
+            for row in scored.sort_values(column, ascending=direction == "minimize").head(1).to_dict("records"):
+                best[name] = {"key": row["key"], "value": float(row[column])}
+    slots = sweep.settings.get("concurrent")
+    return {
+        "sweep": sweep.name,
+        "trials": {"asked": sweep.settings.get("trials"), **counts},
+        "reasons": reasons,
+        "workers": {"slots": slots, "running": counts.get(schema.RUNNING, 0)},
+        "best": best,
+    }
+
+
+def format_status(found: dict[str, Any]) -> str:
+    """What ``sweep_status`` found, for people."""
+    counts = ", ".join(f"{count} {name}" for name, count in found["trials"].items() if count and name != "asked")
+    lines = [f"{found['sweep']}: {found['trials']['asked']} trials asked for; {counts or 'none begun'}"]
+    lines += [f"  {count} failed: {reason}" for reason, count in found["reasons"].items()]
+    lines += [f"  best {name}: {about['value']:.4g} ({about['key']})" for name, about in found["best"].items()]
+    return "\n".join(lines)

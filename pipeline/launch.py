@@ -1,0 +1,235 @@
+"""A sweep from settings to its last trial."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from trainables.data.dataset import TaggedImages, load_folder
+from trainables.data.duplicates import near_duplicate_groups
+
+from analysis import schema
+from pipeline.home import Home
+from pipeline.outcome import Outcome
+from pipeline.preflight import SETTINGS_FILE, require_resources, require_same_sweep
+from pipeline.progress import Progress
+from pipeline.schedulers import make_scheduler
+from pipeline.study import StudySearcher, make_sampler, open_study
+from pipeline.tracking import Tracker, open_client
+from trainables.scoring.scorer import Scorer, make_scorer
+from trainables.scoring.tagger import Judge, cached_judge
+from trainables.trial import TrialContext
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeline.settings import SweepSettings
+    from search_spaces.space import Space
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that is fixed before the first trial."""
+
+    settings: SweepSettings
+    home: Home
+    space: Space
+    images: TaggedImages
+    judge: Judge
+    scorer: Scorer
+
+    @property
+    def folder(self) -> Path:
+        """Where the sweep keeps its trials."""
+        return self.home.sweep(self.settings.name)
+
+
+def run_sweep(settings: SweepSettings, console: Console | None = None) -> str:
+    """Run a sweep, or go on with an unfinished one of the same settings.
+
+    Returns:
+        Its status: complete or interrupted.
+
+    Raises:
+        UserError: settings, data, tracking or resources that do not allow it.
+    """
+    console = console or Console(stderr=True, highlight=False)
+    home = Home.find(settings.home)
+    folder = home.sweep(settings.name)
+    space = settings.resolve_space()
+    client = open_client(home, settings.tracking)
+    prepared = prepare(settings, home, space, console)
+    require_same_sweep(folder / SETTINGS_FILE, settings, prepared.space, prepared.images.fingerprint)
+    study = open_study(settings.study or home.study, settings.name, make_sampler(settings.sampler, settings.seed))
+    artifacts = home.artifacts(settings.name) if settings.tracking is None else None
+    tracker = Tracker(client, settings.name, artifacts, prepared.space)
+    tracker.start(settings.to_json(), describe_data(prepared), prepared.scorer.fingerprint.to_json())
+    searcher = StudySearcher(
+        study,
+        prepared.space,
+        sweep=settings.name,
+        trials=settings.trials,
+        seed=settings.seed,
+        max_kimg=settings.max_kimg,
+        folder=folder,
+    )
+    if settings.sampler == "nsga2" and settings.scheduler != "none":
+        console.print("nsga2: early-stopped trials are told to the study as complete, at the budget they reached")
+    if searcher.pending:
+        _tune(prepared, searcher, tracker, console)
+    status = schema.INTERRUPTED if searcher.pending or searcher.running else schema.COMPLETE
+    tracker.finish(status, Outcome(schema.INTERRUPTED, "the sweep was interrupted"))
+    return status
+
+
+def prepare(settings: SweepSettings, home: Home, space: Space, console: Console) -> Prepared:
+    """Load the pictures, train or find the judge, measure the reference."""
+    with _stage(console, f"loading pictures of {settings.data}"):
+        images = load_folder(settings.data, settings.image_size, cache=home.cache, max_bad_share=settings.max_bad_share)
+    require_resources(settings, images.pixels.nbytes, home.root)
+    if len(images.pixels) == images.complete:
+        # Without partially tagged pictures the two choices would be the same configuration twice.
+        space = space.without("training.extra_data", False)
+    with _stage(console, "judge: training the tag classifier on real pictures") as update:
+        complete = slice(0, images.complete)
+        judge = cached_judge(
+            home.cache,
+            images.fingerprint,
+            images.pixels[complete],
+            images.labels[complete],
+            images.vocabulary,
+            groups=near_duplicate_groups(images.pixels[complete]),
+            progress=lambda share, text: update(f"judge: {share:.0%} {text}"),
+        )
+    with _stage(console, f"reference: {settings.extractor} features of {images.complete} real pictures"):
+        scorer = make_scorer(
+            images,
+            judge,
+            extractor=settings.extractor,
+            weights=settings.weights,
+            samples=settings.samples,
+            seed=settings.seed,
+            cache=home.cache,
+        )
+    return Prepared(settings, home, space, images, judge, scorer)
+
+
+def describe_data(prepared: Prepared) -> dict[str, Any]:
+    """What ``data.json`` on the parent run says."""
+    images, vocabulary = prepared.images, prepared.images.vocabulary
+    return {
+        "name": prepared.settings.data.name,
+        "fingerprint": images.fingerprint,
+        "pictures": len(images.pixels),
+        "complete": images.complete,
+        "partial": len(images.pixels) - images.complete,
+        "image_size": images.size,
+        "defects": len(images.defects),
+        "counts": {
+            group.name: dict(zip(group.classes, images.counts(group.name).tolist(), strict=True))
+            for group in vocabulary.groups
+        },
+        "combinations": _combinations(images),
+        "vocabulary": vocabulary.to_json(),
+        "judge": prepared.judge.report.to_json(),
+    }
+
+
+def _combinations(images: TaggedImages) -> list[dict[str, Any]]:
+    """Every tag combination of the complete pictures with its count: the distribution generators are asked for."""
+    rows, counts = np.unique(images.labels[: images.complete], axis=0, return_counts=True)
+    return [{"labels": row.tolist(), "count": int(count)} for row, count in zip(rows, counts, strict=True)]
+
+
+def _tune(prepared: Prepared, searcher: StudySearcher, tracker: Tracker, console: Console) -> None:
+    """Let Ray Tune run the trials that are still to be run."""
+    from ray import tune
+
+    from pipeline.callback import SweepCallback
+    from trainables.tune import TuneTrial
+
+    settings, folder = prepared.settings, prepared.folder
+    gpus = settings.gpus()
+    if gpus is None:
+        import torch
+
+        gpus = 1.0 if torch.cuda.is_available() else 0.0
+    context = TrialContext(
+        images=prepared.images,
+        scorer=prepared.scorer,
+        max_kimg=settings.max_kimg,
+        eval_kimg=settings.eval_kimg,
+        threads=settings.cpus_per_trial,
+        device="cuda" if gpus else "cpu",
+    )
+    trials = searcher.pending
+    with _ray(settings, folder), tempfile.TemporaryDirectory(prefix="gansweep-tune-") as scratch:
+        trainable = tune.with_resources(
+            tune.with_parameters(TuneTrial, context=context), {"cpu": settings.cpus_per_trial, "gpu": gpus}
+        )
+        with Progress(trials, settings.max_kimg, settings.slots(), console) as progress:
+            tuner = tune.Tuner(
+                trainable,
+                tune_config=tune.TuneConfig(
+                    search_alg=searcher,
+                    scheduler=make_scheduler(settings.scheduler, settings.max_kimg, settings.eval_kimg),
+                    num_samples=trials,
+                    max_concurrent_trials=settings.slots(),
+                    reuse_actors=True,
+                    time_budget_s=settings.seconds(),
+                ),
+                run_config=tune.RunConfig(
+                    name=settings.name,
+                    storage_path=scratch,
+                    callbacks=[SweepCallback(tracker, progress, settings.max_kimg, folder)],
+                    verbose=0,
+                    failure_config=tune.FailureConfig(max_failures=0),
+                ),
+            )
+            tuner.fit()
+
+
+@contextlib.contextmanager
+def _ray(settings: SweepSettings, folder: Path) -> Iterator[None]:
+    """A quiet local Ray, unless one is there already; the driver stands in the sweep's own folder.
+
+    Ray puts the driver's working directory first on its workers' import path: a foreign ``analysis`` or ``pipeline``
+    package there would be imported instead of ours.
+    """
+    import ray
+
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a diverged trial has no distance to report
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    before = Path.cwd()
+    os.chdir(folder)
+    started = not ray.is_initialized()
+    try:
+        if started:
+            cores = max(os.cpu_count() or 1, settings.slots() * settings.cpus_per_trial)
+            ray.init(
+                num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
+                _node_ip_address="127.0.0.1",
+            )  # fmt: skip
+        yield
+    finally:
+        if started:
+            ray.shutdown()
+        os.chdir(before)
+
+
+@contextlib.contextmanager
+def _stage(console: Console, text: str) -> Iterator[Any]:
+    """One line per stage, with a spinner while it lasts on a terminal."""
+    with console.status(text) as status:
+        yield status.update
+    console.print(f"[green]done[/] {text}")

@@ -1,0 +1,80 @@
+"""The README of an exported generator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def model_card(
+    facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mapping[str, Any], data: Mapping[str, Any]
+) -> str:
+    """What it is, what it was trained on, how it scores and how that was measured, how to use it."""
+    params, fingerprint, judge = about["params"], facts["fingerprint"], data["judge"]
+    example = " ".join(f"{group['classes'][0]} {group['name']}" for group in data["vocabulary"]["groups"])
+    return "\n".join(
+        [
+            f"# {facts['trial']}",
+            "",
+            f"A {params['system']} generator of {params['image_size']} px pictures by tags, trial `{facts['trial']}` of the "
+            f"gansweep sweep `{facts['sweep']}`, trained on {trial['kimg']} thousand real pictures "
+            f"({trial['seconds']:.0f} s), seed {about['seed']}. Exported {facts['exported']}.",
+            "",
+            "![samples](samples.png)",
+            "",
+            "## Scores",
+            "",
+            "One seed, no interval: a difference from another trial may be luck.",
+            "",
+            *_table(
+                ("score", "value"),
+                [(name, f"{value:.4f}") for name, value in trial["scores"].items() if value is not None],
+            ),
+            "",
+            "Distances are lower-better and compare only under this fingerprint:",
+            "",
+            *_table(("what", "value"), fingerprint.items()),
+            "",
+            "The judge of the tags was trained on real pictures only. On "
+            f"{judge['held_out']} held-out real pictures it agrees with the tags on "
+            + ", ".join(f"{name} {share:.1%}" for name, share in judge["accuracy"].items() if share is not None)
+            + ". Generated pictures can be tagged more surely than real ones, by exaggerated colours.",
+            "",
+            "## Data",
+            "",
+            f"`{data['name']}` (fingerprint {data['fingerprint']}): {data['pictures']} pictures, {data['complete']} with every "
+            f"tag, {data['partial']} with a missing or unusable one. The licence of these pictures bounds the use of "
+            "the generator; ask whoever made the data set.",
+            "",
+            *[
+                line
+                for name, counts in data["counts"].items()
+                for line in (*_table((name, "pictures"), counts.items()), "")
+            ],
+            "## Use",
+            "",
+            "```sh",
+            f'gansweep generate DIR "{example}" -n 16 --seed 0 -o grid.png',
+            "```",
+            "",
+            "```python",
+            "from pathlib import Path",
+            "from pipeline.bundle import Bundle",
+            "",
+            "bundle = Bundle.load(Path('DIR'))",
+            f"labels = bundle.complete(bundle.vocabulary.parse('{example}'), count=16, seed=0)",
+            "pixels = bundle.draw(labels, seed=0)  # (16, size, size, 3) uint8",
+            "```",
+            "",
+            "## Configuration",
+            "",
+            *_table(("parameter", "value"), params.items()),
+            "",
+        ]
+    )
+
+
+def _table(head: tuple[str, str], rows: Any) -> list[str]:
+    return [f"| {head[0]} | {head[1]} |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]

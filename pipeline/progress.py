@@ -1,0 +1,113 @@
+"""Live progress of a sweep on stderr: trials by state, best so far on both objectives, time left."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from analysis import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.outcome import Outcome
+
+EVERY_SECONDS = 30.0
+"""Between two lines when stderr is no terminal."""
+
+
+@dataclass
+class Progress:
+    """Counts trials and estimates the time left; a spinner on a terminal, else a line now and then."""
+
+    trials: int
+    max_kimg: int
+    slots: int
+    console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    _kimg: dict[str, float] = field(default_factory=dict)
+    _running: set[str] = field(default_factory=set)
+    _ended: Counter[str] = field(default_factory=Counter)
+    _best: dict[str, float] = field(default_factory=dict)
+    _ended_kimg: float = 0.0
+
+    def __enter__(self) -> Progress:
+        self._began = self._printed = time.monotonic()
+        self._status = self.console.status(self.line()) if self.console.is_terminal else None
+        if self._status:
+            self._status.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._status:
+            self._status.stop()
+        self.console.print(self.line())
+
+    def started(self, key: str) -> None:
+        """A trial has begun."""
+        self._running.add(key)
+        self._kimg.setdefault(key, 0.0)
+        self._show()
+
+    def result(self, key: str, result: Mapping[str, Any]) -> None:
+        """A trial has been scored."""
+        self._kimg[key] = float(result.get(schema.KIMG, 0))
+        for name, direction in schema.OBJECTIVES.items():
+            if name in result:
+                better = min if direction == "minimize" else max
+                self._best[name] = better(self._best.get(name, result[name]), result[name])
+        self._show()
+
+    def ended(self, key: str, how: Outcome) -> None:
+        """A trial has ended."""
+        self._running.discard(key)
+        self._ended[how.status] += 1
+        self._ended_kimg += self._kimg.get(key, 0.0)
+        self._show()
+        if how.status == schema.FAILED:
+            self.console.print(f"trial {key} failed: {how.reason}", markup=False)
+
+    def seconds_left(self) -> float | None:
+        """Estimated from the kimg per second so far and the mean kimg of a finished trial; ``None`` at first."""
+        done = sum(self._kimg.values())
+        elapsed = time.monotonic() - self._began
+        if done <= 0:
+            return None
+        ended = sum(self._ended.values())
+        # Before anything has ended nobody knows how many trials will be stopped early: assume none.
+        expected = self._ended_kimg / ended if ended else float(self.max_kimg)
+        running = sum(max(0.0, expected - self._kimg[key]) for key in self._running)
+        waiting = max(0, self.trials - ended - len(self._running)) * expected
+        return (running + waiting) * elapsed / done
+
+    def line(self) -> str:
+        """The state of the sweep in one line."""
+        parts = [f"{sum(self._ended.values())}/{self.trials} trials done"]
+        parts += [f"{self._ended[s]} {s}" for s in (schema.STOPPED, schema.FAILED) if self._ended[s]]
+        parts.append(f"{len(self._running)} running")
+        if schema.DISTANCE in self._best:
+            parts.append(f"best distance {self._best[schema.DISTANCE]:.2f}")
+        if schema.TAG_ACCURACY in self._best:
+            parts.append(f"best tag accuracy {self._best[schema.TAG_ACCURACY]:.1%}")
+        left = self.seconds_left()
+        if left is not None and (self._running or sum(self._ended.values()) < self.trials):
+            parts.append(f"about {clock(left)} left")
+        return ", ".join(parts)
+
+    def _show(self) -> None:
+        if self._status:
+            self._status.update(self.line())
+        elif time.monotonic() - self._printed > EVERY_SECONDS:
+            self._printed = time.monotonic()
+            self.console.print(self.line())
+
+
+def clock(seconds: float) -> str:
+    """``45 s``, ``12 min`` or ``3 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

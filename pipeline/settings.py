@@ -1,0 +1,166 @@
+"""One settings object: the command line, the saved ``sweep.json`` and the API at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from search_spaces.registry import find_space
+from trainables.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from search_spaces.space import Space
+
+Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+
+PRIVATE = ("home", "tracking", "study", "concurrent", "cpus_per_trial", "gpus_per_trial", "time_limit", "data")
+"""Settings that may differ between two starts of one sweep: where and how fast, not what."""
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """Search the space of a system for the best generator of a folder of tagged pictures."""
+
+    space: tyro.conf.Positional[str]
+    """A system's space (`gansweep spaces` lists them), or module:NAME of your own."""
+    data: Path
+    """Folder of tagged pictures."""
+    name: str
+    """Name of the sweep."""
+    trials: int = 20
+    """How many configurations to try; the first is always the recipe."""
+    image_size: int = 64
+    """Pixels along each side."""
+    max_kimg: int = 100
+    """Budget of one trial, in thousands of real images seen."""
+    eval_kimg: int = 10
+    """Score every so many thousand images."""
+    concurrent: int | None = None
+    """Trials at once; default: as many as the cores allow."""
+    cpus_per_trial: int = 1
+    """Cores, and training threads, of each trial."""
+    gpus_per_trial: str = "auto"
+    """GPUs of each trial, or a share of one; auto takes one where there is one."""
+    sampler: Literal["tpe", "random", "nsga2"] = "tpe"
+    """How configurations are proposed."""
+    scheduler: Literal["asha", "none"] = "asha"
+    """How hopeless trials are stopped early."""
+    extractor: str = "efficientnet"
+    """Feature network of the Frechet distance: efficientnet (comes with the package) or inception (standard FID)."""
+    weights: Path | None = None
+    """Weights file of the extractor."""
+    samples: int = 2048
+    """Generated pictures per evaluation."""
+    time_limit: str | None = None
+    """Stop the whole sweep after this time: 90s, 30m, 2h."""
+    set: Repeated = ()
+    """k=v: another default for the recipe; the dimension keeps varying. May be repeated."""
+    fix: Repeated = ()
+    """k=v: a fixed value; the dimension leaves the space. May be repeated."""
+    range: Repeated = ()
+    """k=lo:hi: another range of a dimension. May be repeated."""
+    choices: Repeated = ()
+    """k=a,b: other choices of a dimension. May be repeated."""
+    max_bad_share: float = 0.05
+    """Refuse to start when more than this share of the data is unreadable or unmatched."""
+    home: Path | None = None
+    """Folder of all sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
+    tracking: str | None = None
+    """MLflow tracking URI; default: a database in the home."""
+    study: str | None = None
+    """Optuna storage URL; default: a database in the home."""
+    seed: int = 0
+    """Seed of proposals, training and scoring noise."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("trials", 1, 1_000_000), ("max_kimg", 1, 10_000_000), ("eval_kimg", 1, self.max_kimg),
+            ("concurrent", 1, 100_000), ("cpus_per_trial", 1, 1024), ("samples", 2, 1_000_000),
+            ("max_bad_share", 0, 1), ("seed", 0, 2**31 - 1),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise UsageError(f"--{name.replace('_', '-')} is {value}; allowed: {low} to {high}")
+        self.gpus()
+        self.seconds()
+
+    def gpus(self) -> float | None:
+        """GPUs per trial; ``None`` for auto."""
+        if self.gpus_per_trial == "auto":
+            return None
+        try:
+            share = float(self.gpus_per_trial)
+        except ValueError:
+            share = -1.0
+        if not 0 <= share <= 64:
+            raise UsageError(f"--gpus-per-trial is {self.gpus_per_trial!r}; allowed: auto, or 0 to 64")
+        return share
+
+    def seconds(self) -> float | None:
+        """The time limit in seconds; ``None`` for none."""
+        if self.time_limit is None:
+            return None
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", self.time_limit.strip())
+        if not match or float(match[1]) <= 0:
+            raise UsageError(f"--time-limit is {self.time_limit!r}; expected for instance 90s, 30m or 2h")
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+    def slots(self) -> int:
+        """Trials at once."""
+        return self.concurrent or max(1, (os.cpu_count() or 1) // self.cpus_per_trial)
+
+    def resolve_space(self) -> Space:
+        """The space after ``--set``, ``--fix``, ``--range`` and ``--choices``, at the sweep's image size."""
+        space = find_space(self.space).without("image_size", self.image_size)
+        for name, value in _pairs("range", self.range):
+            low, colon, high = value.partition(":")
+            if not colon:
+                raise UsageError(f"--range {name}={value}; expected for instance --range {name}=1e-4:1e-3")
+            space = space.with_range(name, low, high)
+        for name, value in _pairs("choices", self.choices):
+            space = space.with_choices(name, [part.strip() for part in value.split(",")])
+        for name, value in _pairs("fix", self.fix):
+            space = space.without(name, value)
+        for name, value in _pairs("set", self.set):
+            space = space.with_default(name, value)
+        return space
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``from_json`` reads back."""
+        plain = dataclasses.asdict(self)
+        return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> SweepSettings:
+        """Read what ``to_json`` wrote."""
+        paths = {name: Path(data[name]) for name in ("data", "weights", "home") if data.get(name)}
+        lists = {name: tuple(data.get(name, ())) for name in ("set", "fix", "range", "choices")}
+        try:
+            return cls(**{**data, **paths, **lists})
+        except TypeError as error:
+            raise UserError(f"saved settings do not fit this version: {error}") from error
+
+    @classmethod
+    def from_file(cls, path: Path) -> SweepSettings:
+        """Read a saved ``sweep.json``."""
+        try:
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read settings {path}: {error}") from error
+
+
+def _pairs(option: str, texts: tuple[str, ...]) -> list[tuple[str, str]]:
+    pairs = []
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not value:
+            raise UsageError(f"--{option} {text!r}; expected --{option} NAME=VALUE")
+        pairs.append((name.strip(), value.strip()))
+    return pairs

@@ -1,0 +1,157 @@
+"""The Optuna study of a sweep as a Ray Tune searcher."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from analysis import schema
+from pipeline.outcome import Outcome, outcome
+from trainables.config import GanConfig
+from trainables.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from search_spaces.space import Space
+
+PARAMS, RECIPE, OUTCOME, REASON = "params", "recipe", "status", "reason"
+"""User attributes of an Optuna trial; the last scores and kimg stand beside them under their own names."""
+
+
+def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    """``tpe`` (multivariate, grouped by condition, wary of trials still running), ``random`` or ``nsga2``."""
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    if name == "nsga2":
+        return optuna.samplers.NSGAIISampler(seed=seed, population_size=20)
+    with warnings.catch_warnings():
+        # Grouping is the published way to sample a space with conditions; Optuna still calls it experimental.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=10, multivariate=True, group=True, constant_liar=True
+        )
+
+
+def open_study(url: str, name: str, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
+    """The persistent two-objective study of a sweep, made when it is not there yet.
+
+    Raises:
+        UserError: a storage that does not answer.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.create_study(
+            storage=url,
+            study_name=name,
+            sampler=sampler,
+            directions=["minimize" if way == "minimize" else "maximize" for way in schema.OBJECTIVES.values()],
+            load_if_exists=True,
+        )
+    except Exception as error:  # every database driver has errors of its own
+        raise UserError(f"cannot open the study database {url}: {str(error).splitlines()[0]}") from error
+
+
+class StudySearcher(Searcher):
+    """Proposes trials from the study and tells it the truth about how they ended.
+
+    Trial 0 is the recipe. A trial that was running when an earlier driver died is issued again under its key.
+    """
+
+    def __init__(
+        self, study: optuna.Study, space: Space, *, sweep: str, trials: int, seed: int, max_kimg: int, folder: Path
+    ) -> None:
+        super().__init__()
+        self.study, self.space = study, space
+        self.sweep, self.trials, self.seed, self.max_kimg, self.folder = sweep, trials, seed, max_kimg, folder
+        self._asked: dict[str, optuna.Trial] = {}
+        known = study.get_trials(deepcopy=False)
+        self._unfinished = [trial.number for trial in known if trial.state == TrialState.RUNNING and trial.user_attrs]
+        self._left = trials - sum(trial.state != TrialState.WAITING for trial in known)
+        if not known:
+            study.enqueue_trial(space.active_defaults(), user_attrs={RECIPE: True})
+
+    @property
+    def pending(self) -> int:
+        """Trials that are still to be issued."""
+        return len(self._unfinished) + max(0, self._left)
+
+    @property
+    def running(self) -> int:
+        """Trials that were issued and have not ended."""
+        return len(self._asked)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override] # FINISHED is a str
+        """The next configuration, or that there are no more."""
+        if self._unfinished:
+            number = self._unfinished.pop(0)
+            frozen = self.study.get_trials(deepcopy=False)[number]
+            trial = optuna.Trial(self.study, frozen._trial_id)
+            params = dict(frozen.user_attrs[PARAMS])
+        elif self._left > 0:
+            self._left -= 1
+            trial = self.study.ask()
+            params = self.space.sample(trial)
+            trial.set_user_attr(PARAMS, params)
+        else:
+            return Searcher.FINISHED
+        self._asked[trial_id] = trial
+        key = trial_key(self.sweep, trial.number)
+        return {
+            "key": key,
+            "number": trial.number,
+            "recipe": params == dict(self.space.recipe),
+            "params": params,
+            "config_hash": GanConfig.from_params(params).hash(),
+            "seed": training_seed(self.seed, trial.number),
+            "folder": str(self.folder / key),
+        }
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Nothing: two-objective studies take no intermediate values."""
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tell the study."""
+        trial = self._asked.pop(trial_id, None)
+        if trial is None:
+            return
+        ended = outcome(result, self.max_kimg, "see the trial's reason in MLflow" if error else None)
+        self._tell(trial, result or {}, ended)
+
+    def _tell(self, trial: optuna.Trial, result: dict[str, Any], ended: Outcome) -> None:
+        trial.set_user_attr(OUTCOME, ended.status)
+        trial.set_user_attr(REASON, ended.reason)
+        for name in (*schema.OBJECTIVES, schema.KIMG):
+            if name in result:
+                trial.set_user_attr(name, result[name])
+        # NSGA-II never leaves its first generation when early-stopped trials count as pruned.
+        keeps_stopped = isinstance(self.study.sampler, optuna.samplers.NSGAIISampler)
+        if ended.status == schema.COMPLETE or (ended.status == schema.STOPPED and keeps_stopped):
+            self.study.tell(trial, [float(result[name]) for name in schema.OBJECTIVES])
+        else:
+            self.study.tell(trial, state=TrialState.PRUNED if ended.status == schema.STOPPED else TrialState.FAIL)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the study is the state."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Ray pickles searchers now and then; the study stays with the driver."""
+        return {}
+
+
+def trial_key(sweep: str, number: int) -> str:
+    """``<sweep>-<number, 5 digits>``."""
+    return f"{sweep}-{number:05d}"
+
+
+def training_seed(sweep_seed: int, number: int) -> int:
+    """A seed below 2**31 for each trial of a sweep."""
+    return int(hashlib.sha256(f"training {sweep_seed} {number}".encode()).hexdigest()[:8], 16) >> 1

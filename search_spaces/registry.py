@@ -1,0 +1,35 @@
+"""Spaces by name: the built-in ones, and a user's own as ``module:NAME``."""
+
+from __future__ import annotations
+
+import importlib
+
+from search_spaces.acgan import ACGAN
+from search_spaces.space import Space
+from trainables.errors import UsageError, UserError, nearest
+
+SPACES: dict[str, Space] = {space.name: space for space in (ACGAN,)}
+
+
+def find_space(name: str) -> Space:
+    """The space called ``name``, or the ``Space`` that ``module:NAME`` holds.
+
+    Raises:
+        UsageError: an unknown name; says the nearest and all known.
+        UserError: a module that cannot be imported or holds no such space.
+    """
+    if ":" in name:
+        return _load(*name.split(":", 1))
+    if name not in SPACES:
+        raise UsageError(f"unknown space {name!r}; known: {', '.join(SPACES)}{nearest(name, SPACES)}")
+    return SPACES[name]
+
+
+def _load(module: str, attribute: str) -> Space:
+    try:
+        space = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"cannot load space {module}:{attribute}: {error}") from error
+    if not isinstance(space, Space):
+        raise UserError(f"{module}:{attribute} is a {type(space).__name__}; a search_spaces.space.Space is needed")
+    return space

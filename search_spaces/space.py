@@ -1,0 +1,219 @@
+"""Declarative search spaces: dimensions with a distribution, a default, a condition and the claim they test.
+
+From one description come define-by-run sampling, the command line's listings and what the analysis needs to know.
+Claims are numbered and lettered as in the reports' list of claims, e.g. ``1 (A)``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from trainables.config import GanConfig, Value, coerce
+from trainables.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+Condition = dict[str, tuple[Value, ...]]
+
+
+class Suggest(Protocol):
+    """The part of an Optuna trial that a space draws from."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        """Draw a whole number."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """Draw a number."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Draw one of the choices."""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One thing that varies: either ``choices`` or ``low..high`` (``log`` for a logarithmic scale).
+
+    ``when`` maps other parameters to the values under which this one has any effect; outside them it keeps its
+    default and is not sampled.
+    """
+
+    name: str
+    default: Value
+    choices: tuple[Value, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    when: Condition = field(default_factory=dict)
+    claim: str = ""
+    """The claim of the reports that it tests, or who chose it (``ours``) where the reports are silent."""
+
+    def __post_init__(self) -> None:
+        values = self.choices or (self.low, self.high)
+        object.__setattr__(self, "default", coerce(self.name, self.default))
+        if self.choices:
+            object.__setattr__(self, "choices", tuple(coerce(self.name, value) for value in values))
+        elif self.low is None or self.high is None or not self.low <= self.high:
+            raise UsageError(f"{self.name}: range {self.low}:{self.high}; a low and a high end are needed, low first")
+        elif self.log and self.low <= 0:
+            raise UsageError(f"{self.name}: range {self.low}:{self.high} on a log scale; it must begin above 0")
+
+    @property
+    def kind(self) -> str:
+        """``choice``, ``int`` or ``float``."""
+        if self.choices:
+            return "choice"
+        return "int" if isinstance(self.default, int) else "float"
+
+    def active(self, params: Mapping[str, Any]) -> bool:
+        """Whether the condition holds for these parameters."""
+        return all(params.get(name) in allowed for name, allowed in self.when.items())
+
+    def sample(self, trial: Suggest) -> Value:
+        """Draw a value."""
+        if self.choices:
+            return cast(Value, trial.suggest_categorical(self.name, self.choices))
+        assert self.low is not None
+        assert self.high is not None
+        if self.kind == "int":
+            return trial.suggest_int(self.name, math.ceil(self.low), math.floor(self.high), log=self.log)
+        return trial.suggest_float(self.name, self.low, self.high, log=self.log)
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract's description of a dimension."""
+        shape: dict[str, Any] = (
+            {"choices": list(self.choices)} if self.choices else {"low": self.low, "high": self.high}
+        )
+        when = {name: list(values) for name, values in self.when.items()}
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            **shape,
+            "log": self.log,
+            "default": self.default,
+            "when": when,
+            "claim": self.claim,
+        }
+
+
+@dataclass(frozen=True)
+class Space:
+    """A complete recipe and the dimensions around it. Dimensions come after those their conditions name."""
+
+    name: str
+    summary: str
+    recipe: Mapping[str, Value]
+    dimensions: tuple[Dimension, ...]
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """Where a recipe's value comes from when the report does not say it."""
+
+    def __post_init__(self) -> None:
+        complete = GanConfig.from_params(self.recipe).to_params()
+        object.__setattr__(self, "recipe", complete)
+        seen: set[str] = set()
+        for dimension in self.dimensions:
+            if dimension.name in seen or complete[dimension.name] != dimension.default:
+                raise UsageError(
+                    f"space {self.name}: dimension {dimension.name} stands twice or its default {dimension.default!r} "
+                    f"is not the recipe's {complete[dimension.name]!r}"
+                )
+            seen.add(dimension.name)
+
+    def sample(self, trial: Suggest) -> dict[str, Value]:
+        """Complete parameters: drawn where a dimension is active, the recipe's elsewhere."""
+        params = dict(self.recipe)
+        for dimension in self.dimensions:
+            if dimension.active(params):
+                params[dimension.name] = dimension.sample(trial)
+        return params
+
+    def active_defaults(self) -> dict[str, Value]:
+        """The recipe as the values a search would have drawn: what trial 0 is asked to be."""
+        return {d.name: self.recipe[d.name] for d in self.dimensions if d.active(self.recipe)}
+
+    def dimension(self, name: str) -> Dimension:
+        """The dimension called ``name``."""
+        for dimension in self.dimensions:
+            if dimension.name == name:
+                return dimension
+        names = [dimension.name for dimension in self.dimensions]
+        coerce_known = f"space {self.name} has no dimension {name!r}{nearest(name, names)}"
+        raise UsageError(f"{coerce_known}; `gansweep spaces {self.name}` lists them")
+
+    def with_default(self, name: str, value: Any) -> Space:
+        """Another value in the recipe (``--set``); a dimension of that name keeps varying."""
+        known = coerce(name, value)
+        recipe = GanConfig.from_params({**self.recipe, name: known}).to_params()
+        changed = []
+        for dimension in self.dimensions:
+            if dimension.name == name:
+                _require_inside(dimension, known)
+                dimension = dataclasses.replace(dimension, default=known)
+            changed.append(dimension)
+        return dataclasses.replace(self, recipe=recipe, dimensions=tuple(changed))
+
+    def without(self, name: str, value: Any) -> Space:
+        """A fixed value (``--fix``): the recipe's from now on, and no longer a dimension."""
+        rest = tuple(dimension for dimension in self.dimensions if dimension.name != name)
+        return dataclasses.replace(self, dimensions=rest).with_default(name, value)
+
+    def with_range(self, name: str, low: Any, high: Any) -> Space:
+        """Another range (``--range``). A recipe value outside it moves to the nearer end."""
+        ends = (float(cast(float, coerce(name, low))), float(cast(float, coerce(name, high))))
+        old = self._varying(name)
+        if isinstance(old.default, (bool, str)):
+            raise UsageError(f"{name} takes names, not a range; use --choices {name}=...")
+        default = coerce(name, min(max(old.default, ends[0]), ends[1]))
+        new = dataclasses.replace(old, choices=(), low=ends[0], high=ends[1], default=default)
+        return self._replace(new)
+
+    def with_choices(self, name: str, choices: Iterable[Any]) -> Space:
+        """Other choices (``--choices``). A recipe value that is none of them becomes the first."""
+        values = tuple(coerce(name, value) for value in choices)
+        old = self._varying(name)
+        default = old.default if old.default in values else values[0]
+        return self._replace(dataclasses.replace(old, choices=values, low=None, high=None, log=False, default=default))
+
+    def _varying(self, name: str) -> Dimension:
+        coerce(name, self.recipe.get(name, 0))
+        known = {dimension.name: dimension for dimension in self.dimensions}
+        default = self.recipe[name]
+        return known.get(name) or Dimension(name, default, choices=(default,), claim="added by the user")
+
+    def _replace(self, new: Dimension) -> Space:
+        recipe = {**self.recipe, new.name: new.default}
+        for value in new.choices or (new.low, new.high):
+            GanConfig.from_params({**self.recipe, new.name: coerce(new.name, value)})
+        names = [dimension.name for dimension in self.dimensions]
+        if new.name not in names:
+            return dataclasses.replace(self, recipe=recipe, dimensions=(*self.dimensions, new))
+        changed = tuple(new if dimension.name == new.name else dimension for dimension in self.dimensions)
+        return dataclasses.replace(self, recipe=recipe, dimensions=changed)
+
+    def to_json(self) -> dict[str, Any]:
+        """What the analysis needs of a space, and `spaces --json` prints."""
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "recipe": dict(self.recipe),
+            "notes": dict(self.notes),
+            "dimensions": [dimension.to_json() for dimension in self.dimensions],
+        }
+
+
+def _require_inside(dimension: Dimension, value: Value) -> None:
+    if dimension.choices:
+        if value not in dimension.choices:
+            allowed = ", ".join(map(str, dimension.choices))
+            raise UsageError(
+                f"{dimension.name} is {value!r}; the space searches {allowed}. Choose one of them, fix it with --fix, "
+                "or change them with --choices"
+            )
+    elif not cast(float, dimension.low) <= cast(float, value) <= cast(float, dimension.high):
+        raise UsageError(
+            f"{dimension.name} is {value}; the space searches {dimension.low:g} to {dimension.high:g}. Choose a value "
+            "inside, fix it with --fix, or change the range with --range"
+        )

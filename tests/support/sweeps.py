@@ -1,0 +1,96 @@
+"""Small sweeps for the tests of the analysis: logged to a real MLflow database, or put together by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from mlflow.entities import Metric, Param
+
+from analysis import schema
+from analysis.runs import TRIAL_COLUMNS, Sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlflow import MlflowClient
+
+FINGERPRINT = {"extractor": "efficientnet_lite0", "resize": 224, "samples": 1000, "data": "ab12" * 16}
+SPACE = {
+    "name": "acgan",
+    "system": "acgan",
+    "dimensions": [
+        {"name": "optimizer.lr", "kind": "float", "low": 1e-5, "high": 1e-3, "log": True, "default": 2e-4},
+        {"name": "generator.width", "kind": "int", "low": 16, "high": 64, "default": 32},
+        {"name": "losses.soft_labels", "kind": "choice", "choices": [True, False], "default": True},
+        {"name": "networks.norm", "kind": "choice", "choices": ["batch", "1"], "default": "batch"},
+    ],
+}
+DATA = {"pictures": 2000, "judge": {"accuracy": {"hair": 0.95, "eyes": 0.9, "both": 0.86}}}
+
+
+@dataclass
+class History:
+    """A home whose MLflow database can be written like the tracking of a sweep writes it."""
+
+    home: Path
+    client: MlflowClient
+
+    def log_sweep(self, name: str, trials: list[dict[str, Any]], *, artifacts: bool = True) -> str:
+        """Log a sweep; a trial has ``status``, ``reason``, ``fingerprint``, ``params`` and ``metrics[name][step]``."""
+        experiment = self.client.create_experiment(name, artifact_location=(self.home / "artifacts" / name).as_uri())
+        fingerprint = json.dumps(FINGERPRINT)
+        tags = {schema.KIND: schema.KIND_SWEEP, schema.SWEEP: name, schema.FINGERPRINT: fingerprint}
+        parent = str(self.client.create_run(experiment, tags=tags).info.run_id)
+        if artifacts:
+            self.client.log_dict(parent, SPACE, schema.SPACE_FILE)
+            self.client.log_dict(parent, {"name": name, "trials": len(trials)}, schema.SETTINGS_FILE)
+            self.client.log_dict(parent, DATA, schema.DATA_FILE)
+        for number, trial in enumerate(trials):
+            self._log_trial(experiment, name, number, trial, parent)
+        return parent
+
+    def _log_trial(self, experiment: str, name: str, number: int, trial: dict[str, Any], parent: str) -> None:
+        tags = {
+            schema.KIND: schema.KIND_TRIAL,
+            schema.SWEEP: name,
+            schema.KEY: f"{name}-{number:05d}",
+            schema.NUMBER: str(number),
+            schema.SYSTEM: "acgan",
+            schema.STATUS: trial.get("status", schema.COMPLETE),
+            schema.REASON: trial.get("reason", ""),
+            schema.RECIPE: "true" if number == 0 else "false",
+            schema.CONFIG_HASH: f"{number:08x}",
+            schema.FINGERPRINT: json.dumps(trial.get("fingerprint", FINGERPRINT)),
+            "mlflow.parentRunId": parent,
+        }
+        run = self.client.create_run(experiment, tags=tags).info.run_id
+        metrics = [
+            Metric(metric, value, timestamp=1000 + step, step=step)
+            for metric, points in trial.get("metrics", {}).items()
+            for step, value in points.items()
+        ]
+        logged = trial.get("params", {}) | {"seed": 7919 * (number + 1)}  # not searched, yet never the same
+        params = [Param(param, str(value)) for param, value in logged.items()]
+        self.client.log_batch(run, metrics=metrics, params=params)
+
+
+def make_sweep(rows: list[dict[str, Any]], **fields: Any) -> Sweep:
+    """Put a sweep together by hand; a row names only the columns that matter."""
+    defaults = {
+        "system": "acgan",
+        "status": schema.COMPLETE,
+        "reason": None,
+        "recipe": False,
+        "fingerprint": json.dumps(FINGERPRINT, sort_keys=True),
+        "mlflow_run_id": "",
+        "kimg": 40.0,
+        "seconds": 60.0,
+    }
+    full = [{**defaults, "key": f"hand-{i:05d}", "number": i, **row} for i, row in enumerate(rows)]
+    trials = pd.DataFrame(full).reindex(
+        columns=[*TRIAL_COLUMNS, *dict.fromkeys(c for r in rows for c in r if "." in c)]
+    )
+    return Sweep(**{"name": "hand", "trials": trials, "fingerprint": FINGERPRINT, **fields})

@@ -1,0 +1,251 @@
+"""GanConfig: everything that defines one configuration, as frozen, validated, nested dataclasses.
+
+The same values travel as flat dotted parameters (``generator.width``) through spaces, the search, MLflow, tables
+and the command line; ``from_params`` and ``to_params`` translate. Unknown names and impossible values are refused
+with a line that says what is allowed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from trainables.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Value = bool | int | float | str
+T = TypeVar("T", bound=Value)
+
+
+def bounded(default: T, low: float, high: float) -> T:
+    """A dataclass field whose value must lie in ``low..high``, both included."""
+    field: T = dataclasses.field(default=default, metadata={"low": low, "high": high})
+    return field
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """The generator. ``width`` is the number of filters of its last hidden block; each block before it has twice
+    the next one's, so width 64 at 64 px gives A's 1024, 512, 256, 128, 64.
+    """
+
+    width: int = bounded(64, 1, 1024)
+    noise_dim: int = bounded(256, 1, 4096)
+    embedding_dim: int = bounded(8, 1, 512)
+    embedding_noise: float = bounded(0.1, 0.0, 10.0)
+    """Standard deviation of the noise added to the tag embeddings in training."""
+    norm_momentum: float = bounded(0.5, 0.0, 1.0)
+    """Weight of the new batch in the running statistics of batch norm."""
+    final_norm: bool = False
+    """Batch norm on the block that draws the picture."""
+    final_activation: Literal["tanh", "leaky_relu"] = "tanh"
+    oversize: bool = False
+    """Draw at twice the size, then a stride-2 convolution back."""
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """The discriminator. ``width`` is the number of filters of its first block; each block doubles it."""
+
+    width: int = bounded(64, 1, 1024)
+    conditioning: Literal["acgan", "concat"] = "acgan"
+    """``acgan``: heads that classify the tags. ``concat``: the tags are inputs, beside the dense features."""
+    norm_momentum: float = bounded(0.5, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What is minimised."""
+
+    labels: Literal["hard", "soft"] = "soft"
+    """Targets of real/fake: 1 and 0, or drawn from U[0.8, 1] and U[0, 0.2]."""
+    adversarial_weight: float = bounded(1.0, 0.0, 1000.0)
+    tag_weight: float = bounded(1.0, 0.0, 1000.0)
+    tag_loss_on_fakes: bool = False
+    """Whether the discriminator also learns tags from generated pictures too (Odena et al. 2017) or from real ones only (B)."""
+
+
+@dataclass(frozen=True)
+class UpdateConfig:
+    """How often each network learns."""
+
+    generator_steps: int = bounded(1, 1, 100)
+    discriminator_steps: int = bounded(1, 1, 100)
+    split_discriminator: bool = True
+    """One optimiser step on a real batch and one on a fake batch, rather than one on their sum."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam for both networks."""
+
+    generator_lr: float = bounded(2e-4, 1e-8, 1.0)
+    discriminator_lr: float = bounded(2e-4, 1e-8, 1.0)
+    beta1: float = bounded(0.5, 0.0, 0.9999)
+    beta2: float = bounded(0.999, 0.0, 0.99999)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The data side of training."""
+
+    batch_size: int = bounded(64, 2, 4096)
+    ema_decay: float = bounded(0.0, 0.0, 0.99999)
+    """Weight of the past in the moving average of the generator; 0 turns the average off."""
+    flip: bool = False
+    """Mirror half of the real pictures."""
+    extra_data: bool = False
+    """Also train on pictures with a missing or unusable tag; that tag's loss is masked."""
+
+
+@dataclass(frozen=True)
+class GanConfig:
+    """One configuration of one system at one image size.
+
+    Raises:
+        UsageError: a value out of range, or a combination that cannot be built.
+    """
+
+    system: Literal["acgan"] = "acgan"
+    image_size: int = bounded(64, 16, 256)
+    generator: GeneratorConfig = dataclasses.field(default_factory=GeneratorConfig)
+    discriminator: DiscriminatorConfig = dataclasses.field(default_factory=DiscriminatorConfig)
+    losses: LossConfig = dataclasses.field(default_factory=LossConfig)
+    updates: UpdateConfig = dataclasses.field(default_factory=UpdateConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        for name, value in self.to_params().items():
+            _check(name, value)
+        upsampling_steps(self.image_size)
+        if self.losses.adversarial_weight == 0:
+            raise UsageError("losses.adversarial_weight is 0; without a real/fake loss this is no GAN: use more than 0")
+
+    def to_params(self) -> dict[str, Value]:
+        """Flat dotted parameters, in the order of the fields."""
+        flat: dict[str, Value] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if dataclasses.is_dataclass(value):
+                for inner in dataclasses.fields(value):
+                    flat[f"{field.name}.{inner.name}"] = getattr(value, inner.name)
+            else:
+                flat[field.name] = value
+        return flat
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> GanConfig:
+        """Build from flat dotted parameters; what is not given takes the field's default."""
+        sections: dict[str, dict[str, Any]] = {}
+        top: dict[str, Any] = {}
+        for name, value in params.items():
+            known = coerce(name, value)
+            section, _, inner = name.rpartition(".")
+            (sections.setdefault(section, {}) if section else top)[inner] = known
+        hints = get_type_hints(cls)
+        return cls(**top, **{name: hints[name](**values) for name, values in sections.items()})
+
+    def hash(self) -> str:
+        """12 hex digits that name the configuration; searchers repeat configurations."""
+        return hashlib.sha256(json.dumps(self.to_params(), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def upsampling_steps(image_size: int) -> tuple[int, int]:
+    """``(base, steps)`` with ``image_size == base * 2**steps`` and base 4 to 7: where the networks start.
+
+    Raises:
+        UsageError: no such pair, e.g. for 50 px; names the nearest sizes that work.
+    """
+    for base in (4, 5, 6, 7):
+        steps = math.log2(image_size / base)
+        if steps.is_integer() and steps >= 1:
+            return base, int(steps)
+    fitting = sorted(
+        (base << steps for base in (4, 5, 6, 7) for steps in range(1, 7)),
+        key=lambda s: (abs(s - image_size), s),
+    )
+    raise UsageError(
+        f"image_size is {image_size}; the networks double 4, 5, 6 or 7 pixels, "
+        f"so the nearest sizes are {fitting[0]} and {fitting[1]}"
+    )
+
+
+@cache
+def parameter_types() -> dict[str, Any]:
+    """Type of every flat parameter: ``int``, ``float``, ``bool`` or a ``Literal`` of names."""
+    types: dict[str, Any] = {}
+    for name, hint in get_type_hints(GanConfig).items():
+        if dataclasses.is_dataclass(hint):
+            types |= {f"{name}.{inner}": kind for inner, kind in get_type_hints(hint).items()}
+        else:
+            types[name] = hint
+    return types
+
+
+@cache
+def _bounds() -> dict[str, tuple[float, float]]:
+    found: dict[str, tuple[float, float]] = {}
+    hints = get_type_hints(GanConfig)
+    for field in dataclasses.fields(GanConfig):
+        hint = hints[field.name]
+        inner = (
+            [(f"{field.name}.{f.name}", f) for f in dataclasses.fields(hint)] if dataclasses.is_dataclass(hint) else []
+        )
+        for name, leaf in [(field.name, field), *inner]:
+            if "low" in leaf.metadata:
+                found[name] = (leaf.metadata["low"], leaf.metadata["high"])
+    return found
+
+
+def require_known(name: str) -> None:
+    """Refuse a parameter name that no configuration has, naming the nearest one."""
+    if name not in parameter_types():
+        known = parameter_types()
+        raise UsageError(
+            f"unknown parameter {name!r}{nearest(name, known) or '; `gansweep spaces NAME` lists the known ones'}"
+        )
+
+
+def coerce(name: str, value: Any) -> Value:
+    """The value as the parameter's type; text from a command line is parsed.
+
+    Raises:
+        UsageError: an unknown name, or a value that is not of the type.
+    """
+    require_known(name)
+    kind = parameter_types()[name]
+    if get_origin(kind) is Literal:
+        if value in get_args(kind):
+            return cast(str, value)
+        allowed = ", ".join(map(str, get_args(kind)))
+        raise UsageError(f"{name} is {value!r}; allowed: {allowed}{nearest(str(value), get_args(kind))}")
+    if kind is bool:
+        named = {"true": True, "false": False}.get(str(value).lower())
+        if named is None:
+            raise UsageError(f"{name} is {value!r}; allowed: true, false")
+        return named
+    try:
+        number = float(value)
+        if isinstance(value, bool) or math.isnan(number) or (kind is int and number != int(number)):
+            raise ValueError
+    except (ValueError, TypeError, OverflowError):
+        wanted = "a whole number" if kind is int else "a number"
+        raise UsageError(f"{name} is {value!r}; {wanted} is needed") from None
+    return int(number) if kind is int else number
+
+
+def _check(name: str, value: Value) -> None:
+    coerced = coerce(name, value)
+    if type(coerced) is not type(value) and not (isinstance(value, int) and isinstance(coerced, float)):
+        raise UsageError(f"{name} is {value!r}; give it as {coerced!r}")
+    low, high = _bounds().get(name, (-math.inf, math.inf))
+    if not isinstance(value, str) and not low <= value <= high:
+        raise UsageError(f"{name} is {value}; allowed: {low:g} to {high:g}")

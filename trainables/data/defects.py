@@ -1,0 +1,26 @@
+"""What is wrong with a data set: every fault is named and counted, none is dropped in silence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One fault: its ``kind`` (the same words for all of a kind), the picture or file it concerns, and details.
+
+    Names and details come from strangers' files and go to terminals and one-line errors: line breaks, control
+    characters and undecodable bytes are escaped.
+    """
+
+    kind: str
+    name: str
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        for field in ("kind", "name", "detail"):
+            object.__setattr__(self, field, _printable(getattr(self, field)))
+
+
+def _printable(text: str) -> str:
+    return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)

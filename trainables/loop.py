@@ -1,0 +1,220 @@
+"""The training loop: update ratio, optimisers, moving average of the generator, divergence stop.
+
+The data stay one uint8 tensor on the device and batches are drawn by index, so no worker process decodes pictures
+while cores are needed for training. Nothing is read back from the device within a step, save every
+``CHECK_EVERY`` updates to see whether training has diverged.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from trainables.systems.conditional import Batch, ConditionalGan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import nn
+
+    from trainables.config import GanConfig
+    from trainables.systems.conditional import Loss
+
+CHECK_EVERY = 25
+"""Updates between two looks at whether the losses are still finite; each look waits for the device."""
+LOSS_LIMIT = 1e4
+"""A loss beyond this has exploded: the reports' losses stay below 100."""
+NORM_EVERY = 8
+"""Updates between two measurements of the gradient norms."""
+
+
+class Diverged(Exception):  # noqa: N818 - a state of training, not a fault of the program
+    """Training has left the finite range or exploded; the text says which figure did and when."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What the loop draws from: all on one device.
+
+    ``pictures`` is ``(n, s, s, 3)`` uint8 and ``labels`` ``(n, groups)``; ``tags`` ``(m, groups)`` are the complete
+    labels that generated pictures are asked for, in the data's own proportions.
+    """
+
+    pictures: Tensor
+    labels: Tensor
+    tags: Tensor
+
+
+class TrainingLoop:
+    """Trains a system; counts progress in real images shown to the discriminator."""
+
+    def __init__(self, system: ConditionalGan, data: TrainingData, config: GanConfig) -> None:
+        self.system, self.data, self.config = system, data, config
+        self.device = data.pictures.device
+        self.generator = system.generator.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.discriminator = system.discriminator.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.generator) if config.training.ema_decay else self.generator
+        rates, betas = config.optimizer, (config.optimizer.beta1, config.optimizer.beta2)
+        self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), rates.generator_lr, betas)
+        self.discriminator_optimizer = torch.optim.Adam(self.discriminator.parameters(), rates.discriminator_lr, betas)
+        self.images = 0
+        self.updates = 0
+
+    def train_until(self, images: int) -> dict[str, float]:
+        """Train until the discriminator has seen ``images`` real pictures in all.
+
+        Returns:
+            The mean of every figure since the last call, and ``images_per_second``.
+
+        Raises:
+            Diverged: a loss became NaN, infinite, or larger than ``LOSS_LIMIT``.
+        """
+        self.generator.train()
+        self.discriminator.train()
+        figures = _Means()
+        start, before = time.perf_counter(), self.images
+        while self.images < images:
+            self._update(figures)
+            self.updates += 1
+            if self.updates % CHECK_EVERY == 0:
+                self._require_finite(figures)
+        self._require_finite(figures)
+        seconds = time.perf_counter() - start
+        return figures.means() | {"images_per_second": (self.images - before) / max(seconds, 1e-9)}
+
+    def _update(self, figures: _Means) -> None:
+        measure = self.updates % NORM_EVERY == 0
+        for _ in range(self.config.updates.discriminator_steps):
+            batch = self._draw_batch()
+            self.images += len(batch.pictures)
+            for loss in self.system.discriminator_losses(batch):
+                self._step(loss, self.discriminator, self.discriminator_optimizer)
+                figures.add(loss.figures)
+        if measure:
+            figures.add({"d_gradient_norm": _gradient_norm(self.discriminator)})
+        # Gradients of the discriminator are not needed here: without them a generator step is a fifth cheaper.
+        self.discriminator.requires_grad_(False)
+        for _ in range(self.config.updates.generator_steps):
+            loss = self.system.generator_loss(self._draw_codes())
+            self._step(loss, self.generator, self.generator_optimizer)
+            figures.add(loss.figures)
+        self.discriminator.requires_grad_(True)
+        if measure:
+            figures.add({"g_gradient_norm": _gradient_norm(self.generator)})
+        self._update_average()
+
+    @staticmethod
+    def _step(loss: Loss, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        network.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    def _draw_batch(self) -> Batch:
+        chosen = self._draw_indices(len(self.data.pictures))
+        pictures = self.data.pictures[chosen].permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+        if self.config.training.flip:
+            mirrored = torch.rand(len(pictures), device=self.device) < 0.5
+            pictures = torch.where(mirrored[:, None, None, None], pictures.flip(3), pictures)
+        codes = self._draw_codes()
+        return Batch(pictures, self.data.labels[chosen], codes.noise, codes.tags)
+
+    def _draw_codes(self) -> Batch:
+        tags = self.data.tags[self._draw_indices(len(self.data.tags))]
+        noise = torch.randn(len(tags), self.config.generator.noise_dim, device=self.device)
+        empty = noise.new_empty(0)
+        return Batch(empty, empty, noise, tags)
+
+    def _draw_indices(self, count: int) -> Tensor:
+        return torch.randint(count, (self.config.training.batch_size,), device=self.device)
+
+    def _update_average(self) -> None:
+        if self.average is self.generator:
+            return
+        # A young average must forget its random start: the decay grows with the number of updates.
+        decay = min(self.config.training.ema_decay, (1 + self.updates) / (10 + self.updates))
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                _floats(self.average.state_dict().values()),
+                _floats(self.generator.state_dict().values()),
+                1.0 - decay,
+            )
+
+    def _require_finite(self, figures: _Means) -> None:
+        for name, value in figures.latest().items():
+            if not abs(value) <= LOSS_LIMIT:  # NaN compares as false, and so lands here too
+                what = f"{name} exceeded {LOSS_LIMIT:g}" if abs(value) < float("inf") else f"{name} is {value}"
+                raise Diverged(f"{what} after {self.images / 1000:.1f} kimg")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on as if training had never stopped, random state included."""
+        state: dict[str, Any] = {
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "average": self.average.state_dict(),
+            "generator_optimizer": self.generator_optimizer.state_dict(),
+            "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
+            "images": self.images,
+            "updates": self.updates,
+            "random": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            state["random_cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what ``state_dict`` gave."""
+        for name in (
+            "generator",
+            "discriminator",
+            "average",
+            "generator_optimizer",
+            "discriminator_optimizer",
+        ):
+            getattr(self, name).load_state_dict(state[name])
+        self.images, self.updates = int(state["images"]), int(state["updates"])
+        torch.set_rng_state(state["random"].cpu())
+        if "random_cuda" in state:
+            torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.device)
+
+
+def _floats(tensors: Iterable[Tensor]) -> list[Tensor]:
+    return [tensor for tensor in tensors if tensor.is_floating_point()]
+
+
+def _gradient_norm(network: nn.Module) -> Tensor:
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    return norm
+
+
+class _Means:
+    """Running means of scalars that stay on the device until asked for."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = defaultdict(int)
+        self._latest: dict[str, Tensor] = {}
+
+    def add(self, figures: dict[str, Tensor]) -> None:
+        for name, value in figures.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] += 1
+            self._latest[name] = value
+
+    def latest(self) -> dict[str, float]:
+        return _read(self._latest)
+
+    def means(self) -> dict[str, float]:
+        return {name: value / self._counts[name] for name, value in _read(self._sums).items()}
+
+
+def _read(figures: dict[str, Tensor]) -> dict[str, float]:
+    # One transfer for all of them rather than one per figure.
+    values = torch.stack([value.double() for value in figures.values()]).tolist() if figures else []
+    return dict(zip(figures, values, strict=True))

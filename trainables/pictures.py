@@ -1,0 +1,50 @@
+"""From tensors to pictures a person can look at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from trainables.files import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+_GAP = 2
+_INK = (40, 40, 40)
+_PAPER = (255, 255, 255)
+
+
+def to_uint8(pictures: Tensor) -> Tensor:
+    """Pictures in [-1, 1], values outside cut -> uint8, same shape."""
+    import torch
+
+    return pictures.float().clamp(-1.0, 1.0).add(1.0).mul(127.5).round().to(torch.uint8)
+
+
+def grid(pixels: NDArray[np.uint8], columns: int, labels: Sequence[str] = (), scale: int = 1) -> Image.Image:
+    """Pictures ``(n, s, s, 3)`` in rows of ``columns``, each enlarged ``scale`` times, with a label left of each row."""
+    size = pixels.shape[1] * scale
+    rows = -(-len(pixels) // columns)
+    font = ImageFont.load_default(size=max(10, min(16, size // 4)))
+    margin = max((int(font.getlength(text)) for text in labels), default=-2 * _GAP) + 2 * _GAP
+    sheet = Image.new("RGB", (margin + columns * (size + _GAP), rows * (size + _GAP)), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for row, text in enumerate(labels):
+        pen.text((_GAP, row * (size + _GAP) + size // 2), text, fill=_INK, font=font, anchor="lm")
+    for place, picture in enumerate(pixels):
+        tile = Image.fromarray(np.ascontiguousarray(picture)).resize((size, size), Image.Resampling.NEAREST)
+        sheet.paste(tile, (margin + place % columns * (size + _GAP), place // columns * (size + _GAP)))
+    return sheet
+
+
+def save_png(picture: Image.Image, path: Path) -> None:
+    """Write a PNG that appears whole or not at all."""
+    with whole_file(path) as partial:
+        picture.save(partial, format="PNG")

@@ -1,0 +1,141 @@
+"""How good the judge is on real pictures it never saw: shown beside every tag accuracy it measures."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from scipy.stats import binomtest
+from torch import Tensor
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_confusion_matrix,
+)
+
+from trainables.data.tags import UNKNOWN, TagGroup, Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+JOINT = "both"
+"""Key of the accuracy on all tag groups at once, beside the groups' own names."""
+
+
+@dataclass(frozen=True)
+class JudgeReport:
+    """Figures on held-out real pictures, all shares between 0 and 1, ready for JSON.
+
+    Attributes:
+        held_out: number of pictures the figures rest on.
+        trained_on: number of pictures the judge learned from; no near-duplicate of a held-out one.
+        accuracy: by tag group, and ``both``: every tag of the picture right (pictures with all tags only).
+        top2: by tag group, the tag is among the judge's two first choices.
+        macro_accuracy: by tag group, the mean of the classes' accuracies, each class counting alike.
+        per_class: ``{group: {class: {"accuracy": share or None, "support": pictures}}}``.
+        intervals: 95 % Wilson interval ``(low, high)`` of every entry of ``accuracy``.
+        confusions: by tag group, the commonest errors ``(tagged, judged, pictures)``, commonest first.
+
+    A share of no pictures at all is ``None``.
+    """
+
+    held_out: int
+    trained_on: int
+    accuracy: dict[str, float | None]
+    top2: dict[str, float | None]
+    macro_accuracy: dict[str, float | None]
+    per_class: dict[str, dict[str, dict[str, float | int | None]]]
+    intervals: dict[str, tuple[float, float]]
+    confusions: dict[str, list[tuple[str, str, int]]]
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict that ``from_json`` reads back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> JudgeReport:
+        """Read what ``to_json`` wrote; a ``TypeError`` or ``ValueError`` when it is something else."""
+        fields = dict(data)
+        fields["intervals"] = {name: (low, high) for name, (low, high) in fields["intervals"].items()}
+        fields["confusions"] = {
+            name: [(tagged, judged, count) for tagged, judged, count in rows]
+            for name, rows in fields["confusions"].items()
+        }
+        return cls(**fields)
+
+
+def report_on(logits: Sequence[Tensor], labels: Tensor, vocabulary: Vocabulary, *, trained_on: int) -> JudgeReport:
+    """Compare the judge's logits, one ``(n, classes)`` tensor a group, with ``(n, groups)`` labels.
+
+    A group's ``UNKNOWN`` tags are left out of its figures.
+    """
+    known = labels != UNKNOWN
+    right = torch.stack([scores.argmax(1) for scores in logits], 1) == labels
+    complete = known.all(1)
+    hits = {name: right[known[:, i], i] for i, name in enumerate(vocabulary.names)}
+    hits[JOINT] = right[complete].all(1)
+    tables = [_GroupFigures.of(*each) for each in zip(vocabulary.groups, logits, labels.T, strict=True)]
+    named = dict(zip(vocabulary.names, tables, strict=True))
+    return JudgeReport(
+        held_out=len(labels),
+        trained_on=trained_on,
+        accuracy={name: _share(hit) for name, hit in hits.items()},
+        top2={name: table.top2 for name, table in named.items()},
+        macro_accuracy={name: table.macro for name, table in named.items()},
+        per_class={name: table.per_class for name, table in named.items()},
+        intervals={name: wilson(int(hit.sum()), len(hit)) for name, hit in hits.items()},
+        confusions={name: table.confusions for name, table in named.items()},
+    )
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """95 % Wilson score interval of a share; ``(0, 1)`` when there were no trials."""
+    if not trials:
+        return 0.0, 1.0
+    interval = binomtest(successes, trials).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+@dataclass(frozen=True)
+class _GroupFigures:
+    top2: float | None
+    macro: float | None
+    per_class: dict[str, dict[str, float | int | None]]
+    confusions: list[tuple[str, str, int]]
+
+    @classmethod
+    def of(cls, group: TagGroup, scores: Tensor, labels: Tensor) -> _GroupFigures:
+        """Figures of one tag group from ``(n, classes)`` logits and ``(n,)`` labels."""
+        names, known = group.classes, labels != UNKNOWN
+        if not known.any():
+            return cls(None, None, {name: {"accuracy": None, "support": 0} for name in names}, [])
+        scores, labels = scores[known], labels[known]
+        table = multiclass_confusion_matrix(scores, labels, len(names))
+        support = table.sum(1)
+        recall = multiclass_accuracy(scores, labels, len(names), average="none")
+        return cls(
+            top2=float(multiclass_accuracy(scores, labels, len(names), average="micro", top_k=2)),
+            # Not torchmetrics' own macro average: it also counts classes that were only predicted.
+            macro=float(recall[support > 0].mean()),
+            per_class={
+                name: {"accuracy": float(share) if count else None, "support": int(count)}
+                for name, share, count in zip(names, recall, support, strict=True)
+            },
+            confusions=_commonest_errors(names, table),
+        )
+
+
+def _commonest_errors(names: Sequence[str], table: Tensor, limit: int = 8) -> list[tuple[str, str, int]]:
+    """The largest off-diagonal cells of a ``(tagged, judged)`` confusion matrix."""
+    errors = table - table.diag().diag()
+    counts, cells = errors.flatten().sort(descending=True, stable=True)
+    return [
+        (names[cell // len(names)], names[cell % len(names)], count)
+        for count, cell in zip(counts[:limit].tolist(), cells[:limit].tolist(), strict=True)
+        if count
+    ]
+
+
+def _share(hits: Tensor) -> float | None:
+    return float(hits.double().mean()) if len(hits) else None

@@ -1,0 +1,204 @@
+"""One trial: a configuration trained and scored in intervals. Plain Python: no Ray, no MLflow, no Optuna."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+import torch
+from safetensors.torch import save_file
+
+from trainables.config import GanConfig
+from trainables.errors import UserError
+from trainables.files import whole_file, write_json
+from trainables.loop import Diverged, TrainingData, TrainingLoop
+from trainables.networks.blocks import count_parameters, settle_batch_norm
+from trainables.pictures import grid, save_png, to_uint8
+from trainables.systems.conditional import ConditionalGan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from trainables.data.dataset import TaggedImages
+    from trainables.scoring.scorer import Scorer
+
+WEIGHTS_FILE = "generator.safetensors"
+CONFIG_FILE = "config.json"
+CHECKPOINT_FILE = "checkpoint.pt"
+SAMPLE_ROWS, SAMPLE_COLUMNS = 8, 8
+
+
+@dataclass(frozen=True)
+class TrialContext:
+    """What all trials of a sweep share; sent to each node once."""
+
+    images: TaggedImages
+    scorer: Scorer
+    max_kimg: int
+    eval_kimg: int
+    threads: int = 1
+    device: str = "cpu"
+
+
+class Trial:
+    """Trains one configuration, one evaluation interval per ``step``.
+
+    Args:
+        context: data, scorer and budget.
+        params: flat dotted parameters of the configuration.
+        seed: seeds initial weights, batches and noise; equal seeds give equal weights on a CPU.
+        folder: where weights, pictures and the checkpoint go.
+    """
+
+    def __init__(self, context: TrialContext, params: Mapping[str, Any], seed: int, folder: Path) -> None:
+        torch.set_num_threads(context.threads)
+        torch.manual_seed(seed)
+        self.context, self.folder = context, folder
+        self.config = GanConfig.from_params({**params, "image_size": context.images.size})
+        system = ConditionalGan(self.config, context.images.vocabulary.sizes)
+        self.parameters = {
+            "generator_parameters": count_parameters(system.generator),
+            "discriminator_parameters": count_parameters(system.discriminator),
+        }
+        self.loop = TrainingLoop(system, _training_data(context, self.config), self.config)
+        self.seconds = 0.0
+        self.kimg = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / CONFIG_FILE, {"params": self.config.to_params(), "seed": seed})
+
+    @torch.no_grad()
+    def draw(self, noise: Tensor, tags: Tensor) -> Tensor:
+        """Pictures ``(n, 3, s, s)`` in [-1, 1] from the averaged generator."""
+        pictures: Tensor = self.loop.average(noise, tags)
+        return pictures
+
+    def step(self) -> dict[str, Any]:
+        """Train for one interval, score, draw samples, save.
+
+        Returns:
+            ``kimg``, ``seconds``, ``done``, every score and figure; ``pictures`` (paths relative to the folder);
+            on divergence ``failure`` with the reason and ``done``.
+        """
+        start = time.perf_counter()
+        target = min(self.kimg + self.context.eval_kimg, self.context.max_kimg)
+        try:
+            figures = self.loop.train_until(target * 1000)
+        except Diverged as reason:
+            seconds = self.seconds + time.perf_counter() - start
+            return {"kimg": self.kimg, "seconds": seconds, "failure": f"diverged: {reason}", "done": True}
+        self.kimg = target
+        trained = time.perf_counter()
+        self._settle()
+        scores = self.context.scorer.score(self.draw, self.config.generator.noise_dim, self.context.device)
+        picture = self._save_samples()
+        self.seconds += time.perf_counter() - start
+        self._save_weights()
+        self.save()
+        return {
+            "kimg": self.kimg,
+            "seconds": self.seconds,
+            "done": self.kimg >= self.context.max_kimg,
+            "pictures": [picture],
+            **figures,
+            **scores,
+            **self.parameters,
+            "score_seconds": time.perf_counter() - trained,
+            **_system_metrics(self.context.device),
+        }
+
+    def save(self) -> None:
+        """Write the whole state of training, atomically."""
+        state = {"loop": self.loop.state_dict(), "kimg": self.kimg, "seconds": self.seconds}
+        with whole_file(self.folder / CHECKPOINT_FILE) as partial:
+            torch.save(state, partial)
+
+    def load(self) -> bool:
+        """Continue from the folder's checkpoint; False when there is none.
+
+        Raises:
+            UserError: a checkpoint that cannot be read.
+        """
+        path = self.folder / CHECKPOINT_FILE
+        if not path.exists():
+            return False
+        try:
+            state = torch.load(path, map_location=self.context.device, weights_only=True)
+            self.loop.load_state_dict(state["loop"])
+            self.kimg, self.seconds = int(state["kimg"]), float(state["seconds"])
+        except Exception as error:
+            raise UserError(f"cannot read checkpoint {path}: {str(error).splitlines()[0]}") from error
+        return True
+
+    def _settle(self) -> None:
+        """Fit the batch-norm statistics of the averaged generator to its weights, on codes of their own seed."""
+        random = torch.Generator().manual_seed(self.context.scorer.seed + 1)
+        tags = torch.from_numpy(self.context.images.labels[: self.context.images.complete])
+
+        def draw() -> Tensor:
+            noise = torch.randn(64, self.config.generator.noise_dim, generator=random)
+            chosen = tags[torch.randint(len(tags), (64,), generator=random)]
+            return self.draw(noise.to(self.context.device), chosen.to(self.context.device))
+
+        settle_batch_norm(self.loop.average, draw)
+
+    def _save_samples(self) -> str:
+        """Fixed noise, fixed tags: each column one noise, each row one labelled pair of tags."""
+        vocabulary = self.context.images.vocabulary
+        rows = sample_tags(self.context.images.labels[: self.context.images.complete])
+        random = torch.Generator().manual_seed(self.context.scorer.seed + 2)
+        noise = torch.randn(SAMPLE_COLUMNS, self.config.generator.noise_dim, generator=random)
+        tags = torch.from_numpy(rows).repeat_interleave(SAMPLE_COLUMNS, dim=0).to(self.context.device)
+        pictures = self.draw(noise.repeat(len(rows), 1).to(self.context.device), tags)
+        pixels = to_uint8(pictures).permute(0, 2, 3, 1).cpu().numpy()
+        labels = [vocabulary.describe(row.tolist()) for row in rows]
+        name = f"samples/kimg-{self.kimg:06d}.png"
+        save_png(grid(pixels, SAMPLE_COLUMNS, labels, scale=max(1, 64 // pixels.shape[1])), self.folder / name)
+        return name
+
+    def _save_weights(self) -> None:
+        state = {name: value.contiguous() for name, value in self.loop.average.state_dict().items()}
+        with whole_file(self.folder / WEIGHTS_FILE) as partial:
+            save_file(state, partial, {"kimg": str(self.kimg)})
+
+
+def sample_tags(labels: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Up to ``SAMPLE_ROWS`` label rows ``(rows, groups)``: the commonest combination of each of the commonest classes
+    of the first group, so that the rows differ in it and none is a combination the data hardly knows.
+    """
+    classes, counts = np.unique(labels[:, 0], return_counts=True)
+    rows = []
+    for chosen in classes[np.argsort(-counts, kind="stable")][:SAMPLE_ROWS]:
+        combinations, often = np.unique(labels[labels[:, 0] == chosen], axis=0, return_counts=True)
+        rows.append(combinations[np.argmax(often)])
+    return np.stack(rows)
+
+
+def _training_data(context: TrialContext, config: GanConfig) -> TrainingData:
+    images = context.images
+    count = len(images.pixels) if config.training.extra_data else images.complete
+    pictures = torch.from_numpy(np.asarray(images.pixels[:count]))
+    labels = torch.from_numpy(images.labels[:count])
+    return TrainingData(
+        pictures.to(context.device),
+        labels.to(context.device),
+        torch.from_numpy(images.labels[: images.complete]).to(context.device),
+    )
+
+
+def _system_metrics(device: str) -> dict[str, float]:
+    process = psutil.Process()
+    metrics = {
+        "system/process_memory_megabytes": process.memory_info().rss / 2**20,
+        "system/process_cpu_seconds": sum(process.cpu_times()[:2]),
+        "system/system_memory_usage_percentage": psutil.virtual_memory().percent,
+        "system/cpu_utilization_percentage": psutil.cpu_percent(),
+    }
+    if device.startswith("cuda"):
+        metrics["system/gpu_peak_memory_megabytes"] = torch.cuda.max_memory_allocated() / 2**20
+    return metrics

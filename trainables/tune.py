@@ -1,0 +1,43 @@
+"""The thin skin between a trial and Ray Tune: the only file of this package that knows Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from trainables.trial import Trial
+
+if TYPE_CHECKING:
+    from trainables.trial import TrialContext
+
+
+class TuneTrial(tune.Trainable):
+    """Runs a ``Trial`` for Tune. The configuration carries ``params``, ``seed`` and ``folder``.
+
+    State lives in the trial's own folder, not in Tune's checkpoints, which would be unpickled.
+    """
+
+    def setup(self, config: dict[str, Any], context: TrialContext | None = None) -> None:
+        """Build the networks, and continue from the folder's checkpoint when there is one."""
+        assert context is not None, "tune.with_parameters gives the context"
+        self.context = context
+        self.trial = Trial(context, config["params"], config["seed"], Path(config["folder"]))
+        self.trial.load()
+
+    def step(self) -> dict[str, Any]:
+        """Train and score one interval."""
+        return self.trial.step()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Start another trial in this process, which spares it the imports and the data."""
+        del self.trial  # its memory goes before the next networks come
+        self.setup(new_config, self.context)
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: the trial saves itself at every evaluation."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: ``setup`` has loaded what there is."""
