@@ -102,7 +102,8 @@ def file_hash(path: Path) -> str:
 
 def write_manifest(folder: Path, about: Mapping[str, Any]) -> None:
     """Name every file of the folder with its hash."""
-    files = {p.relative_to(folder).as_posix(): file_hash(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / MANIFEST]
+    files = {path.relative_to(folder).as_posix(): file_hash(path) for path in found}
     write_json(folder / MANIFEST, {"format": FORMAT, **about, "files": files})
 
 

@@ -24,14 +24,22 @@ def demo(options: cli.DemoOptions) -> int:
 
 def data(options: cli.DataOptions) -> int:
     """Inspect or draw a data set."""
-    from trainables.data.inspect import format_inspection, inspect_folder
+    from rich.console import Console
+    from rich.progress import Progress
 
     from pipeline.cli import InspectOptions
+    from trainables.data.inspect import format_inspection, inspect_folder
     from trainables.data.synthetic import write_folder
 
     action = options.action
     if isinstance(action, InspectOptions):
-        report = inspect_folder(action.folder)
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("decoding", total=None)
+            report = inspect_folder(
+                action.folder,
+                cache=Home.find(None).cache if Home.find(None).root.is_dir() else None,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
         print(_json(report) if action.json else format_inspection(report))
     else:
         write_folder(action.folder, action.count, action.seed, action.size, action.partial)

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from trainables.data.dataset import TaggedImages, load_folder
-from trainables.data.duplicates import near_duplicate_groups
 
 from analysis import schema
 from pipeline.home import Home
@@ -23,6 +21,8 @@ from pipeline.progress import Progress
 from pipeline.schedulers import make_scheduler
 from pipeline.study import StudySearcher, make_sampler, open_study
 from pipeline.tracking import Tracker, open_client
+from trainables.data.dataset import TaggedImages, load_folder
+from trainables.data.duplicates import near_duplicate_groups
 from trainables.scoring.scorer import Scorer, make_scorer
 from trainables.scoring.tagger import Judge, cached_judge
 from trainables.trial import TrialContext
@@ -66,7 +66,6 @@ def run_sweep(settings: SweepSettings, console: Console | None = None) -> str:
     space = settings.resolve_space()
     client = open_client(home, settings.tracking)
     prepared = prepare(settings, home, space, console)
-    require_same_sweep(folder / SETTINGS_FILE, settings, prepared.space, prepared.images.fingerprint)
     study = open_study(settings.study or home.study, settings.name, make_sampler(settings.sampler, settings.seed))
     artifacts = home.artifacts(settings.name) if settings.tracking is None else None
     tracker = Tracker(client, settings.name, artifacts, prepared.space)
@@ -97,6 +96,7 @@ def prepare(settings: SweepSettings, home: Home, space: Space, console: Console)
     if len(images.pixels) == images.complete:
         # Without partially tagged pictures the two choices would be the same configuration twice.
         space = space.without("training.extra_data", False)
+    require_same_sweep(home.sweep(settings.name) / SETTINGS_FILE, settings, space, images.fingerprint)
     with _stage(console, "judge: training the tag classifier on real pictures") as update:
         complete = slice(0, images.complete)
         judge = cached_judge(

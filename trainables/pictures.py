@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 _GAP = 2
 _INK = (40, 40, 40)
 _PAPER = (255, 255, 255)
+
+
+def as_tensor(array: NDArray[Any]) -> Tensor:
+    """A tensor on the array's own memory, which may be a read-only map or shared by many trials: never write to it."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.asarray(array))
 
 
 def to_uint8(pictures: Tensor) -> Tensor:

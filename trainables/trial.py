@@ -16,7 +16,7 @@ from trainables.errors import UserError
 from trainables.files import whole_file, write_json
 from trainables.loop import Diverged, TrainingData, TrainingLoop
 from trainables.networks.blocks import count_parameters, settle_batch_norm
-from trainables.pictures import grid, save_png, to_uint8
+from trainables.pictures import as_tensor, grid, save_png, to_uint8
 from trainables.systems.conditional import ConditionalGan
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Trial:
     def _settle(self) -> None:
         """Fit the batch-norm statistics of the averaged generator to its weights, on codes of their own seed."""
         random = torch.Generator().manual_seed(self.context.scorer.seed + 1)
-        tags = torch.from_numpy(self.context.images.labels[: self.context.images.complete])
+        tags = as_tensor(self.context.images.labels[: self.context.images.complete])
 
         def draw() -> Tensor:
             noise = torch.randn(64, self.config.generator.noise_dim, generator=random)
@@ -182,12 +182,12 @@ def sample_tags(labels: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, 
 def _training_data(context: TrialContext, config: GanConfig) -> TrainingData:
     images = context.images
     count = len(images.pixels) if config.training.extra_data else images.complete
-    pictures = torch.from_numpy(np.asarray(images.pixels[:count]))
-    labels = torch.from_numpy(images.labels[:count])
+    pictures = as_tensor(images.pixels[:count])
+    labels = as_tensor(images.labels[:count])
     return TrainingData(
         pictures.to(context.device),
         labels.to(context.device),
-        torch.from_numpy(images.labels[: images.complete]).to(context.device),
+        as_tensor(images.labels[: images.complete]).to(context.device),
     )
 
 

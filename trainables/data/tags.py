@@ -89,9 +89,7 @@ class Vocabulary:
         classes = self.groups[self.index(group)].classes
         folded = " ".join(name.lower().split())
         if folded not in classes:
-            raise UsageError(
-                f"unknown {group} {name!r}; allowed: {', '.join(classes)}{nearest(folded, classes)}"
-            )
+            raise UsageError(f"unknown {group} {name!r}; allowed: {', '.join(classes)}{nearest(folded, classes)}")
         return classes.index(folded)
 
     @cached_property

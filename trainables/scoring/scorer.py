@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from trainables.files import whole_file
-from trainables.pictures import to_uint8
+from trainables.pictures import as_tensor, to_uint8
 from trainables.scoring.features import Extractor, open_extractor
 from trainables.scoring.frechet import FeatureStatistics, frechet_distance
 from trainables.scoring.tagger import tag_agreement
@@ -80,11 +80,9 @@ class Scorer:
         extractor = open_extractor(self.extractor_name, self.weights, device)
         random = torch.Generator().manual_seed(self.seed)
         noise = torch.randn(len(self.tags), noise_dim, generator=random)
-        asked = torch.from_numpy(self.tags)
+        asked = as_tensor(self.tags)
         features, guesses = [], []
-        for codes, tags in zip(
-            torch.split(noise, SAMPLING_BATCH), torch.split(asked, SAMPLING_BATCH), strict=True
-        ):
+        for codes, tags in zip(torch.split(noise, SAMPLING_BATCH), torch.split(asked, SAMPLING_BATCH), strict=True):
             # Scored as they would be saved: quantised, and cut to the range of a picture.
             pixels = to_uint8(draw(codes.to(device), tags.to(device)))
             features.append(extractor(pixels))
@@ -137,7 +135,7 @@ def _cached_statistics(images: TaggedImages, extractor: Extractor, cache: Path) 
                 return FeatureStatistics(stored["mean"], stored["covariance"], int(stored["count"]), stored["root"])
         except (OSError, ValueError, KeyError):
             pass  # a cache file that cannot be read is made anew
-    pixels = torch.from_numpy(np.ascontiguousarray(images.pixels[: images.complete])).permute(0, 3, 1, 2)
+    pixels = as_tensor(images.pixels[: images.complete]).permute(0, 3, 1, 2)
     statistics = FeatureStatistics.of(extractor(pixels).numpy())
     with whole_file(path) as partial:
         np.savez(

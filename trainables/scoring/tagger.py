@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainables.data.tags import UNKNOWN, Vocabulary
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from trainables.scoring.tagger_network import TagNetwork
 
 __all__ = ["Judge", "JudgeReport", "JudgeSettings", "cached_judge", "tag_agreement", "train_judge"]
 
@@ -49,14 +48,14 @@ class Judge:
     """A trained tag classifier.
 
     Attributes:
-        network: in evaluation mode, on the device it judges on.
+        network: the trained ``TagNetwork``s, in evaluation mode, on the device they judge on.
         vocabulary: the tag groups it knows.
         image_size: side in pixels it was trained at; other pictures are resized to it.
         settings: how it was trained.
         report: how good it is on held-out real pictures.
     """
 
-    network: TagNetwork
+    network: nn.ModuleList
     vocabulary: Vocabulary
     image_size: int
     settings: JudgeSettings
@@ -90,6 +89,7 @@ class Judge:
         about = {
             "vocabulary": self.vocabulary.to_json(),
             "image_size": self.image_size,
+            "members": len(self.network),
             "settings": self.settings.to_json(),
             "report": self.report.to_json(),
         }
@@ -129,7 +129,7 @@ class Judge:
         settings = JudgeSettings.from_json(about["settings"])
         # No memory on the meta device: the file's own tensors become the network's.
         with torch.device("meta"):
-            network = settings.network(vocabulary.sizes)
+            network = nn.ModuleList(settings.network(vocabulary.sizes) for _ in range(about["members"]))
         network.load_state_dict(weights, assign=True)
         network = network.to(memory_format=torch.channels_last).eval()
         report = JudgeReport.from_json(about["report"])
@@ -173,20 +173,36 @@ def train_judge(
     if len(train) < 2 or not len(held_out):
         raise UserError(f"{len(pixels)} pictures are too few to train a judge and to measure it")
     images, tags = _shrunk(pixels, settings.largest_size), torch.from_numpy(labels)
-    place = torch.device(device)
-    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
-        torch.manual_seed(settings.seed)
-        network = fit(
-            images[train].to(place),
-            tags[train].to(place),
-            vocabulary.sizes,
-            settings,
-            progress or (lambda share, text: None),
-        )
+    place, trained = torch.device(device), torch.from_numpy(train)
+    network = _fit_members(images[trained].to(place), tags[trained].to(place), vocabulary, settings, progress)
     size, unseen = images.shape[-1], as_images(images[held_out])
     logits = log_probabilities(network, unseen, size=size, mirror=settings.flip)
     report = report_on(logits, tags[held_out], vocabulary, trained_on=len(train))
     return Judge(network, vocabulary, size, settings, report)
+
+
+def _fit_members(
+    images: Tensor,
+    tags: Tensor,
+    vocabulary: Vocabulary,
+    settings: JudgeSettings,
+    progress: Callable[[float, str], None] | None,
+) -> nn.ModuleList:
+    """Train networks that differ in their random numbers only, until there are enough or one suffices."""
+    members = nn.ModuleList()
+
+    def overall(share: float, text: str) -> None:
+        if progress is not None:
+            progress((len(members) + share) / settings.members, text)
+
+    with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
+        torch.manual_seed(settings.seed)
+        for _ in range(settings.members):
+            network, solved = fit(images, tags, vocabulary.sizes, settings, overall)
+            members.append(network)
+            if solved:
+                break
+    return members.eval()
 
 
 def cached_judge(

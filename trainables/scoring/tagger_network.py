@@ -87,19 +87,19 @@ class TagNetwork(nn.Module):
 
 
 @torch.inference_mode()
-def log_probabilities(network: TagNetwork, images: Tensor, *, size: int, mirror: bool) -> list[Tensor]:
-    """Judge pictures, in batches, on the network's device.
+def log_probabilities(members: nn.ModuleList, images: Tensor, *, size: int, mirror: bool) -> list[Tensor]:
+    """Judge pictures, in batches, on the networks' device.
 
     Args:
-        network: in evaluation mode.
+        members: networks in evaluation mode whose probabilities are averaged.
         images: ``(n, 3, h, w)`` in [-1, 1], on any device; n may be 0.
-        size: side in pixels that the network was trained at; others are resized to it.
-        mirror: average the probabilities of each picture and its mirror image.
+        size: side in pixels that the networks were trained at; others are resized to it.
+        mirror: average over each picture and its mirror image, too.
 
     Returns:
         One ``(n, classes)`` float32 tensor of log-probabilities a group, on the device of ``images``.
     """
-    device = next(network.parameters()).device
+    device = next(members.parameters()).device
     parts = []
     for batch in torch.split(images, BATCH):
         shown = batch.to(device, torch.float32)
@@ -107,10 +107,15 @@ def log_probabilities(network: TagNetwork, images: Tensor, *, size: int, mirror:
             shown = F.interpolate(shown, size=(size, size), mode="bilinear", antialias=True)
         shown = shown.contiguous(memory_format=torch.channels_last)
         with autocast(device):
-            seen = [network(view) for view in ((shown, shown.flip(-1)) if mirror else (shown,))]
-        parts.append([torch.stack(views).log_softmax(-1).logsumexp(0) for views in zip(*seen, strict=True)])
-    views_of_one = math.log(2) if mirror else 0.0
-    return [torch.cat(group).sub_(views_of_one).to(images.device) for group in zip(*parts, strict=True)]
+            views = (shown, shown.flip(-1)) if mirror else (shown,)
+            seen = [network(view) for network in members for view in views]
+        parts.append([_mean_log_softmax(torch.stack(logits)) for logits in zip(*seen, strict=True)])
+    return [torch.cat(group).to(images.device) for group in zip(*parts, strict=True)]
+
+
+def _mean_log_softmax(logits: Tensor) -> Tensor:
+    """Logarithm of the mean probability over the first axis of ``(views, n, classes)``."""
+    return logits.log_softmax(-1).logsumexp(0) - math.log(len(logits))
 
 
 def autocast(device: torch.device) -> torch.autocast:

@@ -29,7 +29,9 @@ COLOURS = np.array([[230, 40, 40], [40, 200, 60], [50, 70, 230]], dtype=np.float
 NAMES = ("red", "green", "blue")
 PAIR = Vocabulary((TagGroup("hair", NAMES), TagGroup("eyes", NAMES)))
 TRIO = Vocabulary((TagGroup("hat", NAMES[:2]), TagGroup("coat", NAMES), TagGroup("boots", NAMES)))
-TINY = JudgeSettings(width=8, min_kimg=8, max_kimg=8, batch_size=32, learning_rate=0.05, ema=0.9, holdout=0.25)
+TINY = JudgeSettings(
+    width=8, members=1, min_kimg=8, max_kimg=8, batch_size=32, learning_rate=0.05, ema=0.9, holdout=0.25
+)
 
 
 def planted(count: int, vocabulary: Vocabulary, size: int = 16) -> tuple[np.ndarray, np.ndarray]:
@@ -107,6 +109,19 @@ def test_solved_sizes_end_early() -> None:
         fit(images, tags, PAIR.sizes, settings, lambda share, text, early=early: seen[early].append(share))
     assert seen[False][-1] == 1.0
     assert seen[True][-1] < 1.0
+
+
+def test_members_are_averaged_unless_the_first_suffices(tmp_path: Path) -> None:
+    data, brief = planted(60, PAIR), dataclasses.replace(TINY, min_kimg=0.2, max_kimg=0.2, members=2, flip=False)
+    pair = train_judge(*data, PAIR, settings=brief)
+    images = as_tensor(data[0])
+    for scores, first, second in zip(pair.logits(images), *(one(images) for one in pair.network), strict=True):
+        assert torch.allclose(scores.exp(), (first.softmax(1) + second.softmax(1)) / 2, atol=1e-2)
+        assert not torch.allclose(first, second, atol=1e-2)
+    pair.save(tmp_path / "pair.safetensors")
+    assert Judge.load(tmp_path / "pair.safetensors").fingerprint == pair.fingerprint
+    enough = dataclasses.replace(TINY, solved_at=0.0, members=2)
+    assert len(train_judge(*data, PAIR, settings=enough).network) == 1
 
 
 def test_unknown_tags_give_zero_gradient() -> None:
@@ -209,7 +224,7 @@ def rewrite(path: Path, change_weights: bool, **metadata: str) -> None:
         kept = {**file.metadata(), **metadata}
     weights = load_file(path)
     if change_weights:
-        weights["heads.0.classify.bias"] = weights["heads.0.classify.bias"] + 1e-3
+        weights["0.heads.0.classify.bias"] += 1e-3
     save_file(weights, path, kept)
 
 
