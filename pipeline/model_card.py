@@ -18,9 +18,9 @@ def model_card(
         [
             f"# {facts['trial']}",
             "",
-            f"A {params['system']} generator of {params['image_size']} px pictures by tags, trial `{facts['trial']}` of the "
-            f"gansweep sweep `{facts['sweep']}`, trained on {trial['kimg']} thousand real pictures "
-            f"({trial['seconds']:.0f} s), seed {about['seed']}. Exported {facts['exported']}.",
+            f"A {params['system']} generator of {params['image_size']} px pictures by tags, trial "
+            f"`{facts['trial']}` of the gansweep sweep `{facts['sweep']}`, trained on {trial['kimg']} thousand "
+            f"real pictures ({trial['seconds']:.0f} s), seed {about['seed']}. Exported {facts['exported']}.",
             "",
             "![samples](samples.png)",
             "",
@@ -44,9 +44,9 @@ def model_card(
             "",
             "## Data",
             "",
-            f"`{data['name']}` (fingerprint {data['fingerprint']}): {data['pictures']} pictures, {data['complete']} with every "
-            f"tag, {data['partial']} with a missing or unusable one. The licence of these pictures bounds the use of "
-            "the generator; ask whoever made the data set.",
+            f"`{data['name']}` (fingerprint {data['fingerprint']}): {data['pictures']} pictures, "
+            f"{data['complete']} with every tag, {data['partial']} with a missing or unusable one. The "
+            "licence of these pictures bounds the use of the generator; ask whoever made the data set.",
             "",
             *[
                 line

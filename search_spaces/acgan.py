@@ -48,7 +48,7 @@ ACGAN = Space(
         "training.batch_size": "ours",
         "losses.adversarial_weight": "ours",
         "losses.tag_weight": "ours",
-        "losses.tag_loss_on_fakes": "ours, as in B: learning tags from fakes too lets G and D agree on colours of their own",
+        "losses.tag_loss_on_fakes": "ours, as in B: learning them from fakes lets G and D agree on wrong colours",
         "training.ema_decay": "ours",
         "training.flip": "ours",
     },

@@ -69,7 +69,7 @@ class LossConfig:
     adversarial_weight: float = bounded(1.0, 0.0, 1000.0)
     tag_weight: float = bounded(1.0, 0.0, 1000.0)
     tag_loss_on_fakes: bool = False
-    """Whether the discriminator also learns tags from generated pictures too (Odena et al. 2017) or from real ones only (B)."""
+    """Whether D also learns tags from generated pictures (Odena et al. 2017), or from real ones only (B)."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ _PAPER = (255, 255, 255)
 
 
 def as_tensor(array: NDArray[Any]) -> Tensor:
-    """A tensor on the array's own memory, which may be a read-only map or shared by many trials: never write to it."""
+    """A tensor on the array's own memory, which may be read-only or shared by many trials: never write to it."""
     import torch
 
     with warnings.catch_warnings():
@@ -39,7 +39,7 @@ def to_uint8(pictures: Tensor) -> Tensor:
 
 
 def grid(pixels: NDArray[np.uint8], columns: int, labels: Sequence[str] = (), scale: int = 1) -> Image.Image:
-    """Pictures ``(n, s, s, 3)`` in rows of ``columns``, each enlarged ``scale`` times, with a label left of each row."""
+    """Pictures ``(n, s, s, 3)`` in rows of ``columns``, enlarged ``scale`` times, a label left of each row."""
     size = pixels.shape[1] * scale
     rows = -(-len(pixels) // columns)
     font = ImageFont.load_default(size=max(10, min(16, size // 4)))

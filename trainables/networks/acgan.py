@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config import upsampling_steps
-from trainables.networks.blocks import LEAK, initialise
+from trainables.networks.blocks import LEAK, PointConvTranspose2d, initialise
 from trainables.networks.conditioning import TagEmbedding, one_hot
 
 if TYPE_CHECKING:
@@ -20,14 +20,9 @@ if TYPE_CHECKING:
     from trainables.config import DiscriminatorConfig, GeneratorConfig
 
 
-def _up(
-    inputs: int, outputs: int, momentum: float, *, kernel: int = 4, stride: int = 2, padding: int = 1
-) -> nn.Sequential:
-    return nn.Sequential(
-        nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding),
-        nn.BatchNorm2d(outputs, momentum=momentum),
-        nn.LeakyReLU(LEAK, inplace=True),
-    )
+def _up(layer: nn.ConvTranspose2d, momentum: float) -> nn.Sequential:
+    norm = nn.BatchNorm2d(layer.out_channels, momentum=momentum)
+    return nn.Sequential(layer, norm, nn.LeakyReLU(LEAK, inplace=True))
 
 
 class Generator(nn.Module):
@@ -45,11 +40,11 @@ class Generator(nn.Module):
         width, momentum = config.width << steps, config.norm_momentum
         # Block 1 takes 1x1 to base x base. The last doubling belongs to the block that draws the picture, and a
         # stride-1 block of kernel 3 stands before it.
-        blocks = [_up(config.noise_dim + self.embedding.width, width, momentum, kernel=base, stride=1, padding=0)]
+        blocks = [_up(PointConvTranspose2d(config.noise_dim + self.embedding.width, width, base), momentum)]
         for _ in range(steps - 1):
-            blocks.append(_up(width, width // 2, momentum))
+            blocks.append(_up(nn.ConvTranspose2d(width, width // 2, 4, 2, 1), momentum))
             width //= 2
-        blocks.append(_up(width, width // 2, momentum, kernel=3, stride=1))
+        blocks.append(_up(nn.ConvTranspose2d(width, width // 2, 3, 1, 1), momentum))
         self.blocks = nn.Sequential(*blocks)
         self.draw = nn.Sequential(nn.ConvTranspose2d(width // 2, 3, 4, 2, 1))
         if config.oversize:

@@ -1,17 +1,35 @@
-"""Pieces that networks share: initialisation, parameter counts, batch-norm statistics."""
+"""Pieces that networks share: layers, initialisation, parameter counts, batch-norm statistics."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 LEAK = 0.2
 """Slope of every LeakyReLU of the reports (A, B, E, F, H)."""
+
+
+class PointConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed convolution of a 1x1 input, ``(n, inputs, 1, 1)`` -> ``(n, outputs, kernel, kernel)``.
+
+    There it is one matrix product, which on a CPU takes a tenth of the general routine's time; in channels-last order
+    neither weights nor result are copied.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__(inputs, outputs, kernel)
+
+    def forward(self, point: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Spread each point over ``kernel x kernel`` pixels."""
+        kernel = self.kernel_size[0]
+        product = point.flatten(1) @ self.weight.permute(0, 2, 3, 1).flatten(1)
+        spread = product.view(-1, kernel, kernel, self.out_channels).permute(0, 3, 1, 2)
+        return spread if self.bias is None else spread + self.bias[:, None, None]
 
 
 def initialise(network: nn.Module, std: float = 0.02) -> None:

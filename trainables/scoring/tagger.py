@@ -191,9 +191,10 @@ def _fit_members(
     """Train networks that differ in their random numbers only, until there are enough or one suffices."""
     members = nn.ModuleList()
 
+    report = progress or (lambda share, text: None)
+
     def overall(share: float, text: str) -> None:
-        if progress is not None:
-            progress((len(members) + share) / settings.members, text)
+        report((len(members) + share) / settings.members, text)
 
     with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
         torch.manual_seed(settings.seed)
@@ -202,6 +203,7 @@ def _fit_members(
             members.append(network)
             if solved:
                 break
+    report(1.0, "judge: trained")
     return members.eval()
 
 
