@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -10,8 +11,6 @@ from pipeline.outcome import outcome
 from trainables.trial import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ray.tune.experiment import Trial
 
     from pipeline.outcome import Outcome
@@ -41,13 +40,15 @@ class SweepCallback(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has used its budget, was stopped, or has diverged."""
-        self._end(trial.config["key"], outcome(trial.last_result, self.max_kimg))
+        self._end(trial.config, outcome(trial.last_result, self.max_kimg))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has crashed."""
-        self._end(trial.config["key"], outcome(None, self.max_kimg, _last_line(trial)))
+        self._end(trial.config, outcome(None, self.max_kimg, _last_line(trial)))
 
-    def _end(self, key: str, ended: Outcome) -> None:
+    def _end(self, config: dict[str, Any], ended: Outcome) -> None:
+        key = config["key"]
+        self.tracker.start_trial(config)  # a trial can die before Tune says that it has started
         self.tracker.finish_trial(key, ended)
         self.progress.ended(key, ended)
         # The optimisers' state is only of use to a trial that goes on.
@@ -59,6 +60,7 @@ class SweepCallback(tune.Callback):
 
 
 def _last_line(trial: Trial) -> str:
-    error = trial.get_pickled_error() if trial.pickled_error_file else None
-    text = str(error if error is not None else "worker died").strip()
+    """The exception itself. Tune's own ``get_error`` looks where the file is copied to only after this callback."""
+    file = trial.error_file
+    text = Path(file).read_text(encoding="utf-8").strip() if file and Path(file).is_file() else ""
     return text.splitlines()[-1][:300] if text else "worker died"

@@ -38,12 +38,15 @@ def demo_settings(data: Path, home: Home, name: str) -> SweepSettings:
         samples=1000,
         set=("optimizer.generator_lr=4e-4", "optimizer.discriminator_lr=4e-4"),
         fix=(
-            "generator.width=32",
+            "generator.width=16",
             "discriminator.width=32",
-            "generator.oversize=false",
             "discriminator.conditioning=acgan",
+            "generator.oversize=false",
+            "losses.tag_loss_on_fakes=false",
             "updates.generator_steps=1",
+            "training.ema_decay=0.99",
         ),
+        range=("losses.tag_weight=1:4", "losses.adversarial_weight=0.5:1"),
         home=home.root,
     )
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from analysis import schema
 from pipeline.home import Home
 from pipeline.outcome import Outcome
 from pipeline.preflight import SETTINGS_FILE, require_resources, require_same_sweep
-from pipeline.progress import Progress
+from pipeline.progress import Progress, clock
 from pipeline.schedulers import make_scheduler
 from pipeline.study import StudySearcher, make_sampler, open_study
 from pipeline.tracking import Tracker, open_client
@@ -90,14 +91,14 @@ def run_sweep(settings: SweepSettings, console: Console | None = None) -> str:
 
 def prepare(settings: SweepSettings, home: Home, space: Space, console: Console) -> Prepared:
     """Load the pictures, train or find the judge, measure the reference."""
-    with _stage(console, f"loading pictures of {settings.data}"):
+    with _stage(console, f"pictures of {settings.data}"):
         images = load_folder(settings.data, settings.image_size, cache=home.cache, max_bad_share=settings.max_bad_share)
     require_resources(settings, images.pixels.nbytes, home.root)
     if len(images.pixels) == images.complete:
         # Without partially tagged pictures the two choices would be the same configuration twice.
         space = space.without("training.extra_data", False)
     require_same_sweep(home.sweep(settings.name) / SETTINGS_FILE, settings, space, images.fingerprint)
-    with _stage(console, "judge: training the tag classifier on real pictures") as update:
+    with _stage(console, "judge of the tags, from real pictures only") as update:
         complete = slice(0, images.complete)
         judge = cached_judge(
             home.cache,
@@ -108,7 +109,7 @@ def prepare(settings: SweepSettings, home: Home, space: Space, console: Console)
             groups=near_duplicate_groups(images.pixels[complete]),
             progress=lambda share, text: update(f"judge: {share:.0%} {text}"),
         )
-    with _stage(console, f"reference: {settings.extractor} features of {images.complete} real pictures"):
+    with _stage(console, f"reference of {images.complete} real pictures by {settings.extractor}"):
         scorer = make_scorer(
             images,
             judge,
@@ -209,7 +210,7 @@ def _ray(settings: SweepSettings, folder: Path) -> Iterator[None]:
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a diverged trial has no distance to report
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are reported by our own callback
     before = Path.cwd()
     os.chdir(folder)
     started = not ray.is_initialized()
@@ -230,6 +231,7 @@ def _ray(settings: SweepSettings, folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _stage(console: Console, text: str) -> Iterator[Any]:
     """One line per stage, with a spinner while it lasts on a terminal."""
+    began = time.monotonic()
     with console.status(text) as status:
         yield status.update
-    console.print(f"[green]done[/] {text}")
+    console.print(f"{text}: {clock(time.monotonic() - began)}", soft_wrap=True)

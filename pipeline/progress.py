@@ -44,7 +44,7 @@ class Progress:
     def __exit__(self, *exception: object) -> None:
         if self._status:
             self._status.stop()
-        self.console.print(self.line())
+        self.console.print(self.line(), soft_wrap=True)
 
     def started(self, key: str) -> None:
         """A trial has begun."""
@@ -68,7 +68,7 @@ class Progress:
         self._ended_kimg += self._kimg.get(key, 0.0)
         self._show()
         if how.status == schema.FAILED:
-            self.console.print(f"trial {key} failed: {how.reason}", markup=False)
+            self.console.print(f"trial {key} failed: {how.reason}", markup=False, soft_wrap=True)
 
     def seconds_left(self) -> float | None:
         """Estimated from the kimg per second so far and the mean kimg of a finished trial; ``None`` at first."""
@@ -102,7 +102,7 @@ class Progress:
             self._status.update(self.line())
         elif time.monotonic() - self._printed > EVERY_SECONDS:
             self._printed = time.monotonic()
-            self.console.print(self.line())
+            self.console.print(self.line(), soft_wrap=True)
 
 
 def clock(seconds: float) -> str:

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from analysis import schema
+from analysis.connect import shown
 from pipeline.outcome import Outcome, outcome
 from trainables.config import GanConfig
 from trainables.errors import UserError
@@ -54,7 +55,7 @@ def open_study(url: str, name: str, sampler: optuna.samplers.BaseSampler | None 
             load_if_exists=True,
         )
     except Exception as error:  # every database driver has errors of its own
-        raise UserError(f"cannot open the study database {url}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"cannot open the study database {shown(url)}: {str(error).splitlines()[0]}") from error
 
 
 class StudySearcher(Searcher):
@@ -71,7 +72,7 @@ class StudySearcher(Searcher):
         self.sweep, self.trials, self.seed, self.max_kimg, self.folder = sweep, trials, seed, max_kimg, folder
         self._asked: dict[str, optuna.Trial] = {}
         known = study.get_trials(deepcopy=False)
-        self._unfinished = [trial.number for trial in known if trial.state == TrialState.RUNNING and trial.user_attrs]
+        self._unfinished = [trial.number for trial in known if trial.state == TrialState.RUNNING]
         self._left = trials - sum(trial.state != TrialState.WAITING for trial in known)
         if not known:
             study.enqueue_trial(space.active_defaults(), user_attrs={RECIPE: True})
@@ -92,12 +93,12 @@ class StudySearcher(Searcher):
             number = self._unfinished.pop(0)
             frozen = self.study.get_trials(deepcopy=False)[number]
             trial = optuna.Trial(self.study, frozen._trial_id)
-            params = dict(frozen.user_attrs[PARAMS])
+            # A driver can die between asking for a trial and issuing it.
+            params = dict(frozen.user_attrs[PARAMS]) if PARAMS in frozen.user_attrs else self._draw(trial)
         elif self._left > 0:
             self._left -= 1
             trial = self.study.ask()
-            params = self.space.sample(trial)
-            trial.set_user_attr(PARAMS, params)
+            params = self._draw(trial)
         else:
             return Searcher.FINISHED
         self._asked[trial_id] = trial
@@ -111,6 +112,11 @@ class StudySearcher(Searcher):
             "seed": training_seed(self.seed, trial.number),
             "folder": str(self.folder / key),
         }
+
+    def _draw(self, trial: optuna.Trial) -> dict[str, Any]:
+        params = self.space.sample(trial)
+        trial.set_user_attr(PARAMS, params)
+        return params
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Nothing: two-objective studies take no intermediate values."""

@@ -66,7 +66,10 @@ class Tracker:
             "mlflow.note.content": f"Sweep **{self.sweep}** over `{self.space.name}`: {self.space.summary}.\n\n"
             f"`gansweep rank {self.sweep}` ranks its trials.",
         }
-        self.client.log_batch(self.parent, tags=_tags(tags), params=_params(settings))
+        # A sweep may go on with other private settings (more slots, say), but MLflow changes no parameter.
+        known = self.client.get_run(self.parent).data.params
+        fresh = {name: value for name, value in settings.items() if name not in known}
+        self.client.log_batch(self.parent, tags=_tags(tags), params=_params(fresh))
         self.client.log_dict(self.parent, dict(settings), schema.SETTINGS_FILE)
         self.client.log_dict(self.parent, self.space.to_json(), schema.SPACE_FILE)
         self.client.log_dict(self.parent, dict(data), schema.DATA_FILE)
@@ -87,6 +90,8 @@ class Tracker:
     def start_trial(self, config: Mapping[str, Any]) -> None:
         """Find or make the run of a trial's key."""
         key = config["key"]
+        if key in self._runs:
+            return
         run = self._find(schema.KEY, key)
         params = config["params"]
         if run is not None:

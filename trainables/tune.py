@@ -23,8 +23,7 @@ class TuneTrial(tune.Trainable):
         """Build the networks, and continue from the folder's checkpoint when there is one."""
         assert context is not None, "tune.with_parameters gives the context"
         self.context = context
-        self.trial = Trial(context, config["params"], config["seed"], Path(config["folder"]))
-        self.trial.load()
+        self._begin(config)
 
     def step(self) -> dict[str, Any]:
         """Train and score one interval."""
@@ -33,8 +32,12 @@ class TuneTrial(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in this process, which spares it the imports and the data."""
         del self.trial  # its memory goes before the next networks come
-        self.setup(new_config, self.context)
+        self._begin(new_config)
         return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self.trial = Trial(self.context, config["params"], config["seed"], Path(config["folder"]))
+        self.trial.load()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the trial saves itself at every evaluation."""

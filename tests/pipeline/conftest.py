@@ -1,0 +1,211 @@
+"""One tiny sweep on drawn faces, run once for all tests, with a crashing and a diverging trial in it."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import optuna
+import pytest
+import torch
+from mlflow import MlflowClient
+from rich.console import Console
+from safetensors.torch import save_file
+
+from analysis import schema
+from pipeline.bundle import CONFIG, TAGS, WEIGHTS, write_manifest
+from pipeline.home import Home
+from pipeline.launch import run_sweep
+from pipeline.settings import SweepSettings
+from tests.support.stub_judge import place_judge
+from trainables.config import GanConfig
+from trainables.data.synthetic import write_folder
+from trainables.data.tags import REPORT_VOCABULARY
+from trainables.files import write_json
+from trainables.networks.acgan import Generator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from mlflow.entities import Run
+
+SIZE, FACES, PARTIAL = 16, 96, 8
+NAME = "tiny"
+TRIALS = 6
+SEED = 3
+CRASHES = 2
+"""Number of the trial whose checkpoint is damaged before the sweep begins."""
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+FIXED = (
+    "generator.width=4",
+    "discriminator.width=4",
+    "generator.noise_dim=8",
+    "generator.oversize=false",
+    "updates.generator_steps=1",
+    "training.batch_size=32",
+)
+
+
+def tiny_settings(home: Path, data: Path, name: str = NAME, **changes: Any) -> SweepSettings:
+    """Settings of a sweep that takes seconds."""
+    given: dict[str, Any] = {
+        "space": "acgan",
+        "data": data,
+        "name": name,
+        "trials": TRIALS,
+        "image_size": SIZE,
+        "max_kimg": 2,
+        "eval_kimg": 1,
+        "samples": 32,
+        "concurrent": 2,
+        "gpus_per_trial": "0",
+        "fix": FIXED,
+        "home": home,
+    }
+    return SweepSettings(**{**given, **changes})
+
+
+def command_words(settings: SweepSettings) -> list[str]:
+    """The command line that gives these settings."""
+    words = ["run", settings.space]
+    for name, value in settings.to_json().items():
+        if name == "space" or value is None:
+            continue
+        option = f"--{name.replace('_', '-')}"
+        for one in value if isinstance(value, list | tuple) else [value]:
+            words += [option, str(one)]
+    return words
+
+
+def start_cli(words: list[str], cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    """Start ``python -m pipeline.cli`` in another process."""
+    return subprocess.Popen(
+        [sys.executable, "-c", "import sys; from pipeline.cli import main; sys.exit(main())", *words],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_cli(words: list[str], cwd: Path, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m pipeline.cli`` in another process."""
+    process = start_cli(words, cwd, **environment)
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A sweep that has ended, and independent ways to look at it."""
+
+    settings: SweepSettings
+    status: str
+    printed: str
+
+    @property
+    def home(self) -> Home:
+        return Home.find(self.settings.home)
+
+    @property
+    def folder(self) -> Path:
+        return self.home.sweep(self.settings.name)
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(self.home.tracking)
+
+    def runs(self, kind: str = schema.KIND_TRIAL) -> list[Run]:
+        """Runs of a kind, by number of the trial."""
+        experiment = self.client.get_experiment_by_name(self.settings.name)
+        found = self.client.search_runs([experiment.experiment_id], max_results=1000)
+        found = [run for run in found if run.data.tags[schema.KIND] == kind]
+        return sorted(found, key=lambda run: run.data.tags.get(schema.KEY, ""))
+
+    def trials(self) -> list[optuna.trial.FrozenTrial]:
+        """Trials of the study."""
+        return optuna.load_study(study_name=self.settings.name, storage=self.home.study).trials
+
+
+def sweep(settings: SweepSettings) -> Swept:
+    """Run a sweep in this process."""
+    printed = io.StringIO()
+    status = run_sweep(settings, Console(file=printed, width=300, highlight=False))
+    return Swept(settings, status, printed.getvalue())
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn faces with every tag, and a few with a tag missing."""
+    folder = tmp_path_factory.mktemp("pictures") / "faces"
+    write_folder(folder, FACES, seed=0, size=SIZE, partial=PARTIAL)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One Ray for every sweep of these tests; its workers stand in an empty folder, as a sweep's own would."""
+    import ray
+
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("driver"))
+    try:
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
+    finally:
+        os.chdir(before)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def judged_home(tmp_path_factory: pytest.TempPathFactory, faces: Path) -> Path:
+    """A home without sweeps whose cache holds a judge for ``faces``."""
+    home = tmp_path_factory.mktemp("home")
+    place_judge(home, faces, SIZE)
+    return home
+
+
+@pytest.fixture(scope="session")
+def swept(judged_home: Path, faces: Path, local_ray: None) -> Swept:
+    """A sweep in which trial ``CRASHES`` crashes and every trial with ``adversarial_weight`` 1000 diverges."""
+    settings = tiny_settings(judged_home, faces, choices=("losses.adversarial_weight=1,1000",), seed=SEED)
+    damaged = Home.find(judged_home).sweep(NAME) / f"{NAME}-{CRASHES:05d}" / "checkpoint.pt"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"no checkpoint")
+    return sweep(settings)
+
+
+TINY_PARAMS = {"image_size": 16, "generator.width": 4, "generator.noise_dim": 8, "discriminator.width": 4}
+COMBINATIONS = [([8, 9], 6), ([8, 7], 3), ([7, 9], 1)]
+"""Labels (hair, eyes) with their counts: blue hair red eyes, blue hair green eyes, pink hair red eyes."""
+
+
+def write_bundle(folder: Path, **params: Any) -> Path:
+    """An export written by hand: an untrained generator and three known tag combinations."""
+    config = GanConfig.from_params({**TINY_PARAMS, **params})
+    torch.manual_seed(0)
+    generator = Generator(config.generator, config.image_size, REPORT_VOCABULARY.sizes)
+    folder.mkdir(parents=True)
+    save_file({name: value.contiguous() for name, value in generator.state_dict().items()}, folder / WEIGHTS)
+    write_json(folder / CONFIG, {"params": config.to_params(), "seed": 1})
+    combinations = [{"labels": labels, "count": count} for labels, count in COMBINATIONS]
+    write_json(folder / TAGS, {"vocabulary": REPORT_VOCABULARY.to_json(), "combinations": combinations})
+    write_manifest(folder, {"trial": "hand-00000"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("bundle") / "winner")

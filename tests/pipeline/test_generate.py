@@ -1,0 +1,162 @@
+"""Pictures from an export: reproducible, of the asked tags, in files with telling names."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.bundle import Bundle
+from pipeline.cli import main
+from pipeline.generate import generate_pictures
+from tests.pipeline.conftest import run_cli
+from trainables.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+@pytest.fixture(scope="module")
+def bundle(bundle_folder: Path) -> Bundle:
+    return Bundle.load(bundle_folder)
+
+
+def drawn(bundle: Bundle, request: str | Path, folder: Path, count: int, seed: int) -> dict[str, NDArray[np.uint8]]:
+    """Pictures by file name."""
+    generate_pictures(bundle, request, count=count, seed=seed, output=folder)
+    return {path.name: np.asarray(Image.open(path)) for path in sorted(folder.iterdir())}
+
+
+def test_equal_seeds_draw_equal_pictures_and_others_do_not(bundle: Bundle, tmp_path: Path) -> None:
+    text = "blue hair red eyes"
+    one, again, other = (
+        drawn(bundle, text, tmp_path / name, 4, seed) for name, seed in (("a", 7), ("b", 7), ("c", 8))
+    )
+    assert list(one) == [f"{place:05d}-blue-hair-red-eyes.png" for place in range(4)]
+    for name, picture in one.items():
+        assert picture.shape == (16, 16, 3)
+        assert np.array_equal(picture, again[name])
+        assert not np.array_equal(picture, other[name])
+
+
+def test_fewer_pictures_are_the_first_of_more(bundle: Bundle, tmp_path: Path) -> None:
+    few, many = (drawn(bundle, "blue hair", tmp_path / str(count), count, 1) for count in (3, 80))
+    assert set(few) <= set(many)
+    for name, picture in few.items():
+        assert np.abs(picture.astype(int) - many[name]).max() <= 1
+
+
+def test_a_missing_tag_is_said_and_drawn(bundle: Bundle, tmp_path: Path) -> None:
+    made = generate_pictures(bundle, "pink hair", count=3, seed=0, output=tmp_path / "o")
+    assert made.tags == ("pink hair red eyes",) * 3
+    assert made.missing == ("eyes",)
+    assert made.summary().endswith("no eyes asked for: drawn from the data's distribution")
+
+
+def test_tags_in_any_order_and_case_are_the_same_request(bundle: Bundle, tmp_path: Path) -> None:
+    one = drawn(bundle, "blue hair red eyes", tmp_path / "a", 2, 0)
+    other = drawn(bundle, "Red Eyes,  BLUE hair", tmp_path / "b", 2, 0)
+    assert list(one) == list(other)
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_a_prompts_file_gives_a_row_per_line(bundle: Bundle, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.csv"
+    prompts.write_text("1,blue hair red eyes\n2,green eyes blue hair\n")
+    made = generate_pictures(bundle, prompts, count=2, seed=0, output=tmp_path / "o")
+    assert made.tags == ("blue hair red eyes",) * 2 + ("blue hair green eyes",) * 2
+    assert [path.name for path in sorted((tmp_path / "o").iterdir())] == [
+        "00000-blue-hair-red-eyes.png", "00001-blue-hair-red-eyes.png",
+        "00002-blue-hair-green-eyes.png", "00003-blue-hair-green-eyes.png",
+    ]  # fmt: skip
+
+
+def test_a_grid_holds_every_picture(bundle: Bundle, tmp_path: Path) -> None:
+    generate_pictures(bundle, "blue hair red eyes", count=5, seed=0, output=tmp_path / "sub" / "grid.PNG")
+    sheet = Image.open(tmp_path / "sub" / "grid.PNG")
+    # 16 px enlarged 6 times; 5 pictures in rows of 3 are 2 rows.
+    assert sheet.width >= 3 * 96
+    assert 2 * 96 <= sheet.height < 3 * 96
+
+
+@pytest.mark.parametrize(
+    ("request_", "count", "seed", "said"),
+    [
+        ("turquoise hair", 1, 0, "unknown hair 'turquoise'; allowed: orange, white, aqua"),
+        ("blue hiar", 1, 0, "cannot read tags 'blue hiar'"),
+        ("blue hair red hair", 1, 0, "name hair twice"),
+        ("", 1, 0, "cannot read tags"),
+        ("blue hair", 0, 0, "1 to 100000"),
+        ("blue hair", 100_001, 0, "1 to 100000"),
+        ("blue hair", 1, -1, "0 to 2147483647"),
+        ("blue hair", 1, 2**31, "0 to 2147483647"),
+    ],
+)
+def test_wrong_requests_are_refused(
+    bundle: Bundle, tmp_path: Path, request_: str, count: int, seed: int, said: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        generate_pictures(bundle, request_, count=count, seed=seed, output=tmp_path / "o.png")
+    assert said in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_largest_seed_works(bundle: Bundle, tmp_path: Path) -> None:
+    assert len(drawn(bundle, "blue hair", tmp_path / "o", 1, 2**31 - 1)) == 1
+
+
+def test_too_many_pictures_in_all_are_refused(bundle: Bundle, tmp_path: Path) -> None:
+    prompts = tmp_path / "p.csv"
+    prompts.write_text("1,blue hair\n2,red hair\n")
+    with pytest.raises(UsageError, match="2 prompts of 50001 pictures; at most 100000"):
+        generate_pictures(bundle, prompts, count=50_001, seed=0, output=tmp_path / "o")
+
+
+@pytest.mark.parametrize("text", ["", "1,blue hair\n1,red hair\n", "1,bleu hair\n"])
+def test_a_prompts_file_with_a_fault_is_named(bundle: Bundle, tmp_path: Path, text: str) -> None:
+    prompts = tmp_path / "p.csv"
+    prompts.write_text(text)
+    with pytest.raises(UsageError, match=r"p\.csv:\d"):
+        generate_pictures(bundle, prompts, count=1, seed=0, output=tmp_path / "o")
+
+
+def test_an_output_that_cannot_be_written_is_named(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for output in (tmp_path / "file" / "grid.png", tmp_path / "file"):
+        with pytest.raises(UserError, match=r"cannot write .*file"):
+            generate_pictures(bundle, "blue hair", count=1, seed=0, output=output)
+
+
+def test_tags_or_prompts_and_not_both_nor_none(bundle_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", str(bundle_folder)]) == 2
+    assert main(["generate", str(bundle_folder), "blue hair", "--prompts", "p.csv"]) == 2
+    assert capsys.readouterr().err.count("either tags") == 2
+
+
+def test_json_lists_the_tags_of_every_picture(
+    bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["generate", str(bundle_folder), "pink hair", "-n", "2", "-o", str(tmp_path / "g.png"), "--json"]
+    assert main(words) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["tags"] == ["pink hair red eyes"] * 2
+    assert (said["pictures"], said["drawn_from_data"]) == (2, ["eyes"])
+
+
+def test_the_export_folder_alone_is_enough_anywhere(bundle: Bundle, tmp_path: Path) -> None:
+    from tests.pipeline.conftest import write_bundle
+
+    write_bundle(tmp_path / "moved" / "export")
+    words = ["generate", "export", "blue hair red eyes", "-n", "2", "--seed", "7", "-o", "pictures"]
+    done = run_cli(words, tmp_path / "moved", HOME=str(tmp_path), GANSWEEP_HOME=str(tmp_path / "none"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(path.name for path in (tmp_path / "moved").iterdir()) == ["export", "pictures"]
+    here = drawn(bundle, "blue hair red eyes", tmp_path / "here", 2, 7)
+    for name, picture in here.items():
+        there = np.asarray(Image.open(tmp_path / "moved" / "pictures" / name))
+        assert np.abs(picture.astype(int) - there).max() <= 1

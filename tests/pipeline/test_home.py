@@ -1,0 +1,42 @@
+"""The home of all sweeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.home import Home
+from trainables.errors import UsageError
+
+
+def test_a_given_folder_wins_then_the_variable_then_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GANSWEEP_HOME", raising=False)
+    assert Home.find(None).root == tmp_path / "gansweep-runs"
+    monkeypatch.setenv("GANSWEEP_HOME", str(tmp_path / "mine"))
+    assert Home.find(None).root == tmp_path / "mine"
+    assert Home.find(Path("here")).root == tmp_path / "here"
+    assert not list(tmp_path.iterdir())
+
+
+def test_everything_lies_below_it(tmp_path: Path) -> None:
+    home = Home.find(tmp_path)
+    assert home.tracking == f"sqlite:///{tmp_path}/mlflow.db"
+    assert home.study == f"sqlite:///{tmp_path}/optuna.db"
+    assert home.cache == tmp_path / "cache"
+    assert home.sweep("faces-1.b_2") == tmp_path / "trials" / "faces-1.b_2"
+    assert home.artifacts("faces") == tmp_path / "artifacts" / "faces"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", ".hidden", "-n", "a b", "a\nb", "ä", "x" * 65, "a'b"])
+def test_a_name_that_is_no_safe_folder_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="1 to 64 letters") as caught:
+        Home.find(tmp_path).sweep(name)
+    assert repr(name) in str(caught.value)
+
+
+def test_the_longest_name_is_allowed(tmp_path: Path) -> None:
+    assert Home.find(tmp_path).sweep("x" * 64).name == "x" * 64

@@ -1,0 +1,116 @@
+"""The progress line and the time left, by hand arithmetic on a clock that the test turns."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from pipeline.outcome import Outcome
+from pipeline.progress import Progress, clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Watch:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    made = Watch()
+    monkeypatch.setattr("time.monotonic", made)
+    return made
+
+
+@pytest.fixture
+def begin() -> Callable[..., Progress]:
+    def make(trials: int, max_kimg: int = 10, slots: int = 2) -> Progress:
+        return Progress(trials, max_kimg, slots, Console(file=io.StringIO(), width=200)).__enter__()
+
+    return make
+
+
+COMPLETE = Outcome("complete")
+
+
+def test_at_first_nothing_is_known(watch: Watch, begin: Callable[..., Progress]) -> None:
+    progress = begin(4)
+    assert progress.seconds_left() is None
+    progress.started("a")
+    assert progress.seconds_left() is None
+    assert progress.line() == "0/4 trials done, 1 running"
+
+
+def test_before_any_end_every_trial_is_expected_to_take_the_whole_budget(
+    watch: Watch, begin: Callable[..., Progress]
+) -> None:
+    progress = begin(4)
+    progress.started("a")
+    progress.started("b")
+    watch.now += 20
+    progress.result("a", {"kimg": 4, "distance": 9.0, "tag_accuracy": 0.25})
+    progress.result("b", {"kimg": 1, "distance": 7.0, "tag_accuracy": 0.125})
+    # 5 kimg in 20 s; to do: 6 and 9 of the running ones, 2 x 10 of those that wait: 35 kimg at 4 s each.
+    assert progress.seconds_left() == pytest.approx(140)
+    assert progress.line() == (
+        "0/4 trials done, 2 running, best distance 7.00, best tag accuracy 25.0%, about 2 min left"
+    )
+
+
+def test_after_ends_trials_are_expected_to_take_what_ended_ones_took(
+    watch: Watch, begin: Callable[..., Progress]
+) -> None:
+    progress = begin(5)
+    for key, kimg, how in (("a", 10, COMPLETE), ("b", 2, Outcome("stopped"))):
+        progress.started(key)
+        progress.result(key, {"kimg": kimg, "distance": 5.0})
+        progress.ended(key, how)
+    progress.started("c")
+    progress.result("c", {"kimg": 3, "distance": 6.0})
+    watch.now += 30
+    # 15 kimg in 30 s; the mean of the ended is 6 kimg; to do: 3 of c, 2 x 6 of those that wait: 15 kimg at 2 s each.
+    assert progress.seconds_left() == pytest.approx(30)
+    assert progress.line() == "2/5 trials done, 1 stopped, 1 running, best distance 5.00, about 30 s left"
+
+
+def test_a_failed_trial_is_counted_and_said(watch: Watch, begin: Callable[..., Progress]) -> None:
+    progress = begin(2)
+    progress.started("a")
+    progress.ended("a", Outcome("failed", "crashed: [odd] text"))
+    assert progress.line() == "1/2 trials done, 1 failed, 0 running"
+    assert "trial a failed: crashed: [odd] text" in progress.console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_at_the_end_no_time_is_left(watch: Watch, begin: Callable[..., Progress]) -> None:
+    progress = begin(1)
+    progress.started("a")
+    progress.result("a", {"kimg": 10, "distance": 3.5})
+    progress.ended("a", COMPLETE)
+    watch.now += 5
+    assert progress.line() == "1/1 trials done, 0 running, best distance 3.50"
+    progress.__exit__()
+    assert progress.console.file.getvalue().endswith("best distance 3.50\n")  # type: ignore[attr-defined]
+
+
+def test_without_a_terminal_a_line_comes_only_now_and_then(watch: Watch, begin: Callable[..., Progress]) -> None:
+    progress = begin(1)
+    for second in range(61):
+        watch.now = 1000.0 + second
+        progress.result("a", {"kimg": second})
+    assert progress.console.file.getvalue().count("\n") == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (89, "89 s"), (90, "2 min"), (720, "12 min"), (7140, "119 min"), (7200, "2 h 00 min"),
+     (11100, "3 h 05 min")],
+)  # fmt: skip
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text

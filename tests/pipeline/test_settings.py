@@ -1,0 +1,214 @@
+"""The settings: saved and read back, and refused with the value and what is allowed."""
+
+from __future__ import annotations
+
+import json
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.settings import SweepSettings
+from trainables.errors import UsageError, UserError
+
+WORDS = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=8)
+PAIRS = st.lists(WORDS, max_size=3).map(lambda names: tuple(f"{name}=1" for name in names))
+PATHS = WORDS.map(lambda text: Path("/folder") / text)
+
+
+def settings(**changes: object) -> SweepSettings:
+    return SweepSettings(**{"space": "acgan", "data": Path("faces"), "name": "s", **changes})  # type: ignore[arg-type]
+
+
+@given(
+    fields=st.fixed_dictionaries(
+        {"data": PATHS, "name": WORDS, "trials": st.integers(1, 10**6), "seed": st.integers(0, 2**31 - 1)},
+        optional={
+            "max_kimg": st.integers(10, 10**7),
+            "eval_kimg": st.integers(1, 10),
+            "concurrent": st.none() | st.integers(1, 10**5),
+            "gpus_per_trial": st.just("auto") | st.floats(0, 64).map(str),
+            "sampler": st.sampled_from(["tpe", "random", "nsga2"]),
+            "scheduler": st.sampled_from(["asha", "none"]),
+            "weights": st.none() | PATHS,
+            "home": st.none() | PATHS,
+            "time_limit": st.none() | st.integers(1, 99).map("{}m".format),
+            "tracking": st.none() | st.just("http://127.0.0.1:5000"),
+            "max_bad_share": st.floats(0, 1),
+            **{name: PAIRS for name in ("set", "fix", "range", "choices")},
+        },
+    )
+)
+def test_settings_survive_json(fields: dict[str, object]) -> None:
+    before = settings(**fields)
+    assert SweepSettings.from_json(json.loads(json.dumps(before.to_json()))) == before
+
+
+def test_settings_are_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.json"
+    path.write_text(json.dumps({"space": "acgan", "data": "/d", "name": "n", "fix": ["a=1"], "trials": 7}))
+    assert SweepSettings.from_file(path) == settings(data=Path("/d"), name="n", fix=("a=1",), trials=7)
+
+
+@pytest.mark.parametrize("content", ["{", '{"space": "acgan", "data": "/d", "name": "n", "colour": 1}'])
+def test_a_saved_file_that_does_not_fit_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "sweep.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match="settings"):
+        SweepSettings.from_file(path)
+    with pytest.raises(UserError, match=r"nowhere\.json"):
+        SweepSettings.from_file(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("trials", 0, "1 to 1000000"),
+        ("trials", 1_000_001, "1 to 1000000"),
+        ("max_kimg", 0, "1 to 10000000"),
+        ("eval_kimg", 0, "1 to 100"),
+        ("eval_kimg", 101, "1 to 100"),
+        ("concurrent", 0, "1 to 100000"),
+        ("cpus_per_trial", 0, "1 to 1024"),
+        ("samples", 1, "2 to 1000000"),
+        ("max_bad_share", -0.1, "0 to 1"),
+        ("max_bad_share", 1.1, "0 to 1"),
+        ("seed", -1, "0 to 2147483647"),
+        ("seed", 2**31, "0 to 2147483647"),
+        ("gpus_per_trial", "-1", "auto, or 0 to 64"),
+        ("gpus_per_trial", "65", "auto, or 0 to 64"),
+        ("gpus_per_trial", "nan", "auto, or 0 to 64"),
+        ("gpus_per_trial", "many", "auto, or 0 to 64"),
+        ("time_limit", "soon", "90s, 30m or 2h"),
+        ("time_limit", "0", "90s, 30m or 2h"),
+        ("time_limit", "-5m", "90s, 30m or 2h"),
+        ("time_limit", "5d", "90s, 30m or 2h"),
+        ("time_limit", "", "90s, 30m or 2h"),
+    ],
+)
+def test_impossible_values_are_refused_with_what_is_allowed(field: str, value: object, allowed: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        settings(**{field: value})
+    message = str(caught.value)
+    assert f"--{field.replace('_', '-')}" in message
+    assert str(value) in message
+    assert allowed in message
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("trials", 1), ("trials", 10**6), ("samples", 2), ("seed", 0), ("seed", 2**31 - 1), ("eval_kimg", 100)],
+)
+def test_the_ends_of_a_range_are_allowed(field: str, value: int) -> None:
+    assert getattr(settings(**{field: value}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("2h", 7200), ("1.5h", 5400), (" 3m ", 180)]
+)
+def test_time_limits(text: str, seconds: float) -> None:
+    assert settings(time_limit=text).seconds() == seconds
+
+
+def test_no_time_limit_and_automatic_gpus_are_none() -> None:
+    assert settings().seconds() is None
+    assert settings().gpus() is None
+    assert settings(gpus_per_trial="0.25").gpus() == 0.25
+    assert settings(gpus_per_trial="0").gpus() == 0
+
+
+def test_slots_are_asked_for_or_follow_from_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert settings(concurrent=3).slots() == 3
+    assert settings(cpus_per_trial=2).slots() == 4
+    assert settings(cpus_per_trial=3).slots() == 2
+    assert settings(cpus_per_trial=16).slots() == 1
+
+
+def test_the_image_size_is_the_sweeps_and_no_dimension() -> None:
+    space = settings(image_size=32).resolve_space()
+    assert space.recipe["image_size"] == 32
+    assert "image_size" not in {dimension.name for dimension in space.dimensions}
+
+
+def test_set_changes_the_default_and_keeps_the_dimension() -> None:
+    space = settings(set=("generator.width=16",)).resolve_space()
+    assert space.recipe["generator.width"] == 16
+    assert space.dimension("generator.width").default == 16
+    assert space.dimension("generator.width").choices == (16, 32, 64, 128)
+
+
+def test_fix_takes_the_dimension_out() -> None:
+    before = settings().resolve_space()
+    space = settings(fix=("generator.width=5", "training.flip=true")).resolve_space()
+    assert space.recipe["generator.width"] == 5
+    assert space.recipe["training.flip"] is True
+    gone = {d.name for d in before.dimensions} - {d.name for d in space.dimensions}
+    assert gone == {"generator.width", "training.flip"}
+
+
+def test_range_changes_the_ends_and_moves_a_default_outside_to_the_nearer_one() -> None:
+    space = settings(range=("optimizer.generator_lr=3e-4:5e-4", "optimizer.discriminator_lr=1e-4:3e-4")).resolve_space()
+    dimension = space.dimension("optimizer.generator_lr")
+    assert (dimension.low, dimension.high, dimension.default, dimension.log) == (3e-4, 5e-4, 3e-4, True)
+    assert space.recipe["optimizer.generator_lr"] == 3e-4
+    assert space.recipe["optimizer.discriminator_lr"] == 2e-4
+
+
+def test_choices_replace_the_choices_and_a_default_that_is_none_of_them() -> None:
+    space = settings(choices=("generator.width=8, 24", "training.batch_size=32,64")).resolve_space()
+    assert space.dimension("generator.width").choices == (8, 24)
+    assert space.recipe["generator.width"] == 8
+    # A parameter that was fixed becomes a dimension, and keeps its default where that is among the choices.
+    assert space.dimension("training.batch_size").choices == (32, 64)
+    assert space.recipe["training.batch_size"] == 64
+
+
+def test_a_default_can_be_set_within_a_range_given_with_it() -> None:
+    space = settings(range=("optimizer.generator_lr=3e-4:5e-4",), set=("optimizer.generator_lr=4e-4",)).resolve_space()
+    assert space.recipe["optimizer.generator_lr"] == 4e-4
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "said"),
+    [
+        ("set", "generator.width", "NAME=VALUE"),
+        ("set", "generator.width=", "NAME=VALUE"),
+        ("fix", "=3", "unknown parameter ''"),
+        ("fix", "generator.wdith=3", "did you mean 'generator.width'"),
+        ("set", "generator.width=17", "16, 32, 64, 128"),
+        ("set", "optimizer.generator_lr=0.5", "5e-05 to 0.001"),
+        ("fix", "generator.width=0", "1 to 1024"),
+        ("fix", "generator.width=2.5", "a whole number is needed"),
+        ("fix", "generator.width=wide", "a whole number is needed"),
+        ("fix", "training.flip=yes", "true, false"),
+        ("fix", "losses.labels=sotf", "hard, soft; did you mean 'soft'"),
+        ("fix", "losses.adversarial_weight=0", "use more than 0"),
+        ("range", "optimizer.generator_lr=1e-4", "1e-4:1e-3"),
+        ("range", "optimizer.generator_lr=1e-3:1e-4", "low first"),
+        ("range", "optimizer.generator_lr=0:1e-4", "begin above 0"),
+        ("range", "losses.labels=0:1", "allowed: hard, soft"),
+        ("range", "training.flip=false:true", "--choices"),
+        ("choices", "losses.labels=hard,sotf", "did you mean 'soft'"),
+        ("choices", "generator.width=8,9999", "1 to 1024"),
+        ("choices", "generator.width=8,", "a whole number is needed"),
+    ],
+)
+def test_malformed_changes_of_the_space_are_refused(option: str, text: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        settings(**{option: (text,)}).resolve_space()
+    assert said in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_an_unknown_space_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"unknown space 'agcan'.*did you mean 'acgan'"):
+        settings(space="agcan").resolve_space()
+
+
+def test_an_image_size_that_no_network_draws_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match="50.*48 and 56"):
+        settings(image_size=50).resolve_space()

@@ -1,0 +1,259 @@
+"""The study as a searcher, driven by hand without Ray, and read back through Optuna alone."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from pipeline.settings import SweepSettings
+from pipeline.study import StudySearcher, make_sampler, open_study, training_seed, trial_key
+from trainables.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from search_spaces.space import Space
+
+    Searchers = Callable[..., StudySearcher]
+
+FULL = {"kimg": 10, "distance": 12.5, "tag_accuracy": 0.75, "d_loss": 1.0}
+SHORT = {"kimg": 4, "distance": 30.25, "tag_accuracy": 0.5}
+DIVERGED = {"kimg": 4, "seconds": 1.0, "failure": "diverged: d_loss is nan after 4.5 kimg", "done": True}
+
+
+@pytest.fixture
+def space() -> Space:
+    return SweepSettings("acgan", Path("d"), "s", image_size=16).resolve_space()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/optuna.db"
+
+
+@pytest.fixture
+def searcher(space: Space, url: str, tmp_path: Path) -> Searchers:
+    """A searcher as a new driver process would make it."""
+
+    def make(trials: int = 3, seed: int = 0, sampler: str = "random") -> StudySearcher:
+        study = open_study(url, "s", make_sampler(sampler, seed))
+        return StudySearcher(study, space, sweep="s", trials=trials, seed=seed, max_kimg=10, folder=tmp_path)
+
+    return make
+
+
+def recorded(url: str) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name="s", storage=url).trials
+
+
+def ask(searcher: StudySearcher, trial_id: str) -> dict[str, Any]:
+    config = searcher.suggest(trial_id)
+    assert isinstance(config, dict)
+    return config
+
+
+def test_the_first_trial_is_exactly_the_recipe(searcher: Searchers, space: Space, url: str) -> None:
+    asked = searcher()
+    first, second = ask(asked, "a"), ask(asked, "b")
+    assert first["params"] == dict(space.recipe)
+    assert (first["recipe"], first["number"], first["key"]) == (True, 0, "s-00000")
+    assert first["folder"].endswith("/s-00000")
+    assert second["params"] != dict(space.recipe)
+    assert (second["recipe"], second["number"], second["key"]) == (False, 1, "s-00001")
+    # What Optuna was asked for and what the trial runs are the same values.
+    for config, trial in zip((first, second), recorded(url), strict=True):
+        assert trial.params == {name: config["params"][name] for name in trial.params}
+        assert trial.number == config["number"]
+
+
+def test_a_recipe_with_another_default_is_the_first_trial(url: str, tmp_path: Path) -> None:
+    changed = SweepSettings("acgan", tmp_path, "s", set=("generator.width=16",), fix=("training.flip=true",))
+    space = changed.resolve_space()
+    study = open_study(url, "s", make_sampler("tpe", 0))
+    config = ask(StudySearcher(study, space, sweep="s", trials=1, seed=0, max_kimg=10, folder=tmp_path), "a")
+    assert config["params"]["generator.width"] == 16
+    assert config["params"]["training.flip"] is True
+    assert config["recipe"] is True
+
+
+def test_it_issues_as_many_trials_as_asked_for_and_says_when_it_is_done(searcher: Searchers) -> None:
+    asked = searcher(trials=2)
+    assert asked.pending == 2
+    ask(asked, "a")
+    ask(asked, "b")
+    assert (asked.pending, asked.running) == (0, 2)
+    assert asked.suggest("c") == Searcher.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "state", "values", "attributes"),
+    [
+        (FULL, False, TrialState.COMPLETE, [12.5, 0.75], {"status": "complete", "reason": "", "kimg": 10}),
+        (
+            SHORT, False, TrialState.PRUNED, None,
+            {"status": "stopped", "reason": "stopped by the scheduler at 4 kimg", "kimg": 4,
+             "distance": 30.25, "tag_accuracy": 0.5},
+        ),
+        (
+            DIVERGED, False, TrialState.FAIL, None,
+            {"status": "failed", "reason": "diverged: d_loss is nan after 4.5 kimg", "kimg": 4},
+        ),
+        (None, True, TrialState.FAIL, None, {"status": "failed"}),
+        (None, False, TrialState.FAIL, None, {"status": "failed", "reason": "ended before its first result"}),
+    ],
+)  # fmt: skip
+def test_the_study_is_told_the_truth(
+    searcher: Searchers,
+    url: str,
+    result: dict[str, Any] | None,
+    error: bool,
+    state: TrialState,
+    values: list[float] | None,
+    attributes: dict[str, Any],
+) -> None:
+    asked = searcher()
+    ask(asked, "a")
+    asked.on_trial_complete("a", result, error=error)
+    trial = recorded(url)[0]
+    assert (trial.state, trial.values) == (state, values)
+    assert {name: trial.user_attrs[name] for name in attributes} == attributes
+    assert asked.running == 0
+
+
+def test_a_crash_is_told_as_a_crash(searcher: Searchers, url: str) -> None:
+    asked = searcher()
+    ask(asked, "a")
+    asked.on_trial_complete("a", SHORT, error=True)
+    assert recorded(url)[0].state == TrialState.FAIL
+    assert recorded(url)[0].user_attrs["reason"].startswith("crashed: ")
+
+
+def test_nsga2_keeps_a_stopped_trial_at_the_budget_it_reached(searcher: Searchers, url: str) -> None:
+    asked = searcher(sampler="nsga2")
+    for trial_id, result in (("a", SHORT), ("b", DIVERGED)):
+        ask(asked, trial_id)
+        asked.on_trial_complete(trial_id, result)
+    stopped, failed = recorded(url)[:2]
+    assert (stopped.state, stopped.values) == (TrialState.COMPLETE, [30.25, 0.5])
+    assert (stopped.user_attrs["status"], stopped.user_attrs["kimg"]) == ("stopped", 4)
+    assert failed.state == TrialState.FAIL
+
+
+def test_an_end_that_comes_twice_or_of_a_stranger_changes_nothing(searcher: Searchers, url: str) -> None:
+    asked = searcher()
+    ask(asked, "a")
+    asked.on_trial_complete("a", FULL)
+    asked.on_trial_complete("a", DIVERGED)
+    asked.on_trial_complete("who", DIVERGED)
+    assert [trial.state for trial in recorded(url)] == [TrialState.COMPLETE]
+
+
+def test_a_trial_that_a_dead_driver_left_is_issued_again_as_it_was(searcher: Searchers, url: str) -> None:
+    dead = searcher(trials=4)
+    before = [ask(dead, name) for name in "abc"]
+    dead.on_trial_complete("b", FULL)
+    alive = searcher(trials=4)
+    assert alive.pending == 3
+    again = [ask(alive, name) for name in "xyz"]
+    assert again[:2] == [before[0], before[2]]
+    assert again[2]["number"] == 3
+    assert alive.suggest("w") == Searcher.FINISHED
+    for name in "xyz":
+        alive.on_trial_complete(name, FULL)
+    assert [trial.state for trial in recorded(url)] == [TrialState.COMPLETE] * 4
+    assert searcher(trials=4).pending == 0
+
+
+def test_a_driver_that_died_between_asking_and_issuing_loses_no_trial(searcher: Searchers, space: Space) -> None:
+    dead = searcher(trials=3)
+    dead.study.ask()  # the recipe, drawn from the queue and never issued
+    dead.study.ask()
+    alive = searcher(trials=3)
+    assert alive.pending == 3
+    issued = [ask(alive, name) for name in "abc"]
+    assert [config["number"] for config in issued] == [0, 1, 2]
+    assert issued[0]["params"] == dict(space.recipe)
+    assert issued[0]["recipe"] is True
+    assert set(issued[1]["params"]) == set(space.recipe)
+
+
+def test_training_seeds_differ_between_trials_and_between_sweeps() -> None:
+    seeds = [training_seed(sweep, number) for sweep in range(20) for number in range(100)]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert training_seed(3, 7) == training_seed(3, 7)
+
+
+def test_equal_seeds_propose_equal_trials_and_other_seeds_others(space: Space, tmp_path: Path) -> None:
+    def proposals(file: str, seed: int) -> list[dict[str, Any]]:
+        study = open_study(f"sqlite:///{tmp_path}/{file}.db", "s", make_sampler("tpe", seed))
+        asked = StudySearcher(study, space, sweep="s", trials=4, seed=seed, max_kimg=10, folder=tmp_path)
+        return [ask(asked, str(place))["params"] for place in range(4)]
+
+    assert proposals("a", 1) == proposals("b", 1)
+    assert proposals("c", 2)[1:] != proposals("a2", 1)[1:]
+    assert proposals("d", 2)[0] == proposals("e", 3)[0] == dict(space.recipe)
+
+
+def test_equal_configurations_have_equal_hashes(searcher: Searchers) -> None:
+    asked = searcher()
+    first, second = ask(asked, "a"), ask(asked, "b")
+    assert first["config_hash"] != second["config_hash"]
+    assert ask(searcher(), "x")["config_hash"] == first["config_hash"]
+
+
+def test_keys_name_the_sweep_and_five_digits() -> None:
+    assert trial_key("faces", 42) == "faces-00042"
+
+
+def test_the_study_minimises_distance_and_maximises_tag_accuracy(searcher: Searchers, url: str) -> None:
+    searcher()
+    study = optuna.load_study(study_name="s", storage=url)
+    assert [way.name for way in study.directions] == ["MINIMIZE", "MAXIMIZE"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("tpe", optuna.samplers.TPESampler), ("random", optuna.samplers.RandomSampler),
+     ("nsga2", optuna.samplers.NSGAIISampler)],
+)  # fmt: skip
+def test_samplers_by_name(name: str, kind: type) -> None:
+    assert isinstance(make_sampler(name, 0), kind)
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("sqlite:////nowhere/at/all/optuna.db", "/nowhere/at/all/optuna.db"),
+        ("nonsense://x", "nonsense://x"),
+        ("postgresql://127.0.0.1:9/none", "postgresql://127.0.0.1:9/none"),
+    ],
+)
+def test_a_storage_that_does_not_answer_is_one_line(url: str, named: str) -> None:
+    with pytest.raises(UserError) as caught:
+        open_study(url, "s")
+    assert f"cannot open the study database {named}: " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_password_of_a_storage_is_shown() -> None:
+    with pytest.raises(UserError) as caught:
+        open_study("postgresql://me:secret@127.0.0.1:9/none", "s")
+    assert "secret" not in str(caught.value)
+
+
+def test_ray_may_copy_and_pickle_it(searcher: Searchers) -> None:
+    asked = searcher()
+    ask(asked, "a")
+    copy.deepcopy(asked)
+    pickle.loads(pickle.dumps(asked))  # noqa: S301 - our own bytes
+    asked.save("nowhere")
+    asked.restore("nowhere")
+    assert asked.running == 1

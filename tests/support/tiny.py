@@ -1,0 +1,107 @@
+"""Small things to train and score: drawn faces, pictures whose colours are their labels, a judge that reads them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.config import GanConfig
+from trainables.data.dataset import TaggedImages
+from trainables.data.synthetic import draw_faces
+from trainables.data.tags import REPORT_VOCABULARY, UNKNOWN, TagGroup, Vocabulary
+from trainables.loop import TrainingData
+
+torch.set_num_threads(1)  # on busy cores, threads that wait for each other make tiny networks many times slower
+
+PAIR = Vocabulary((TagGroup("hair", ("red", "green", "blue")), TagGroup("eyes", ("dark", "light"))))
+TINY = {
+    "image_size": 16,
+    "generator.width": 2,
+    "generator.noise_dim": 4,
+    "generator.embedding_dim": 2,
+    "discriminator.width": 2,
+    "training.batch_size": 8,
+}
+STEP = 20
+"""Difference in grey level between two painted classes."""
+
+
+def tiny_config(**changes: Any) -> GanConfig:
+    """The smallest networks at 16 px; ``training__flip=True`` stands for ``training.flip``."""
+    return GanConfig.from_params({**TINY, **{name.replace("__", "."): value for name, value in changes.items()}})
+
+
+def random_labels(count: int, sizes: tuple[int, ...] = PAIR.sizes, seed: int = 0) -> np.ndarray:
+    """Complete labels ``(count, groups)``."""
+    rng = np.random.default_rng(seed)
+    return np.stack([rng.integers(0, size, count) for size in sizes], axis=1)
+
+
+def paint(labels: Tensor, size: int = 16) -> Tensor:
+    """Pictures in [-1, 1] whose channel g has one grey level, which tells the class of group g."""
+    levels = torch.full((len(labels), 3), 255.0)
+    levels[:, : labels.shape[1]] = STEP * labels.float()
+    return (levels / 127.5 - 1.0)[:, :, None, None].expand(-1, -1, size, size)
+
+
+def read_labels(pictures: Tensor, groups: int = 2) -> Tensor:
+    """The labels that ``paint`` drew."""
+    return ((pictures.mean(dim=(2, 3))[:, :groups] + 1.0) * 127.5 / STEP).round().long()
+
+
+@dataclass(frozen=True)
+class JudgeStub:
+    """Reads painted labels; whatever it sees, the answer is a class of the vocabulary."""
+
+    vocabulary: Vocabulary = PAIR
+    fingerprint: str = "stub"
+
+    def predict(self, images: Tensor) -> Tensor:
+        sizes = torch.tensor(self.vocabulary.sizes)
+        return read_labels(images, len(sizes)) % sizes
+
+
+def painted_images(labels: np.ndarray, vocabulary: Vocabulary = PAIR, size: int = 16) -> TaggedImages:
+    """Painted pictures of these labels; complete ones come first."""
+    levels = torch.from_numpy(labels).clamp_min(0)
+    pixels = paint(levels, size).add(1.0).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    complete = int((labels != UNKNOWN).all(axis=1).sum())
+    name = hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()[:16]
+    return TaggedImages(vocabulary, pixels, labels, tuple(map(str, range(len(labels)))), complete, name)
+
+
+@cache
+def drawn_faces(count: int = 48, incomplete: int = 8) -> TaggedImages:
+    """Drawn faces of 16 px on the reports' vocabulary; the last ones have lost the tag of their eyes."""
+    labels = random_labels(count, REPORT_VOCABULARY.sizes)
+    pixels = draw_faces(labels, 0, 16)
+    labels[count - incomplete :, 1] = UNKNOWN
+    ids = tuple(map(str, range(count)))
+    return TaggedImages(REPORT_VOCABULARY, pixels, labels, ids, count - incomplete, "drawn-faces")
+
+
+def random_data(count: int = 32, masked: int = 0, size: int = 16) -> TrainingData:
+    """Random pixels under random labels, of which the first ``masked`` have lost the tag of their first group."""
+    rng = np.random.default_rng(0)
+    pictures = torch.from_numpy(rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8))
+    tags = torch.from_numpy(random_labels(count))
+    labels = tags.clone()
+    labels[:masked, 0] = UNKNOWN
+    return TrainingData(pictures, labels, tags)
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two nested states hold bit for bit the same."""
+    if isinstance(first, Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[name], second[name]) for name in first)
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(same, first, second))
+    return bool(first == second)

@@ -1,0 +1,77 @@
+"""Shared pieces of networks against torch's own routines and hand arithmetic."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from trainables.networks.blocks import PointConvTranspose2d, count_parameters, initialise, settle_batch_norm
+
+
+@pytest.mark.parametrize("kernel", [4, 7])
+def test_the_point_convolution_is_a_transposed_convolution(kernel) -> None:
+    torch.manual_seed(0)
+    layer = PointConvTranspose2d(5, 3, kernel)
+    points = torch.randn(2, 5, 1, 1, requires_grad=True)
+    ours, theirs = layer(points), F.conv_transpose2d(points, layer.weight, layer.bias)
+    assert ours.shape == (2, 3, kernel, kernel)
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    slopes = torch.randn_like(ours)
+    gradients = [torch.autograd.grad((y * slopes).sum(), [points, layer.weight, layer.bias]) for y in (ours, theirs)]
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*gradients, strict=True))
+
+
+def test_initialisation_has_the_right_spread() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(40, 50, 4), nn.ConvTranspose2d(40, 50, 4), nn.Linear(200, 200), nn.BatchNorm2d(20_000)]
+    initialise(nn.Sequential(*layers))
+    for layer, mean in zip(layers, (0.0, 0.0, 0.0, 1.0), strict=True):
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.03)
+        assert layer.weight.mean().item() == pytest.approx(mean, abs=6e-4)
+        assert layer.bias.eq(0).all()
+
+
+def test_only_what_is_trained_is_counted() -> None:
+    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1).requires_grad_(False))
+    assert count_parameters(network) == 3 * 4 + 4 + 2 * 4  # running statistics and frozen layers do not count
+
+
+class Recorder(nn.Module):
+    """Passes pictures on and remembers in which mode it did."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.modes: list[bool] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.modes.append(self.training)
+        return x
+
+
+def test_settled_statistics_are_the_mean_over_the_draws() -> None:
+    norm, recorder = nn.BatchNorm2d(1, momentum=0.3), Recorder()
+    network = nn.Sequential(recorder, norm).train()
+    norm.running_mean.fill_(100.0)
+    norm.running_var.fill_(100.0)
+    # Means 1, 4 and 13; variances with divisor n - 1: of (0, 2) it is 2, of (1, 7) 18, of (13, 13) 0.
+    draws = iter([[0.0, 2.0], [1.0, 7.0], [13.0, 13.0]])
+    settle_batch_norm(network, lambda: network(torch.tensor(next(draws)).view(2, 1, 1, 1)), batches=3)
+    assert norm.running_mean.item() == pytest.approx((1 + 4 + 13) / 3)
+    assert norm.running_var.item() == pytest.approx((2 + 18 + 0) / 3)
+    assert recorder.modes == [False, False, False]
+    assert norm.momentum == 0.3
+    assert not any(module.training for module in network.modules())
+
+
+def test_settled_pictures_do_not_depend_on_their_batch() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    settle_batch_norm(network, lambda: network(torch.randn(8, 3, 5, 5)))
+    pictures = torch.randn(4, 3, 5, 5)
+    assert torch.allclose(network(pictures)[:1], network(pictures[:1]), atol=1e-6)
+
+
+def test_a_network_without_norms_is_not_drawn_from() -> None:
+    network = nn.Sequential(nn.Linear(1, 1)).train()
+    settle_batch_norm(network, lambda: pytest.fail("drawn for nothing"))
+    assert not network.training

@@ -1,0 +1,252 @@
+"""Scores by hand: replayed pictures, painted tags, cached statistics, fingerprints."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+
+from tests.support.tiny import PAIR, STEP, JudgeStub, drawn_faces, paint, painted_images, random_labels
+from trainables.data.tags import REPORT_VOCABULARY, UNKNOWN
+from trainables.scoring import scorer as module
+from trainables.scoring.features import Extractor
+from trainables.scoring.scorer import Scorer, make_scorer
+
+
+def quadrants(pictures: torch.Tensor) -> torch.Tensor:
+    """12 features: the mean grey of each channel in each quarter of the picture."""
+    return torch.nn.functional.adaptive_avg_pool2d(pictures.float(), 2).flatten(1)
+
+
+class Extractors:
+    """Stands in for ``open_extractor`` and counts the pictures that it measures."""
+
+    def __init__(self) -> None:
+        self.measured: list[int] = []
+        self.weights = "aaaa"
+
+    def __call__(self, name, weights=None, device="cpu") -> Extractor:
+        def network(pictures: torch.Tensor) -> torch.Tensor:
+            self.measured.append(len(pictures))
+            return quadrants(pictures)
+
+        return Extractor(name, "fd_stub", self.weights, "none", network)
+
+
+@pytest.fixture
+def extractors(monkeypatch) -> Extractors:
+    stub = Extractors()
+    monkeypatch.setattr(module, "open_extractor", stub)
+    return stub
+
+
+def make(images, cache, judge=None, *, samples: int = 40, seed: int = 0) -> Scorer:
+    judge = judge or JudgeStub(images.vocabulary)
+    return make_scorer(images, judge, extractor="stub", weights=None, samples=samples, seed=seed, cache=cache)
+
+
+def replay(pictures):
+    """A generator that ignores what is asked and shows these pictures one after the other."""
+    rest = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
+
+    def draw(noise, tags):
+        nonlocal rest
+        shown, rest = rest[: len(noise)], rest[len(noise) :]
+        return shown
+
+    return draw
+
+
+def by_hand(first: np.ndarray, second: np.ndarray) -> float:
+    a, b = (quadrants(torch.from_numpy(pixels).permute(0, 3, 1, 2)).double().numpy() for pixels in (first, second))
+    one, two = np.cov(a.T), np.cov(b.T)
+    shift = a.mean(0) - b.mean(0)
+    return float(shift @ shift + np.trace(one + two - 2 * scipy.linalg.sqrtm(one @ two).real))
+
+
+def test_replayed_real_pictures_are_at_no_distance(extractors, tmp_path) -> None:
+    images = drawn_faces()
+    real = images.pixels[: images.complete]
+    scores = make(images, tmp_path, samples=len(real)).score(replay(real), noise_dim=3)
+    assert scores["distance"] == pytest.approx(0, abs=1e-4)
+    assert scores["fd_stub"] == scores["distance"]
+
+
+def test_the_distance_is_to_complete_pictures_alone(extractors, tmp_path) -> None:
+    images = drawn_faces()
+    images.pixels.flags.writeable = False
+    noise = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
+    scorer = make(images, tmp_path)
+    expected = by_hand(images.pixels[: images.complete], noise)
+    assert scorer.score(replay(noise), noise_dim=3)["distance"] == pytest.approx(expected, rel=1e-6)
+    assert expected > 100
+    assert abs(expected - by_hand(images.pixels, noise)) > 1  # with the incomplete ones it would be another
+    assert scorer.reference.count == images.complete == scorer.fingerprint.reference
+
+
+def test_pictures_beyond_the_range_are_cut_before_they_are_measured(extractors, tmp_path) -> None:
+    scorer = make(drawn_faces(), tmp_path)
+    random = torch.Generator().manual_seed(0)
+    wild = 3 * torch.randn(40, 3, 16, 16, generator=random)
+    cut = ((wild.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    found = scorer.score(lambda noise, tags: wild, noise_dim=3)
+    assert found["distance"] == pytest.approx(by_hand(drawn_faces().pixels[:40], cut), rel=1e-6)
+
+
+def test_tag_accuracy_is_the_share_of_obeyed_tags(extractors, tmp_path) -> None:
+    scorer = make(painted_images(random_labels(40)), tmp_path, samples=20)
+
+    def mostly_obedient(noise, tags):
+        shown = tags.clone()
+        shown[:5, 0] = (shown[:5, 0] + 1) % 3  # 5 wrong hair colours
+        shown[3:9, 1] = 1 - shown[3:9, 1]  # 6 wrong eyes, 2 of them under wrong hair
+        return paint(shown)
+
+    scores = scorer.score(mostly_obedient, noise_dim=3)
+    assert scores["tag_accuracy_hair"] == 15 / 20
+    assert scores["tag_accuracy_eyes"] == 14 / 20
+    assert scores["tag_accuracy"] == 11 / 20
+    assert scorer.score(lambda noise, tags: paint(tags), noise_dim=3)["tag_accuracy"] == 1.0
+    assert set(scores) == {"distance", "fd_stub", "tag_accuracy", "tag_accuracy_hair", "tag_accuracy_eyes"}
+
+
+def test_complete_labels_in_the_datas_own_proportions_are_asked_for(extractors, tmp_path) -> None:
+    labels = np.array([[0, 0]] * 30 + [[2, 1]] * 10 + [[1, UNKNOWN]] * 20)
+    scorer = make(painted_images(labels), tmp_path, samples=2000)
+    assert {tuple(row) for row in scorer.tags.tolist()} == {(0, 0), (2, 1)}
+    assert (scorer.tags[:, 0] == 0).mean() == pytest.approx(0.75, abs=0.05)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 40, 1000])
+def test_the_sampling_batch_changes_no_score(extractors, tmp_path, monkeypatch, batch) -> None:
+    scorer = make(painted_images(random_labels(40)), tmp_path)
+    seen: list[torch.Tensor] = []
+
+    def draw(noise, tags):
+        seen.append(noise)
+        return paint(tags) + 0.3 * noise[:, :1, None, None]
+
+    before = scorer.score(draw, noise_dim=3)
+    monkeypatch.setattr(module, "SAMPLING_BATCH", batch)
+    one, seen = torch.cat(seen), []
+    assert scorer.score(draw, noise_dim=3) == pytest.approx(before, rel=1e-6)
+    assert [len(noise) for noise in seen] == [batch] * (40 // batch) + [40 % batch] * (40 % batch > 0)
+    assert torch.equal(torch.cat(seen), one)
+    assert 0 < before["tag_accuracy"] < 1
+
+
+def test_every_trial_gets_the_same_draws_and_training_none_of_them(extractors, tmp_path) -> None:
+    scorer, drawn = make(painted_images(random_labels(40)), tmp_path), []
+
+    def draw(noise, tags):
+        drawn.append((noise, tags))
+        return paint(tags)
+
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    scorer.score(draw, noise_dim=3)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(6)
+    scorer.score(draw, noise_dim=3)
+    assert torch.equal(drawn[0][0], drawn[1][0])
+    assert torch.equal(drawn[0][1], drawn[1][1])
+    assert drawn[0][0].shape == (40, 3)
+    other = make(painted_images(random_labels(40)), tmp_path, seed=1)
+    other.score(draw, noise_dim=3)
+    assert not torch.equal(drawn[0][0], drawn[2][0])
+    assert not torch.equal(drawn[0][1], drawn[2][1])
+
+
+def test_statistics_are_measured_once(extractors, tmp_path) -> None:
+    images = drawn_faces()
+    first = make(images, tmp_path)
+    assert extractors.measured == [images.complete]
+    again = make(images, tmp_path)
+    assert extractors.measured == [images.complete]
+    assert len(list(tmp_path.iterdir())) == 1
+    np.testing.assert_array_equal(again.reference.mean, first.reference.mean)
+    np.testing.assert_array_equal(again.reference.covariance, first.reference.covariance)
+    np.testing.assert_allclose(again.reference.root @ again.reference.root, first.reference.covariance, atol=1e-6)
+    assert again.reference.count == images.complete
+
+
+def test_other_data_or_weights_are_measured_anew(extractors, tmp_path) -> None:
+    for labels in (random_labels(40), random_labels(30)):
+        make(painted_images(labels), tmp_path)
+    assert extractors.measured == [40, 30]
+    extractors.weights = "bbbb"
+    make(painted_images(random_labels(30)), tmp_path)
+    assert extractors.measured == [40, 30, 30]
+
+
+def flip_a_byte(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+
+
+DAMAGES = {
+    "empty": lambda content: b"",
+    "garbage": lambda content: b"this is no archive",
+    "truncated": lambda content: content[: len(content) // 2],
+    "flipped": flip_a_byte,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_cache_file_is_made_anew(extractors, tmp_path, damage) -> None:
+    images = drawn_faces()
+    expected = make(images, tmp_path).reference
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(DAMAGES[damage](file.read_bytes()))
+    rebuilt = make(images, tmp_path).reference
+    np.testing.assert_array_equal(rebuilt.covariance, expected.covariance)
+    make(images, tmp_path)
+    assert extractors.measured == [images.complete] * 2  # the third time, the new file was read
+
+
+def test_a_cache_file_that_lacks_a_part_is_made_anew(extractors, tmp_path) -> None:
+    images = drawn_faces()
+    make(images, tmp_path)
+    (file,) = tmp_path.iterdir()
+    np.savez(file, mean=np.zeros(12))
+    assert make(images, tmp_path).reference.mean.min() > 1
+
+
+def test_the_fingerprint_says_what_was_measured_and_how(extractors, tmp_path) -> None:
+    images = drawn_faces()
+    assert make(images, tmp_path).fingerprint.to_json() == {
+        "extractor": "stub",
+        "score": "fd_stub",
+        "weights": "aaaa",
+        "resize": "none",
+        "samples": 40,
+        "reference": 40,
+        "image_size": 16,
+        "data": "drawn-faces",
+        "judge": "stub",
+        "seed_policy": "noise and tags fixed per sweep",
+    }
+
+
+def test_the_fingerprint_changes_with_samples_data_judge_and_weights(extractors, tmp_path) -> None:
+    images = painted_images(random_labels(40))
+    prints = [
+        make(images, tmp_path),
+        make(images, tmp_path, samples=41),
+        make(dataclasses.replace(images, fingerprint="other"), tmp_path),
+        make(images, tmp_path, JudgeStub(fingerprint="other")),
+    ]
+    extractors.weights = "bbbb"
+    prints.append(make(images, tmp_path))
+    assert len({scorer.fingerprint for scorer in prints}) == 5
+    extractors.weights = "aaaa"
+    assert make(images, tmp_path).fingerprint == prints[0].fingerprint
+
+
+def test_the_stub_judge_reads_what_is_painted() -> None:
+    """The other tests lean on it."""
+    labels = torch.from_numpy(random_labels(20))
+    assert torch.equal(JudgeStub().predict(paint(labels)), labels)
+    assert JudgeStub(REPORT_VOCABULARY).predict(torch.ones(2, 3, 4, 4)).tolist() == [[1, 2]] * 2  # 255 / 20 -> 13
+    assert max(PAIR.sizes) * STEP < 255

@@ -1,0 +1,162 @@
+"""The system: what each network minimises, by hand, and that neither step reaches into the other network."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.tiny import PAIR, random_data, tiny_config
+from trainables.data.tags import UNKNOWN
+from trainables.loop import TrainingLoop
+from trainables.systems.conditional import Batch, ConditionalGan
+
+
+def make(**changes) -> ConditionalGan:
+    torch.manual_seed(0)
+    return ConditionalGan(
+        tiny_config(generator__embedding_noise=0, **{"losses__labels": "hard", **changes}), PAIR.sizes
+    )
+
+
+def batch(count: int = 6) -> Batch:
+    random = torch.Generator().manual_seed(1)
+    labels = torch.stack([torch.randint(size, (count,), generator=random) for size in PAIR.sizes], 1)
+    pictures = torch.rand(count, 3, 16, 16, generator=random) * 2 - 1
+    return Batch(pictures, labels, torch.randn(count, 4, generator=random), labels.flip(0))
+
+
+def log1p_exp(x: np.ndarray) -> np.ndarray:
+    return np.log1p(np.exp(x))
+
+
+def cross_entropy(logits: torch.Tensor, wanted: torch.Tensor) -> float:
+    scores = logits.detach().double().numpy()
+    return float(np.mean(np.log(np.exp(scores).sum(1)) - scores[np.arange(len(scores)), wanted.numpy()]))
+
+
+def by_hand(system: ConditionalGan, pictures, tags, *, real: bool) -> tuple[float, float]:
+    """Adversarial and tag loss in numpy from what the discriminator says."""
+    realness, heads = system.discriminator(pictures, tags)
+    adversarial = log1p_exp((-1 if real else 1) * realness.detach().double().numpy()).mean()
+    return float(adversarial), sum(cross_entropy(head, tags[:, place]) for place, head in enumerate(heads))
+
+
+def names(loss) -> set[str]:
+    return set(loss.figures)
+
+
+def test_the_generator_wants_to_be_called_real_and_tagged_as_asked() -> None:
+    system, given = make(losses__adversarial_weight=2, losses__tag_weight=3), batch()
+    loss = system.generator_loss(given)
+    adversarial, tags = by_hand(system, system.generator(given.noise, given.tags), given.tags, real=True)
+    assert loss.figures["g_adversarial_loss"].item() == pytest.approx(adversarial, rel=1e-5)
+    assert loss.figures["g_tag_loss"].item() == pytest.approx(tags, rel=1e-5)
+    assert loss.total.item() == pytest.approx(2 * adversarial + 3 * tags, rel=1e-5)
+    assert loss.figures["g_loss"].item() == loss.total.item()
+
+
+@pytest.mark.parametrize("on_fakes", [False, True])
+def test_the_discriminator_learns_real_from_fake_and_tags(on_fakes) -> None:
+    system = make(losses__adversarial_weight=2, losses__tag_weight=3, losses__tag_loss_on_fakes=on_fakes)
+    given = batch()
+    real, fake = system.discriminator_losses(given)
+    adversarial, tags = by_hand(system, given.pictures, given.labels, real=True)
+    assert real.total.item() == pytest.approx(2 * adversarial + 3 * tags, rel=1e-5)
+    fakes = system.generator(given.noise, given.tags)
+    adversarial, tags = by_hand(system, fakes, given.tags, real=False)
+    assert fake.total.item() == pytest.approx(2 * adversarial + 3 * tags * on_fakes, rel=1e-5)
+    assert ("d_tag_loss_fake" in fake.figures) is on_fakes
+    score = 1 / (1 + np.exp(-system.discriminator(given.pictures, given.labels).realness.detach().numpy()))
+    assert real.figures["d_score_real"].item() == pytest.approx(score.mean(), rel=1e-5)
+
+
+def test_split_takes_two_losses_and_joint_their_sum_in_one() -> None:
+    given = batch()
+    split = list(make(updates__split_discriminator=True).discriminator_losses(given))
+    joint = list(make(updates__split_discriminator=False).discriminator_losses(given))
+    assert (len(split), len(joint)) == (2, 1)
+    assert joint[0].total.item() == pytest.approx(sum(loss.total.item() for loss in split), rel=1e-6)
+    assert names(joint[0]) == names(split[0]) | names(split[1])
+    assert names(split[0]).isdisjoint(names(split[1]))
+
+
+def test_the_second_loss_sees_the_step_on_the_first() -> None:
+    system, given = make(), batch()
+    losses = system.discriminator_losses(given)
+    next(losses)
+    with torch.no_grad():
+        system.discriminator.realness.weight.zero_()
+        system.discriminator.realness.bias.fill_(-3.0)
+    assert next(losses).figures["d_adversarial_loss_fake"].item() == pytest.approx(np.log1p(np.exp(-3)), rel=1e-5)
+
+
+def test_soft_labels_are_for_the_discriminator_alone() -> None:
+    system, given = make(losses__labels="soft"), batch()
+    with torch.no_grad():
+        system.discriminator.realness.weight.zero_()
+        system.discriminator.realness.bias.fill_(4.0)
+    real, _ = system.discriminator_losses(given)
+    hard = np.log1p(np.exp(-4))
+    assert system.generator_loss(given).figures["g_adversarial_loss"].item() == pytest.approx(hard, rel=1e-4)
+    soft = real.figures["d_adversarial_loss_real"].item()  # log(1 + e^-4) + 4 (1 - target), target in [0.8, 1]
+    assert hard + 0.01 < soft < hard + 4 * 0.2
+
+
+def test_concatenation_has_no_tag_losses() -> None:
+    system, given = make(discriminator__conditioning="concat", losses__tag_weight=5), batch()
+    losses = [*system.discriminator_losses(given), system.generator_loss(given)]
+    assert not [name for loss in losses for name in loss.figures if "tag" in name]
+    realness = system.discriminator(given.pictures, given.labels).realness.detach().double().numpy()
+    assert losses[0].total.item() == pytest.approx(log1p_exp(-realness).mean(), rel=1e-5)
+
+
+def test_masked_tags_leave_the_discriminator_finite_and_weigh_nothing() -> None:
+    system, given = make(), batch()
+    masked = Batch(given.pictures, torch.full_like(given.labels, UNKNOWN), given.noise, given.tags)
+    real, _ = system.discriminator_losses(masked)
+    assert real.figures["d_tag_loss_real"].item() == 0.0
+    assert real.total.item() == real.figures["d_adversarial_loss_real"].item()
+    real.total.backward()
+    assert all(head.weight.grad.eq(0).all() for head in system.discriminator.heads)
+
+
+def test_discriminator_losses_give_the_generator_no_gradient() -> None:
+    system = make()
+    for loss in system.discriminator_losses(batch()):
+        loss.total.backward()
+    assert all(parameter.grad is None for parameter in system.generator.parameters())
+    assert all(parameter.grad is not None for parameter in system.discriminator.parameters())
+
+
+@pytest.mark.parametrize("conditioning", ["acgan", "concat"])
+@pytest.mark.parametrize("learner", ["generator", "discriminator"])
+def test_a_step_changes_its_own_network_alone(learner, conditioning) -> None:
+    """With the other optimiser switched off, the other network's parameters stay bit for bit."""
+    system = make(discriminator__conditioning=conditioning)
+    loop = TrainingLoop(system, random_data(), system.config)
+    other = "discriminator" if learner == "generator" else "generator"
+    getattr(loop, f"{other}_optimizer").step = lambda: None
+    before = {name: [p.clone() for p in getattr(loop, name).parameters()] for name in (learner, other)}
+    loop.train_until(5 * 8)
+    changed = {
+        name: [not torch.equal(old, new) for old, new in zip(values, getattr(loop, name).parameters(), strict=True)]
+        for name, values in before.items()
+    }
+    assert not any(changed[other])
+    assert all(changed[learner])
+
+
+@pytest.mark.parametrize("conditioning", ["acgan", "concat"])
+@pytest.mark.parametrize("split", [True, False])
+def test_every_figure_is_finite_on_real_data(conditioning, split) -> None:
+    system = make(
+        discriminator__conditioning=conditioning, updates__split_discriminator=split, losses__tag_loss_on_fakes=True
+    )
+    figures = TrainingLoop(system, random_data(masked=5), system.config).train_until(80)
+    assert all(np.isfinite(value) for value in figures.values())
+    expected = {
+        "d_adversarial_loss_real", "d_adversarial_loss_fake", "d_score_real", "d_score_fake", "d_loss_real",
+        "d_loss_fake", "g_adversarial_loss", "g_loss", "d_gradient_norm", "g_gradient_norm", "images_per_second",
+    }  # fmt: skip
+    if conditioning == "acgan":
+        expected |= {"d_tag_loss_real", "d_tag_loss_fake", "g_tag_loss"}
+    assert set(figures) == expected

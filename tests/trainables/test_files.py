@@ -1,0 +1,63 @@
+"""Files appear whole or not at all."""
+
+import json
+
+import pytest
+
+from trainables.files import whole_file, write_json
+
+
+def names(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write_half(path) -> None:
+    path.write_text("half")
+    raise ValueError("cannot write")
+
+
+def test_a_finished_file_takes_its_name(tmp_path) -> None:
+    target = tmp_path / "new" / "a.npz"
+    with whole_file(target) as partial:
+        assert partial.suffix == ".npz"  # some writers append it, or choose the format by it
+        assert partial.parent == target.parent
+        partial.write_text("all")
+        assert not target.exists()
+    assert target.read_text() == "all"
+    assert names(target.parent) == ["a.npz"]
+
+
+def test_a_failure_leaves_the_old_file_and_no_other(tmp_path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(ValueError, match="cannot write"), whole_file(target) as partial:
+        write_half(partial)
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_writers_at_once_do_not_share_a_partial_file(tmp_path) -> None:
+    target = tmp_path / "a.txt"
+    with whole_file(target) as first, whole_file(target) as second:
+        assert first != second
+        first.write_text("1")
+        second.write_text("2")
+    assert target.read_text() == "1"  # the outer block ends last
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_json_is_strict_and_readable(tmp_path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"tag": "青", "values": [1, 2.5, None]})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"tag": "青", "values": [1, 2.5, None]}
+    assert "青" in path.read_text(encoding="utf-8")
+    assert path.read_text(encoding="utf-8").endswith("}\n")
+
+
+def test_nan_is_refused_and_the_old_json_stays(tmp_path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"score": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"score": float("nan")})
+    assert json.loads(path.read_text()) == {"score": 1}
+    assert names(tmp_path) == ["a.json"]

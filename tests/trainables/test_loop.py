@@ -1,0 +1,265 @@
+"""The training loop: counts, averages, batches, divergence, and going on as if it had never stopped."""
+
+import copy
+import io
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from tests.support.tiny import PAIR, paint, random_data, random_labels, read_labels, same, tiny_config
+from trainables.data.tags import UNKNOWN
+from trainables.loop import CHECK_EVERY, LOSS_LIMIT, Diverged, TrainingData, TrainingLoop
+from trainables.systems.conditional import Batch, ConditionalGan, Loss
+
+
+class CountingSystem:
+    """Networks of one weight with gradient 3 or 4; the figures count the calls."""
+
+    def __init__(self) -> None:
+        self.generator, self.discriminator = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+        self.batches: list[Batch] = []
+        self.codes: list[Batch] = []
+
+    def discriminator_losses(self, batch: Batch):
+        self.batches.append(batch)
+        yield Loss(4 * self.discriminator.weight.sum(), {"d_calls": torch.tensor(float(len(self.batches)))})
+
+    def generator_loss(self, batch: Batch) -> Loss:
+        self.codes.append(batch)
+        return Loss(3 * self.generator.weight.sum(), {"g_calls": torch.tensor(float(len(self.codes)))})
+
+
+def counting_loop(data: TrainingData | None = None, **changes) -> TrainingLoop:
+    return TrainingLoop(CountingSystem(), data or random_data(), tiny_config(**changes))  # type: ignore[arg-type]
+
+
+def real_loop(seed: int = 0, **changes) -> TrainingLoop:
+    torch.manual_seed(seed)
+    config = tiny_config(**changes)
+    return TrainingLoop(ConditionalGan(config, PAIR.sizes), random_data(masked=4), config)
+
+
+def weights(loop: TrainingLoop) -> dict:
+    return {"generator": loop.generator.state_dict(), "discriminator": loop.discriminator.state_dict()}
+
+
+@pytest.mark.parametrize(("d_steps", "g_steps"), [(1, 1), (3, 1), (1, 4), (2, 3)])
+def test_the_update_ratio_is_kept_and_only_real_pictures_count(d_steps, g_steps) -> None:
+    loop = counting_loop(updates__discriminator_steps=d_steps, updates__generator_steps=g_steps)
+    loop.train_until(5 * d_steps * 8)  # five updates of batches of 8
+    assert (loop.updates, loop.images) == (5, 40 * d_steps)
+    assert (len(loop.system.batches), len(loop.system.codes)) == (5 * d_steps, 5 * g_steps)
+
+
+def test_a_budget_between_two_updates_is_passed_by_less_than_one() -> None:
+    loop = counting_loop()
+    loop.train_until(17)
+    assert loop.images == 24
+    loop.train_until(24)
+    assert loop.images == 24
+    loop.train_until(25)
+    assert loop.images == 32
+
+
+def test_figures_are_means_since_the_last_call() -> None:
+    loop = counting_loop(updates__discriminator_steps=2, updates__generator_steps=3)
+    figures = loop.train_until(48)  # three updates: six D and nine G calls
+    assert figures["d_calls"] == pytest.approx((1 + 2 + 3 + 4 + 5 + 6) / 6)
+    assert figures["g_calls"] == pytest.approx(5)
+    assert figures["d_gradient_norm"] == pytest.approx(4)
+    assert figures["g_gradient_norm"] == pytest.approx(3)
+    assert figures["images_per_second"] > 0
+    assert loop.train_until(64)["d_calls"] == pytest.approx((7 + 8) / 2)
+
+
+def test_adam_takes_the_configured_rates() -> None:
+    loop = counting_loop(optimizer__generator_lr=0.01, optimizer__discriminator_lr=0.002)
+    before = loop.generator.weight.item(), loop.discriminator.weight.item()
+    loop.train_until(8)  # Adam's first step is the rate itself, whatever the gradient
+    assert before[0] - loop.generator.weight.item() == pytest.approx(0.01, rel=1e-3)
+    assert before[1] - loop.discriminator.weight.item() == pytest.approx(0.002, rel=1e-3)
+    assert loop.generator_optimizer.param_groups[0]["betas"] == (0.5, 0.999)
+
+
+def test_batches_pair_pictures_with_their_own_labels_and_mask() -> None:
+    tags = torch.from_numpy(random_labels(30))
+    labels = tags.clone()
+    labels[20:, 0] = UNKNOWN
+    pixels = paint(tags).add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+    loop = counting_loop(TrainingData(pixels, labels, tags[:20]), training__batch_size=64)
+    loop.train_until(128)
+    for batch in loop.system.batches:
+        shown, known = read_labels(batch.pictures), batch.labels != UNKNOWN
+        assert torch.equal(shown[known], batch.labels[known])
+        assert 0 < (~known[:, 0]).sum() < 64
+        assert known[:, 1].all()
+        assert batch.tags.min() >= 0
+        assert batch.pictures.min() == -1.0
+        assert batch.pictures.max() == 1.0
+        assert (batch.pictures.shape, batch.noise.shape, batch.tags.shape) == ((64, 3, 16, 16), (64, 4), (64, 2))
+
+
+def test_asked_tags_follow_the_proportions_of_the_data() -> None:
+    data = random_data()
+    tags = torch.tensor([[0, 0]] * 3 + [[2, 1]])
+    loop = counting_loop(TrainingData(data.pictures, data.labels, tags), training__batch_size=512)
+    loop.train_until(2048)
+    asked = torch.cat([batch.tags for batch in (*loop.system.batches, *loop.system.codes)])
+    assert {tuple(row) for row in asked.tolist()} == {(0, 0), (2, 1)}
+    assert (asked[:, 0] == 0).double().mean().item() == pytest.approx(0.75, abs=0.03)  # 4,096 draws: error 0.7 %
+
+
+def test_noise_is_standard_normal_and_fresh() -> None:
+    torch.manual_seed(0)
+    loop = counting_loop(training__batch_size=512)
+    loop.train_until(1024)
+    draws = [batch.noise for batch in (*loop.system.batches, *loop.system.codes)]
+    assert torch.cat(draws).mean().item() == pytest.approx(0, abs=0.05)
+    assert torch.cat(draws).std().item() == pytest.approx(1, abs=0.05)
+    assert not any(torch.equal(a, b) for i, a in enumerate(draws) for b in draws[:i])
+
+
+@pytest.mark.parametrize(("flip", "share"), [(False, 0.0), (True, 0.5)])
+def test_half_of_the_pictures_are_mirrored(flip, share) -> None:
+    pictures = torch.zeros(4, 16, 16, 3, dtype=torch.uint8)
+    pictures[:, :, 8:] = 255  # the right half is white
+    data = random_data(4)
+    loop = counting_loop(TrainingData(pictures, data.labels, data.tags), training__flip=flip, training__batch_size=1000)
+    torch.manual_seed(0)
+    loop.train_until(1000)
+    shown = loop.system.batches[0].pictures
+    assert torch.equal(shown[..., 0], -shown[..., -1])  # each is whole, one way or the other
+    assert (shown[:, 0, 0, 0] == 1).double().mean().item() == pytest.approx(share, abs=0.06)
+
+
+def test_the_average_follows_the_recursion_and_warms_up() -> None:
+    loop = real_loop(training__ema_decay=0.15)
+    expected = {name: value.double() for name, value in copy.deepcopy(loop.generator).named_parameters()}
+    for update, decay in enumerate([1 / 10, 0.15, 0.15], start=1):  # (1 + u) / (10 + u) is 2/11 already at u = 1
+        loop.train_until(8 * update)
+        now = dict(loop.generator.named_parameters())
+        expected = {name: decay * old + (1 - decay) * now[name].double() for name, old in expected.items()}
+        for name, value in loop.average.named_parameters():
+            assert torch.allclose(value.double(), expected[name], atol=1e-6)
+    assert not same(dict(loop.average.named_parameters()), dict(loop.generator.named_parameters()))
+
+
+def test_the_warm_up_ends_late_for_a_slow_average() -> None:
+    loop = counting_loop(training__ema_decay=0.999, optimizer__generator_lr=0.1)
+    average = loop.generator.weight.item()
+    for update, decay in enumerate([1 / 10, 2 / 11, 3 / 12, 4 / 13], start=1):
+        loop.train_until(8 * update)
+        average = decay * average + (1 - decay) * loop.generator.weight.item()
+        assert loop.average.weight.item() == pytest.approx(average, abs=1e-6)
+
+
+def test_without_an_average_the_generator_itself_is_used() -> None:
+    loop = real_loop()
+    assert loop.average is loop.generator
+
+
+class PlantedSystem(CountingSystem):
+    """Reports one planted value from the third call on."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def generator_loss(self, batch: Batch) -> Loss:
+        loss = super().generator_loss(batch)
+        value = self.value if len(self.codes) >= 3 else 1.0
+        return Loss(loss.total, {"g_loss": torch.tensor(value)})
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (math.nan, "g_loss is nan after 0.2 kimg"),
+        (math.inf, "g_loss is inf after 0.2 kimg"),
+        (-math.inf, "g_loss is -inf after 0.2 kimg"),
+        (1.01 * LOSS_LIMIT, "g_loss exceeded 10000 after 0.2 kimg"),
+        (-1.01 * LOSS_LIMIT, "g_loss exceeded 10000 after 0.2 kimg"),
+    ],
+)
+def test_divergence_stops_training_at_the_next_look(value, says) -> None:
+    loop = TrainingLoop(PlantedSystem(value), random_data(), tiny_config())  # type: ignore[arg-type]
+    with pytest.raises(Diverged, match=says):
+        loop.train_until(100_000)
+    assert loop.updates == CHECK_EVERY
+
+
+def test_divergence_shows_at_the_end_of_a_short_interval_too() -> None:
+    loop = TrainingLoop(PlantedSystem(math.nan), random_data(), tiny_config())  # type: ignore[arg-type]
+    loop.train_until(16)
+    with pytest.raises(Diverged, match=r"g_loss is nan after 0\.0 kimg"):
+        loop.train_until(24)
+
+
+def test_large_losses_within_the_limit_are_no_divergence() -> None:
+    loop = TrainingLoop(PlantedSystem(-LOSS_LIMIT), random_data(), tiny_config())  # type: ignore[arg-type]
+    assert loop.train_until(24)["g_loss"] == pytest.approx((1 + 1 - LOSS_LIMIT) / 3)
+
+
+def test_a_nan_weight_is_found() -> None:
+    loop = real_loop()
+    with torch.no_grad():
+        next(loop.discriminator.parameters())[0, 0, 0, 0] = math.nan
+    with pytest.raises(Diverged, match="is nan after"):
+        loop.train_until(8)
+
+
+def test_a_real_explosion_is_found() -> None:
+    loop = real_loop()
+    with torch.no_grad():
+        loop.discriminator.realness.bias.fill_(-1e6)  # real pictures are called fake with all certainty
+    with pytest.raises(Diverged, match="d_adversarial_loss_real exceeded 10000 after"):
+        loop.train_until(8)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_saved_and_loaded_training_goes_on_bit_for_bit(decay) -> None:
+    changes = {"training__ema_decay": decay, "training__flip": True, "updates__generator_steps": 2}
+    loop = real_loop(**changes)
+    loop.train_until(80)
+    file = io.BytesIO()
+    torch.save(loop.state_dict(), file)
+    loop.train_until(160)
+    file.seek(0)
+    other = real_loop(seed=9, **changes)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    assert (other.images, other.updates) == (80, 10)
+    assert not same(weights(other), weights(loop))
+    other.train_until(160)
+    assert same(other.state_dict(), loop.state_dict())
+
+
+def test_looking_more_often_changes_nothing() -> None:
+    one, many = real_loop(), real_loop()
+    torch.manual_seed(3)
+    one.train_until(80)
+    torch.manual_seed(3)
+    for images in (8, 20, 56, 80):
+        many.train_until(images)
+    assert same(one.state_dict(), many.state_dict())
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not() -> None:
+    trained = []
+    for seed in (0, 0, 1):
+        loop = real_loop(seed)
+        loop.train_until(40)
+        trained.append(loop)
+    assert same(weights(trained[0]), weights(trained[1]))
+    for first, second in zip(trained[0].generator.parameters(), trained[2].generator.parameters(), strict=True):
+        assert not torch.equal(first, second)
+
+
+def test_training_returns_networks_to_training_mode() -> None:
+    loop = real_loop()
+    loop.generator.eval()
+    loop.discriminator.eval()
+    loop.train_until(8)
+    assert all(module.training for module in (*loop.generator.modules(), *loop.discriminator.modules()))
+    assert all(parameter.requires_grad for parameter in loop.discriminator.parameters())
