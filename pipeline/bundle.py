@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 
 from trainables.config import GanConfig
 from trainables.data.tags import UNKNOWN, Vocabulary
-from trainables.errors import UserError
+from trainables.errors import UsageError, UserError
 from trainables.files import write_json
-from trainables.networks.acgan import Generator
+from trainables.networks.generator import Generator
 from trainables.pictures import to_uint8
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from trainables.networks.conditioning import Pairs
 
 FORMAT = 1
 MANIFEST, CONFIG, TAGS, WEIGHTS = "manifest.json", "config.json", "tags.json", "weights.safetensors"
@@ -42,6 +44,8 @@ class Bundle:
     generator: Generator
     combinations: NDArray[np.int64]
     counts: NDArray[np.int64]
+    pairs: Pairs = ()
+    """The combinations that the generator knows, where it knows no others (F)."""
 
     @classmethod
     def load(cls, folder: Path) -> Bundle:
@@ -57,12 +61,13 @@ class Bundle:
             config = GanConfig.from_params(about["params"])
             combinations = np.array([entry["labels"] for entry in tags["combinations"]], dtype=np.int64)
             counts = np.array([entry["count"] for entry in tags["combinations"]], dtype=np.int64)
-            generator = Generator(config.generator, config.image_size, vocabulary.sizes)
+            pairs = tuple(tuple(int(label) for label in pair) for pair in about.get("pairs", ()))
+            generator = Generator(config, vocabulary.sizes, pairs)
             generator.load_state_dict(load_file(folder / WEIGHTS))
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise UserError(f"export {folder} cannot be used: {str(error).splitlines()[0]}") from error
         generator.eval().requires_grad_(False)
-        return cls(config, vocabulary, generator, combinations, counts)
+        return cls(config, vocabulary, generator, combinations, counts, pairs)
 
     def complete(self, labels: tuple[int, ...], count: int, seed: int) -> NDArray[np.int64]:
         """``count`` rows of labels; a missing tag is drawn from the data's combinations that agree with the rest."""
@@ -79,19 +84,36 @@ class Bundle:
         return np.where(asked == UNKNOWN, self.combinations[rows], asked)
 
     @torch.inference_mode()
-    def draw(self, labels: NDArray[np.int64], seed: int) -> NDArray[np.uint8]:
-        """Pictures ``(n, s, s, 3)`` for labels ``(n, groups)``; picture i depends on seed, i and its labels alone."""
+    def draw(self, labels: NDArray[np.int64], seed: int, noises: NDArray[np.int64] | None = None) -> NDArray[np.uint8]:
+        """Pictures ``(n, s, s, 3)`` for labels ``(n, groups)``; picture i depends on seed, i and its labels alone.
+
+        ``noises`` ``(n,)`` gives each picture another noise number than its place, so that several can share one.
+
+        Raises:
+            UsageError: a combination that this generator does not know.
+        """
+        self._require_known(labels)
+        places = range(len(labels)) if noises is None else noises.tolist()
         noise_dim = self.config.generator.noise_dim
-        noise = np.stack(
-            [np.random.default_rng([seed, place]).standard_normal(noise_dim) for place in range(len(labels))]
-        )
+        noise = np.stack([np.random.default_rng([seed, place]).standard_normal(noise_dim) for place in places])
         codes, tags = torch.from_numpy(noise).float(), torch.from_numpy(labels)
         pictures = [
-            to_uint8(self.generator(part, tag))
+            to_uint8(self.generator.picture(part, tag))
             for part, tag in zip(torch.split(codes, BATCH), torch.split(tags, BATCH), strict=True)
         ]
         pixels: NDArray[np.uint8] = torch.cat(pictures).permute(0, 2, 3, 1).numpy()
         return pixels
+
+    def _require_known(self, labels: NDArray[np.int64]) -> None:
+        known = set(self.pairs)
+        for row in labels.tolist() if known else ():
+            if tuple(row) not in known:
+                near = [pair for pair in self.pairs if pair[0] == row[0]]
+                examples = ", ".join(repr(self.vocabulary.describe(pair)) for pair in near[:12])
+                raise UsageError(
+                    f"{self.vocabulary.describe(row)!r} did not occur in the training data, and this generator knows "
+                    f"only combinations that did; with that {self.vocabulary.names[0]} it knows {examples or 'none'}"
+                )
 
 
 def file_hash(path: Path) -> str:

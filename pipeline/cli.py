@@ -144,6 +144,8 @@ class GenerateOptions:
     """For instance "blue hair red eyes"; a missing tag is drawn from the data's distribution."""
     prompts: Path | None = None
     """Instead of tags: a file of lines like 1,blue hair red eyes; one row of pictures each."""
+    panel: str | None = None
+    """Instead of tags: noise (same tags, other noise), a tag group such as hair (same noise, every class), or grid."""
     count: Number = 16
     """Pictures, or pictures per prompt."""
     seed: int = 0

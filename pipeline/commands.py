@@ -130,12 +130,18 @@ def export(options: cli.ExportOptions) -> int:
 def generate(options: cli.GenerateOptions) -> int:
     """Draw from an export."""
     from pipeline.bundle import Bundle
-    from pipeline.generate import generate_pictures
+    from pipeline.generate import draw_panel, generate_pictures
 
-    if (options.tags is None) == (options.prompts is None):
-        raise UsageError('give either tags, for instance "blue hair red eyes", or --prompts FILE')
+    if sum(given is not None for given in (options.tags, options.prompts, options.panel)) != 1:
+        raise UsageError('give either tags, for instance "blue hair red eyes", or --prompts FILE, or --panel NAME')
+    bundle = Bundle.load(options.bundle)
+    if options.panel is not None:
+        panel = draw_panel(bundle, options.panel, options.seed, options.output)
+        about = {"output": str(options.output), "panel": options.panel, "pictures": len(panel.labels)}
+        print(_json(about) if options.json else f"drew panel {options.panel} to {options.output}")
+        return 0
     drawn = generate_pictures(
-        Bundle.load(options.bundle),
+        bundle,
         options.tags if options.tags is not None else Path(str(options.prompts)),
         count=options.count,
         seed=options.seed,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import schema
 from trainables.config import GanConfig
-from trainables.data.tags import REPORT_VOCABULARY
+from trainables.data.tags import REPORT_PAIRS, REPORT_VOCABULARY
 
 if TYPE_CHECKING:
     from analysis.runs import Sweep
@@ -18,7 +18,9 @@ def describe_space(space: Space) -> dict[str, Any]:
     from trainables.networks.blocks import count_parameters
     from trainables.systems.conditional import ConditionalGan
 
-    system = ConditionalGan(GanConfig.from_params(space.recipe), REPORT_VOCABULARY.sizes)
+    config = GanConfig.from_params(space.recipe)
+    pairs = REPORT_PAIRS if config.tags.encoding == "pairs" else ()
+    system = ConditionalGan(config, REPORT_VOCABULARY.sizes, pairs)
     counts = {
         "generator": count_parameters(system.generator),
         "discriminator": count_parameters(system.discriminator),

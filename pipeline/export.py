@@ -9,17 +9,15 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from analysis.rank import rank
 from analysis.runs import load
 from pipeline.bundle import CONFIG, TAGS, WEIGHTS, Bundle, write_manifest
+from pipeline.generate import draw_panel
 from pipeline.model_card import model_card
 from trainables.data.tags import Vocabulary
 from trainables.errors import UsageError, UserError, nearest
 from trainables.files import write_json
-from trainables.pictures import grid, save_png
-from trainables.trial import CONFIG_FILE, SAMPLE_COLUMNS, WEIGHTS_FILE, sample_tags
+from trainables.trial import CONFIG_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,9 +89,6 @@ def _write(folder: Path, source: Path, ranking: Ranking, trial: dict[str, Any]) 
     # The bundle must load before it is handed over: the pictures are drawn from what was written.
     write_manifest(folder, facts)
     bundle = Bundle.load(folder)
-    rows = sample_tags(np.repeat(bundle.combinations, bundle.counts, axis=0))
-    pixels = bundle.draw(np.repeat(rows, SAMPLE_COLUMNS, axis=0), seed=0)
-    labels = [vocabulary.describe(row.tolist()) for row in rows]
-    save_png(grid(pixels, SAMPLE_COLUMNS, labels, scale=max(1, 64 // pixels.shape[1])), folder / "samples.png")
+    draw_panel(bundle, "noise", 0, folder / "samples.png")
     (folder / "README.md").write_text(model_card(facts, trial, about, data), encoding="utf-8")
     write_manifest(folder, facts)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
-from trainables.data.readers import read_prompts
 
+from trainables.data.readers import read_prompts
 from trainables.data.tags import UNKNOWN
 from trainables.errors import UsageError, UserError
+from trainables.panels import Panel, make_panel
 from trainables.pictures import grid, save_png
 
 if TYPE_CHECKING:
@@ -81,6 +82,22 @@ def generate_pictures(bundle: Bundle, request: str | Path, *, count: int, seed: 
     except OSError as error:
         raise UserError(f"cannot write {output}: {error}") from error
     return Drawn(output, described, tuple(name for name in vocabulary.names if name in missing))
+
+
+def draw_panel(bundle: Bundle, name: str, seed: int, output: Path) -> Panel:
+    """Draw one of ``trainables.panels``: ``noise``, a tag group's, or ``grid``.
+
+    Combinations that the generator does not know are left white.
+    """
+    panel = make_panel(name, bundle.vocabulary, np.repeat(bundle.combinations, bundle.counts, axis=0))
+    known = np.array([not bundle.pairs or tuple(row) in bundle.pairs for row in panel.labels.tolist()])
+    size = bundle.config.image_size
+    pixels = np.full((len(known), size, size, 3), 255, dtype=np.uint8)
+    if known.any():
+        pixels[known] = bundle.draw(panel.labels[known], seed, panel.noises[known])
+    rows = panel.rows if bundle.config.conditional else ()
+    save_png(grid(pixels, panel.columns, rows, scale=max(1, 64 // size)), output)
+    return panel
 
 
 def _write_grid(pixels: NDArray[np.uint8], output: Path, count: int, labels: list[str]) -> None:

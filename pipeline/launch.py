@@ -20,7 +20,7 @@ from pipeline.outcome import Outcome
 from pipeline.preflight import SETTINGS_FILE, require_resources, require_same_sweep
 from pipeline.progress import Progress, clock
 from pipeline.schedulers import make_scheduler
-from pipeline.study import StudySearcher, make_sampler, open_study
+from pipeline.study import StudySearcher, make_sampler, objectives, open_study
 from pipeline.tracking import Tracker, open_client
 from trainables.data.dataset import TaggedImages, load_folder
 from trainables.data.duplicates import near_duplicate_groups
@@ -43,7 +43,8 @@ class Prepared:
     home: Home
     space: Space
     images: TaggedImages
-    judge: Judge
+    judge: Judge | None
+    """None where the space is unconditional."""
     scorer: Scorer
 
     @property
@@ -67,7 +68,8 @@ def run_sweep(settings: SweepSettings, console: Console | None = None) -> str:
     space = settings.resolve_space()
     client = open_client(home, settings.tracking)
     prepared = prepare(settings, home, space, console)
-    study = open_study(settings.study or home.study, settings.name, make_sampler(settings.sampler, settings.seed))
+    sampler = make_sampler(settings.sampler, settings.seed)
+    study = open_study(settings.study or home.study, settings.name, objectives(prepared.space).values(), sampler)
     artifacts = home.artifacts(settings.name) if settings.tracking is None else None
     tracker = Tracker(client, settings.name, artifacts, prepared.space)
     tracker.start(settings.to_json(), describe_data(prepared), prepared.scorer.fingerprint.to_json())
@@ -98,17 +100,7 @@ def prepare(settings: SweepSettings, home: Home, space: Space, console: Console)
         # Without partially tagged pictures the two choices would be the same configuration twice.
         space = space.without("training.extra_data", False)
     require_same_sweep(home.sweep(settings.name) / SETTINGS_FILE, settings, space, images.fingerprint)
-    with _stage(console, "judge of the tags, from real pictures only") as update:
-        complete = slice(0, images.complete)
-        judge = cached_judge(
-            home.cache,
-            images.fingerprint,
-            images.pixels[complete],
-            images.labels[complete],
-            images.vocabulary,
-            groups=near_duplicate_groups(images.pixels[complete]),
-            progress=lambda share, text: update(f"judge: {share:.0%} {text}"),
-        )
+    judge = _judge(images, home, console) if schema.TAG_ACCURACY in objectives(space) else None
     with _stage(console, f"reference of {images.complete} real pictures by {settings.extractor}"):
         scorer = make_scorer(
             images,
@@ -120,6 +112,20 @@ def prepare(settings: SweepSettings, home: Home, space: Space, console: Console)
             cache=home.cache,
         )
     return Prepared(settings, home, space, images, judge, scorer)
+
+
+def _judge(images: TaggedImages, home: Home, console: Console) -> Judge:
+    with _stage(console, "judge of the tags, from real pictures only") as update:
+        complete = slice(0, images.complete)
+        return cached_judge(
+            home.cache,
+            images.fingerprint,
+            images.pixels[complete],
+            images.labels[complete],
+            images.vocabulary,
+            groups=near_duplicate_groups(images.pixels[complete]),
+            progress=lambda share, text: update(f"judge: {share:.0%} {text}"),
+        )
 
 
 def describe_data(prepared: Prepared) -> dict[str, Any]:
@@ -139,7 +145,7 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
         },
         "combinations": _combinations(images),
         "vocabulary": vocabulary.to_json(),
-        "judge": prepared.judge.report.to_json(),
+        "judge": prepared.judge.report.to_json() if prepared.judge else {},
     }
 
 

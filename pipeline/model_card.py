@@ -12,7 +12,7 @@ def model_card(
     facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mapping[str, Any], data: Mapping[str, Any]
 ) -> str:
     """What it is, what it was trained on, how it scores and how that was measured, how to use it."""
-    params, fingerprint, judge = about["params"], facts["fingerprint"], data["judge"]
+    params, fingerprint = about["params"], facts["fingerprint"]
     example = " ".join(f"{group['classes'][0]} {group['name']}" for group in data["vocabulary"]["groups"])
     return "\n".join(
         [
@@ -37,10 +37,7 @@ def model_card(
             "",
             *_table(("what", "value"), fingerprint.items()),
             "",
-            "The judge of the tags was trained on real pictures only. On "
-            f"{judge['held_out']} held-out real pictures it agrees with the tags on "
-            + ", ".join(f"{name} {share:.1%}" for name, share in judge["accuracy"].items() if share is not None)
-            + ". Generated pictures can be tagged more surely than real ones, by exaggerated colours.",
+            *_judged(data.get("judge") or {}),
             "",
             "## Data",
             "",
@@ -74,6 +71,16 @@ def model_card(
             "",
         ]
     )
+
+
+def _judged(judge: Mapping[str, Any]) -> list[str]:
+    if not judge:
+        return ["The generator takes no tags, so there is no tag accuracy."]
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in judge["accuracy"].items() if share is not None)
+    return [
+        f"The judge of the tags was trained on real pictures only. On {judge['held_out']} held-out real pictures it agrees "
+        f"with the tags on {shares}. Generated pictures can be tagged more surely than real ones, by exaggerated colours."
+    ]
 
 
 def _table(head: tuple[str, str], rows: Any) -> list[str]:

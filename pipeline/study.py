@@ -17,6 +17,7 @@ from trainables.config import GanConfig
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from search_spaces.space import Space
@@ -39,8 +40,16 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
         )
 
 
-def open_study(url: str, name: str, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
-    """The persistent two-objective study of a sweep, made when it is not there yet.
+def objectives(space: Space) -> dict[str, str]:
+    """What a sweep of the space optimises: unconditional systems have no tag accuracy, and none is made up."""
+    conditional = GanConfig.from_params(space.recipe).conditional
+    return {name: way for name, way in schema.OBJECTIVES.items() if conditional or name != schema.TAG_ACCURACY}
+
+
+def open_study(
+    url: str, name: str, ways: Iterable[str], sampler: optuna.samplers.BaseSampler | None = None
+) -> optuna.Study:
+    """The persistent study of a sweep, one direction per objective, made when it is not there yet.
 
     Raises:
         UserError: a storage that does not answer.
@@ -51,7 +60,7 @@ def open_study(url: str, name: str, sampler: optuna.samplers.BaseSampler | None 
             storage=url,
             study_name=name,
             sampler=sampler,
-            directions=["minimize" if way == "minimize" else "maximize" for way in schema.OBJECTIVES.values()],
+            directions=["minimize" if way == "minimize" else "maximize" for way in ways],
             load_if_exists=True,
         )
     except Exception as error:  # every database driver has errors of its own
@@ -68,7 +77,7 @@ class StudySearcher(Searcher):
         self, study: optuna.Study, space: Space, *, sweep: str, trials: int, seed: int, max_kimg: int, folder: Path
     ) -> None:
         super().__init__()
-        self.study, self.space = study, space
+        self.study, self.space, self.objectives = study, space, objectives(space)
         self.sweep, self.trials, self.seed, self.max_kimg, self.folder = sweep, trials, seed, max_kimg, folder
         self._asked: dict[str, optuna.Trial] = {}
         known = study.get_trials(deepcopy=False)
@@ -119,7 +128,7 @@ class StudySearcher(Searcher):
         return params
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Nothing: two-objective studies take no intermediate values."""
+        """Nothing: two-objective studies take no intermediate values, and one rule serves both kinds."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the study."""
@@ -132,13 +141,13 @@ class StudySearcher(Searcher):
     def _tell(self, trial: optuna.Trial, result: dict[str, Any], ended: Outcome) -> None:
         trial.set_user_attr(OUTCOME, ended.status)
         trial.set_user_attr(REASON, ended.reason)
-        for name in (*schema.OBJECTIVES, schema.KIMG):
+        for name in (*self.objectives, schema.KIMG):
             if name in result:
                 trial.set_user_attr(name, result[name])
         # NSGA-II never leaves its first generation when early-stopped trials count as pruned.
         keeps_stopped = isinstance(self.study.sampler, optuna.samplers.NSGAIISampler)
         if ended.status == schema.COMPLETE or (ended.status == schema.STOPPED and keeps_stopped):
-            self.study.tell(trial, [float(result[name]) for name in schema.OBJECTIVES])
+            self.study.tell(trial, [float(result[name]) for name in self.objectives])
         else:
             self.study.tell(trial, state=TrialState.PRUNED if ended.status == schema.STOPPED else TrialState.FAIL)
 

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 Condition = dict[str, tuple[Value, ...]]
 
 
+def holds(condition: Condition, params: Mapping[str, Any]) -> bool:
+    """Whether every named parameter has one of its values."""
+    return all(params.get(name) in allowed for name, allowed in condition.items())
+
+
 class Suggest(Protocol):
     """The part of an Optuna trial that a space draws from."""
 
@@ -70,7 +75,7 @@ class Dimension:
 
     def active(self, params: Mapping[str, Any]) -> bool:
         """Whether the condition holds for these parameters."""
-        return all(params.get(name) in allowed for name, allowed in self.when.items())
+        return holds(self.when, params)
 
     def sample(self, trial: Suggest) -> Value:
         """Draw a value."""
@@ -109,6 +114,9 @@ class Space:
     dimensions: tuple[Dimension, ...]
     notes: Mapping[str, str] = field(default_factory=dict)
     """Where a recipe's value comes from when the report does not say it."""
+    implied: tuple[tuple[Condition, Mapping[str, Value]], ...] = ()
+    """What must be so under a condition, e.g. a gradient penalty with a Wasserstein critic; the parameters it names
+    are no dimensions, or inactive, under that condition."""
 
     def __post_init__(self) -> None:
         complete = GanConfig.from_params(self.recipe).to_params()
@@ -128,6 +136,8 @@ class Space:
         for dimension in self.dimensions:
             if dimension.active(params):
                 params[dimension.name] = dimension.sample(trial)
+                for condition, values in self.implied:
+                    params.update(values if holds(condition, params) else {})
         return params
 
     def active_defaults(self) -> dict[str, Value]:

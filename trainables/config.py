@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_ori
 from trainables.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 Value = bool | int | float | str
 T = TypeVar("T", bound=Value)
@@ -31,45 +31,99 @@ def bounded(default: T, low: float, high: float) -> T:
 
 
 @dataclass(frozen=True)
+class TagConfig:
+    """How labels become the vector that networks see."""
+
+    encoding: Literal["one_hot", "one_hot_unknown", "one_hot_none", "pairs"] = "one_hot"
+    """``one_hot``: one place per class, zeros for an unknown tag. ``one_hot_unknown``: one more place for any unknown
+    tag (C's 24). ``one_hot_none``: one more place per group (D's 25). ``pairs``: one place per combination of classes
+    that occurs in the data (F's 119)."""
+
+
+@dataclass(frozen=True)
 class GeneratorConfig:
-    """The generator. ``width`` is the number of filters of its last hidden block; each block before it has twice
-    the next one's, so width 64 at 64 px gives A's 1024, 512, 256, 128, 64.
+    """The generator. ``width`` is the number of filters of its last full hidden block; each block before it has twice
+    the next one's. At 64 px and width 64 that gives A's 1024, 512, 256, 128, 64 and E's 512, 256, 128, 64.
     """
 
+    architecture: Literal["acgan", "dcgan", "dense", "matching", "srresnet"] = "acgan"
+    """``acgan``: A. ``dcgan``: E, F and G. ``dense``: D. ``matching``: C. ``srresnet``: B."""
+    conditioning: Literal["embedding", "code", "none"] = "embedding"
+    """Learnt embeddings of the tags, the encoded tag vector itself, or no tags at all."""
     width: int = bounded(64, 1, 1024)
+    blocks: int = bounded(16, 1, 64)
+    """Residual blocks of ``srresnet``."""
+    first_layer: Literal["dense", "convolution"] = "dense"
+    """How ``matching`` leaves the vector: C's dense layer, or a valid convolution first."""
     noise_dim: int = bounded(256, 1, 4096)
     embedding_dim: int = bounded(8, 1, 512)
     embedding_noise: float = bounded(0.1, 0.0, 10.0)
     """Standard deviation of the noise added to the tag embeddings in training."""
+    norm: Literal["batch", "instance", "layer", "none"] = "batch"
     norm_momentum: float = bounded(0.5, 0.0, 1.0)
     """Weight of the new batch in the running statistics of batch norm."""
+    dropout: float = bounded(0.0, 0.0, 0.95)
+    """After each normalised block."""
+    init: Literal["normal", "lecun"] = "normal"
+    """N(0, 0.02), or LeCun normal."""
+    bias: bool = True
+    """Biases of the convolutions."""
     final_norm: bool = False
     """Batch norm on the block that draws the picture."""
-    final_activation: Literal["tanh", "leaky_relu"] = "tanh"
+    final_activation: Literal["tanh", "leaky_relu", "sigmoid"] = "tanh"
+    """With ``sigmoid`` the networks work on pictures in [0, 1], else in [-1, 1]."""
     oversize: bool = False
     """Draw at twice the size, then a stride-2 convolution back."""
 
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """The discriminator. ``width`` is the number of filters of its first block; each block doubles it."""
+    """The discriminator or critic: a trunk of convolutions and a head. ``width`` is the filters of its first block."""
 
+    architecture: Literal["dcgan", "matching", "srresnet"] = "dcgan"
+    """``dcgan``: A, D, E, F and G. ``matching``: C. ``srresnet``: B."""
+    conditioning: Literal["acgan", "multilabel", "concat", "map", "combo", "projection", "none"] = "acgan"
+    """``acgan``: a softmax head per tag group guesses the tags. ``multilabel``: a sigmoid head over all tags does (B).
+    ``concat``: the tag vector joins the dense features (D). ``map``: it is repeated over the feature map (C).
+    ``combo``: it is deconvolved to a map first (F). ``projection``: Miyato & Koyama 2018. ``none``: tags play no part.
+    """
     width: int = bounded(64, 1, 1024)
-    conditioning: Literal["acgan", "concat"] = "acgan"
-    """``acgan``: heads that classify the tags. ``concat``: the tags are inputs, beside the dense features."""
+    norm: Literal["batch", "instance", "layer", "none"] = "batch"
     norm_momentum: float = bounded(0.5, 0.0, 1.0)
+    spectral_norm: bool = False
+    activation: Literal["leaky_relu", "relu"] = "leaky_relu"
+    dropout: float = bounded(0.0, 0.0, 0.95)
+    """Alpha dropout after each block."""
+    init: Literal["normal", "lecun"] = "normal"
+    bias: bool = True
+    """Biases of the convolutions."""
 
 
 @dataclass(frozen=True)
 class LossConfig:
     """What is minimised."""
 
-    labels: Literal["hard", "soft"] = "soft"
-    """Targets of real/fake: 1 and 0, or drawn from U[0.8, 1] and U[0, 0.2]."""
+    adversarial: Literal["bce", "lsgan", "wgan", "hinge"] = "bce"
+    labels: Literal["hard", "soft", "noisy"] = "soft"
+    """Targets of real/fake: 1 and 0, or drawn from U[0.8, 1] and U[0, 0.2], or from U[0.75, 1.25] and U[0, 0.25]."""
     adversarial_weight: float = bounded(1.0, 0.0, 1000.0)
+    penalty: Literal["none", "wgan_gp", "dragan", "r1"] = "none"
+    """On the discriminator's gradient: at mixed pictures, around real pictures, or at real pictures."""
+    penalty_on_tags: bool = False
+    """Take the gradient with respect to the picture and the tag vector together (C)."""
+    penalty_weight: float = bounded(10.0, 0.0, 10000.0)
+    penalty_noise: float = bounded(0.5, 0.0, 10.0)
+    """DRAGAN's perturbation, in standard deviations of the batch."""
+    weight_clip: float = bounded(0.0, 0.0, 10.0)
+    """Largest absolute weight of a critic; 0 does not clip."""
     tag_weight: float = bounded(1.0, 0.0, 1000.0)
     tag_loss_on_fakes: bool = False
     """Whether D also learns tags from generated pictures (Odena et al. 2017), or from real ones only (B)."""
+    wrong_tags: Literal["none", "data", "balanced"] = "none"
+    """Whether D also sees real pictures with wrong tags, which it should call fake: another picture's tags, or tags
+    drawn uniformly over the classes."""
+    wrong_tag_weight: float = bounded(0.5, 0.0, 1.0)
+    """Share of the wrong-tag term in what D should call fake."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +138,15 @@ class UpdateConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam for both networks."""
+    """The same kind of optimiser for both networks."""
 
+    name: Literal["adam", "rmsprop"] = "adam"
     generator_lr: float = bounded(2e-4, 1e-8, 1.0)
     discriminator_lr: float = bounded(2e-4, 1e-8, 1.0)
     beta1: float = bounded(0.5, 0.0, 0.9999)
     beta2: float = bounded(0.999, 0.0, 0.99999)
+    decay: Literal["none", "linear"] = "none"
+    """``linear``: both rates fall to 0 over the second half of the budget."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +158,10 @@ class TrainingConfig:
     """Weight of the past in the moving average of the generator; 0 turns the average off."""
     flip: bool = False
     """Mirror half of the real pictures."""
+    rotate: float = bounded(0.0, 0.0, 45.0)
+    """Turn real pictures by up to so many degrees either way (B: 5)."""
+    diff_augment: bool = False
+    """Differentiable augmentation of all that D sees (Zhao et al. 2020): colour, translation, cutout."""
     extra_data: bool = False
     """Also train on pictures with a missing or unusable tag; that tag's loss is masked."""
 
@@ -109,12 +170,17 @@ class TrainingConfig:
 class GanConfig:
     """One configuration of one system at one image size.
 
+    ``system`` names the recipe it belongs to; everything that is built is said by the sections.
+
     Raises:
         UsageError: a value out of range, or a combination that cannot be built.
     """
 
-    system: Literal["acgan"] = "acgan"
+    system: Literal[
+        "acgan", "srresnet_acgan", "matching_wgan", "cdcgan", "dcgan", "combo_dcgan", "wgan_gp", "custom"
+    ] = "acgan"
     image_size: int = bounded(64, 16, 256)
+    tags: TagConfig = dataclasses.field(default_factory=TagConfig)
     generator: GeneratorConfig = dataclasses.field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = dataclasses.field(default_factory=DiscriminatorConfig)
     losses: LossConfig = dataclasses.field(default_factory=LossConfig)
@@ -126,8 +192,61 @@ class GanConfig:
         for name, value in self.to_params().items():
             _check(name, value)
         upsampling_steps(self.image_size)
-        if self.losses.adversarial_weight == 0:
-            raise UsageError("losses.adversarial_weight is 0; without a real/fake loss this is no GAN: use more than 0")
+        for broken, complaint in self._impossible():
+            if broken:
+                raise UsageError(complaint)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether tags play any part."""
+        return self.generator.conditioning != "none"
+
+    @property
+    def tag_heads(self) -> bool:
+        """Whether the discriminator guesses tags."""
+        return self.discriminator.conditioning in ("acgan", "multilabel")
+
+    @property
+    def tag_inputs(self) -> bool:
+        """Whether the discriminator is told tags."""
+        return self.discriminator.conditioning in ("concat", "map", "combo", "projection")
+
+    def _impossible(self) -> Iterator[tuple[bool, str]]:
+        losses, critic = self.losses, self.discriminator
+        yield (
+            losses.adversarial_weight == 0,
+            "losses.adversarial_weight is 0; without a real/fake loss this is no GAN: use more than 0",
+        )
+        yield (
+            self.conditional == (critic.conditioning == "none"),
+            f"generator.conditioning is {self.generator.conditioning!r} and discriminator.conditioning is "
+            f"{critic.conditioning!r}; either both or neither must be 'none', or tags would be drawn but never learnt",
+        )
+        yield (
+            losses.adversarial == "wgan" and losses.penalty != "wgan_gp" and losses.weight_clip == 0,
+            f"losses.adversarial is 'wgan' with losses.penalty {losses.penalty!r} and losses.weight_clip 0; a critic must "
+            "be held to slope 1: use penalty wgan_gp, or weight_clip 0.01",
+        )
+        yield (
+            losses.labels != "hard" and losses.adversarial in ("wgan", "hinge"),
+            f"losses.labels is {losses.labels!r} with losses.adversarial {losses.adversarial!r}, which has no targets; "
+            "use labels hard",
+        )
+        yield (
+            losses.penalty_on_tags and not (self.tag_inputs and losses.penalty == "wgan_gp"),
+            f"losses.penalty_on_tags is true with losses.penalty {losses.penalty!r} and discriminator.conditioning {critic.conditioning!r}, ; it is for "
+            "penalty wgan_gp and a discriminator that is told tags: concat, map, combo or projection",
+        )
+        yield (
+            losses.wrong_tags != "none" and not self.tag_inputs,
+            f"losses.wrong_tags is {losses.wrong_tags!r} with discriminator.conditioning {critic.conditioning!r}, which "
+            "is told no tags; use concat, map, combo or projection, or wrong_tags none",
+        )
+        yield (
+            self.training.extra_data and self.tags.encoding == "pairs" and self.tag_inputs,
+            "training.extra_data is true with tags.encoding 'pairs'; a picture with one tag belongs to no pair: use "
+            "another encoding, or extra_data false",
+        )
 
     def to_params(self) -> dict[str, Value]:
         """Flat dotted parameters, in the order of the fields."""

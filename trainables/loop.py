@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from trainables.augment import rotate
 from trainables.systems.conditional import Batch, ConditionalGan
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from trainables.config import GanConfig
+    from trainables.config import GanConfig, OptimizerConfig
     from trainables.systems.conditional import Loss
 
 CHECK_EVERY = 25
@@ -52,17 +53,23 @@ class TrainingData:
 
 
 class TrainingLoop:
-    """Trains a system; counts progress in real images shown to the discriminator."""
+    """Trains a system; counts progress in real images shown to the discriminator.
 
-    def __init__(self, system: ConditionalGan, data: TrainingData, config: GanConfig) -> None:
+    ``budget`` is the number of images that linear decay of the learning rates ends at.
+    """
+
+    def __init__(
+        self, system: ConditionalGan, data: TrainingData, config: GanConfig, budget: int | None = None
+    ) -> None:
         self.system, self.data, self.config = system, data, config
         self.device = data.pictures.device
         self.generator = system.generator.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.discriminator = system.discriminator.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.generator) if config.training.ema_decay else self.generator
-        rates, betas = config.optimizer, (config.optimizer.beta1, config.optimizer.beta2)
-        self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), rates.generator_lr, betas)
-        self.discriminator_optimizer = torch.optim.Adam(self.discriminator.parameters(), rates.discriminator_lr, betas)
+        rates = config.optimizer
+        self.generator_optimizer = make_optimizer(rates, self.generator, rates.generator_lr)
+        self.discriminator_optimizer = make_optimizer(rates, self.discriminator, rates.discriminator_lr)
+        self.budget = budget
         self.images = 0
         self.updates = 0
 
@@ -90,11 +97,13 @@ class TrainingLoop:
 
     def _update(self, figures: _Means) -> None:
         measure = self.updates % NORM_EVERY == 0
+        self._decay()
         for _ in range(self.config.updates.discriminator_steps):
             batch = self._draw_batch()
             self.images += len(batch.pictures)
             for loss in self.system.discriminator_losses(batch):
                 self._step(loss, self.discriminator, self.discriminator_optimizer)
+                self.system.constrain()
                 figures.add(loss.figures)
         if measure:
             figures.add({"d_gradient_norm": _gradient_norm(self.discriminator)})
@@ -121,6 +130,8 @@ class TrainingLoop:
         if self.config.training.flip:
             mirrored = torch.rand(len(pictures), device=self.device) < 0.5
             pictures = torch.where(mirrored[:, None, None, None], pictures.flip(3), pictures)
+        if self.config.training.rotate:
+            pictures = rotate(pictures, self.config.training.rotate)
         codes = self._draw_codes()
         return Batch(pictures, self.data.labels[chosen], codes.noise, codes.tags)
 
@@ -132,6 +143,18 @@ class TrainingLoop:
 
     def _draw_indices(self, count: int) -> Tensor:
         return torch.randint(count, (self.config.training.batch_size,), device=self.device)
+
+    def _decay(self) -> None:
+        rates = self.config.optimizer
+        if rates.decay == "none" or not self.budget:
+            return
+        share = min(1.0, 2.0 * max(0.0, 1.0 - self.images / self.budget))
+        for optimizer, rate in (
+            (self.generator_optimizer, rates.generator_lr),
+            (self.discriminator_optimizer, rates.discriminator_lr),
+        ):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * share
 
     def _update_average(self) -> None:
         if self.average is self.generator:
@@ -181,6 +204,13 @@ class TrainingLoop:
         torch.set_rng_state(state["random"].cpu())
         if "random_cuda" in state:
             torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.device)
+
+
+def make_optimizer(config: OptimizerConfig, network: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """Adam with the configured betas, or RMSprop."""
+    if config.name == "rmsprop":
+        return torch.optim.RMSprop(network.parameters(), rate)
+    return torch.optim.Adam(network.parameters(), rate, (config.beta1, config.beta2))
 
 
 def _floats(tensors: Iterable[Tensor]) -> list[Tensor]:

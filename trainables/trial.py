@@ -6,16 +6,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import psutil
 import torch
 from safetensors.torch import save_file
 
 from trainables.config import GanConfig
+from trainables.data.tags import combinations
 from trainables.errors import UserError
 from trainables.files import whole_file, write_json
 from trainables.loop import Diverged, TrainingData, TrainingLoop
 from trainables.networks.blocks import count_parameters, settle_batch_norm
+from trainables.panels import make_panel, panel_names
 from trainables.pictures import as_tensor, grid, save_png, to_uint8
 from trainables.systems.conditional import ConditionalGan
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 WEIGHTS_FILE = "generator.safetensors"
 CONFIG_FILE = "config.json"
 CHECKPOINT_FILE = "checkpoint.pt"
-SAMPLE_ROWS, SAMPLE_COLUMNS = 8, 8
+PANEL_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -61,21 +62,23 @@ class Trial:
         torch.manual_seed(seed)
         self.context, self.folder = context, folder
         self.config = GanConfig.from_params({**params, "image_size": context.images.size})
-        system = ConditionalGan(self.config, context.images.vocabulary.sizes)
+        pairs = combinations(context.images.labels[: context.images.complete])
+        self.pairs = pairs if self.config.tags.encoding == "pairs" else ()
+        system = ConditionalGan(self.config, context.images.vocabulary.sizes, self.pairs)
         self.parameters = {
             "generator_parameters": count_parameters(system.generator),
             "discriminator_parameters": count_parameters(system.discriminator),
         }
-        self.loop = TrainingLoop(system, _training_data(context, self.config), self.config)
+        self.loop = TrainingLoop(system, _training_data(context, self.config), self.config, context.max_kimg * 1000)
         self.seconds = 0.0
         self.kimg = 0
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / CONFIG_FILE, {"params": self.config.to_params(), "seed": seed})
+        write_json(folder / CONFIG_FILE, {"params": self.config.to_params(), "seed": seed, "pairs": self.pairs})
 
     @torch.no_grad()
     def draw(self, noise: Tensor, tags: Tensor) -> Tensor:
         """Pictures ``(n, 3, s, s)`` in [-1, 1] from the averaged generator."""
-        pictures: Tensor = self.loop.average(noise, tags)
+        pictures: Tensor = self.loop.average.picture(noise, tags)
         return pictures
 
     def step(self) -> dict[str, Any]:
@@ -95,16 +98,22 @@ class Trial:
         self.kimg = target
         trained = time.perf_counter()
         self._settle()
-        scores = self.context.scorer.score(self.draw, self.config.generator.noise_dim, self.context.device)
-        picture = self._save_samples()
+        scores = self.context.scorer.score(
+            self.draw, self.config.generator.noise_dim, self.context.device, conditional=self.config.conditional
+        )
+        done = self.kimg >= self.context.max_kimg
+        pictures = [self._save_panel("noise", f"samples/kimg-{self.kimg:06d}.png")]
+        if done and self.config.conditional:
+            names = panel_names(self.context.images.vocabulary)
+            pictures += [self._save_panel(name, f"panels/{name}.png") for name in names]
         self.seconds += time.perf_counter() - start
         self._save_weights()
         self.save()
         return {
             "kimg": self.kimg,
             "seconds": self.seconds,
-            "done": self.kimg >= self.context.max_kimg,
-            "pictures": [picture],
+            "done": done,
+            "pictures": pictures,
             **figures,
             **scores,
             **self.parameters,
@@ -147,36 +156,30 @@ class Trial:
 
         settle_batch_norm(self.loop.average, draw)
 
-    def _save_samples(self) -> str:
-        """Fixed noise, fixed tags: each column one noise, each row one labelled pair of tags."""
-        vocabulary = self.context.images.vocabulary
-        rows = sample_tags(self.context.images.labels[: self.context.images.complete])
+    def _save_panel(self, name: str, path: str) -> str:
+        """Draw a panel, with noise that is the same in every trial of the sweep."""
+        images = self.context.images
+        panel = make_panel(name, images.vocabulary, images.labels[: images.complete])
         random = torch.Generator().manual_seed(self.context.scorer.seed + 2)
-        noise = torch.randn(SAMPLE_COLUMNS, self.config.generator.noise_dim, generator=random)
-        tags = torch.from_numpy(rows).repeat_interleave(SAMPLE_COLUMNS, dim=0).to(self.context.device)
-        pictures = self.draw(noise.repeat(len(rows), 1).to(self.context.device), tags)
+        noise = torch.randn(int(panel.noises.max()) + 1, self.config.generator.noise_dim, generator=random)
+        tags = as_tensor(panel.labels).to(self.context.device)
+        pictures = torch.cat(
+            [
+                self.draw(noise[chosen].to(self.context.device), part)
+                for chosen, part in zip(
+                    torch.split(as_tensor(panel.noises), PANEL_BATCH), torch.split(tags, PANEL_BATCH), strict=True
+                )
+            ]
+        )
         pixels = to_uint8(pictures).permute(0, 2, 3, 1).cpu().numpy()
-        labels = [vocabulary.describe(row.tolist()) for row in rows]
-        name = f"samples/kimg-{self.kimg:06d}.png"
-        save_png(grid(pixels, SAMPLE_COLUMNS, labels, scale=max(1, 64 // pixels.shape[1])), self.folder / name)
-        return name
+        rows = panel.rows if self.config.conditional else ()
+        save_png(grid(pixels, panel.columns, rows, scale=max(1, 64 // pixels.shape[1])), self.folder / path)
+        return path
 
     def _save_weights(self) -> None:
         state = {name: value.contiguous() for name, value in self.loop.average.state_dict().items()}
         with whole_file(self.folder / WEIGHTS_FILE) as partial:
             save_file(state, partial, {"kimg": str(self.kimg)})
-
-
-def sample_tags(labels: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Up to ``SAMPLE_ROWS`` label rows ``(rows, groups)``: the commonest combination of each of the commonest classes
-    of the first group, so that the rows differ in it and none is a combination the data hardly knows.
-    """
-    classes, counts = np.unique(labels[:, 0], return_counts=True)
-    rows = []
-    for chosen in classes[np.argsort(-counts, kind="stable")][:SAMPLE_ROWS]:
-        combinations, often = np.unique(labels[labels[:, 0] == chosen], axis=0, return_counts=True)
-        rows.append(combinations[np.argmax(often)])
-    return np.stack(rows)
 
 
 def _training_data(context: TrialContext, config: GanConfig) -> TrainingData:

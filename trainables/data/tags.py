@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 UNKNOWN = -1
 """Label of a picture whose tag of a group is missing or unusable: masked in every loss."""
 
@@ -165,6 +168,11 @@ class Vocabulary:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
 
 
+def combinations(labels: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
+    """Every different row of ``(n, groups)`` labels, in the order of first appearance (F)."""
+    return tuple(dict.fromkeys(tuple(int(label) for label in row) for row in labels))
+
+
 REPORT_VOCABULARY = Vocabulary(
     groups=(
         TagGroup(
@@ -185,3 +193,11 @@ REPORT_VOCABULARY = Vocabulary(
     one_hot_order=("eyes", "hair"),
 )  # fmt: skip
 """The reports' 12 hair and 11 eye colours; one-hot label files put the eyes first."""
+
+REPORT_PAIRS: tuple[tuple[int, ...], ...] = tuple(
+    (hair, eyes)
+    for hair in range(12)
+    for eyes in range(1, 11)  # no gray eyes
+    if (hair, eyes) != (6, 1)  # no purple hair with black eyes
+)
+"""The 119 combinations that occur in the data of report F."""

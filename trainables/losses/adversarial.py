@@ -1,16 +1,25 @@
-"""Real/fake losses: plain functions of logits ``(n,)`` that return a scalar."""
+"""Real/fake losses: plain functions of logits or critic scores ``(n,)`` that return a scalar.
+
+Each takes ``real``: whether the pictures should be called real, and ``labels``: hard, soft or noisy targets.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 LABEL_RANGES: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
     "hard": ((1.0, 1.0), (0.0, 0.0)),
     "soft": ((0.8, 1.0), (0.0, 0.2)),
+    "noisy": ((0.75, 1.25), (0.0, 0.25)),
 }
-"""Ranges of the targets for real and for fake pictures; soft ones as in report A."""
+"""Ranges of the targets for real and for fake pictures; soft ones as in report A, noisy ones as in E."""
 
 
 def targets(logits: Tensor, *, real: bool, labels: str) -> Tensor:
@@ -22,5 +31,32 @@ def targets(logits: Tensor, *, real: bool, labels: str) -> Tensor:
 
 
 def bce(logits: Tensor, *, real: bool, labels: str = "hard") -> Tensor:
-    """Mean binary cross-entropy (Goodfellow et al. 2014) of logits ``(n,)`` against real or fake targets."""
-    return F.binary_cross_entropy_with_logits(logits, targets(logits, real=real, labels=labels))
+    """Mean binary cross-entropy (Goodfellow et al. 2014) against real or fake targets.
+
+    Targets above 1 (noisy) are taken as 1: beyond it the cross-entropy has no lower bound.
+    """
+    wanted = targets(logits, real=real, labels=labels).clamp(max=1.0)
+    return F.binary_cross_entropy_with_logits(logits, wanted)
+
+
+def lsgan(scores: Tensor, *, real: bool, labels: str = "hard") -> Tensor:
+    """Mean squared distance to the targets (Mao et al. 2017)."""
+    return F.mse_loss(scores, targets(scores, real=real, labels=labels))
+
+
+def wgan(scores: Tensor, *, real: bool, labels: str = "hard") -> Tensor:
+    """The critic's mean score, negated for real pictures (Arjovsky et al. 2017)."""
+    return -scores.mean() if real else scores.mean()
+
+
+def hinge(scores: Tensor, *, real: bool, labels: str = "hard") -> Tensor:
+    """``max(0, 1 - s)`` for real and ``max(0, 1 + s)`` for fake pictures (Lim & Ye 2017)."""
+    return F.relu(1 - scores if real else 1 + scores).mean()
+
+
+LOSSES: dict[str, Callable[..., Tensor]] = {"bce": bce, "lsgan": lsgan, "wgan": wgan, "hinge": hinge}
+
+
+def generator_loss(name: str, scores: Tensor) -> Tensor:
+    """What a generator minimises: the loss of calling its pictures real; with hinge, the negated mean score."""
+    return wgan(scores, real=True) if name == "hinge" else LOSSES[name](scores, real=True)

@@ -1,4 +1,4 @@
-"""Pieces that networks share: layers, initialisation, parameter counts, batch-norm statistics."""
+"""Pieces that networks share: layers, norms, initialisation, parameter counts, batch-norm statistics."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +22,8 @@ class PointConvTranspose2d(nn.ConvTranspose2d):
     neither weights nor result are copied.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
-        super().__init__(inputs, outputs, kernel)
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, kernel, bias=bias)
 
     def forward(self, point: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Spread each point over ``kernel x kernel`` pixels."""
@@ -32,16 +33,39 @@ class PointConvTranspose2d(nn.ConvTranspose2d):
         return spread if self.bias is None else spread + self.bias[:, None, None]
 
 
-def initialise(network: nn.Module, std: float = 0.02) -> None:
-    """Normal initialisation of Radford et al. 2016: weights N(0, ``std``), norm scales N(1, ``std``), biases 0."""
+def norm_layer(kind: str, channels: int, momentum: float) -> nn.Module:
+    """``batch``, ``instance``, ``layer`` (over channels and pixels) or ``none``; all but none with scale and shift."""
+    if kind == "batch":
+        return nn.BatchNorm2d(channels, momentum=momentum)
+    if kind == "instance":
+        return nn.InstanceNorm2d(channels, affine=True)
+    return nn.GroupNorm(1, channels) if kind == "layer" else nn.Identity()
+
+
+def initialise(network: nn.Module, kind: str = "normal") -> None:
+    """``normal`` (Radford et al. 2016): weights N(0, 0.02), norm scales N(1, 0.02); ``lecun``: weights N(0, 1/fan-in)
+    (C), scales 1. Biases and shifts are 0 in both.
+    """
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            nn.init.normal_(module.weight, 0.0, std)
+            weight = module.weight
+            # A transposed convolution's weights are (inputs, outputs, k, k), all others (outputs, inputs, ...).
+            across = 0 if isinstance(module, nn.ConvTranspose2d) else 1
+            fan_in = weight.numel() // weight.shape[1 - across]
+            with torch.no_grad():
+                weight.normal_(0.0, 0.02 if kind == "normal" else fan_in**-0.5)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.weight, 1.0, std)
+        elif isinstance(module, (nn.BatchNorm2d, nn.InstanceNorm2d, nn.GroupNorm)):
+            nn.init.normal_(module.weight, 1.0, 0.02 if kind == "normal" else 0.0)
             nn.init.zeros_(module.bias)
+
+
+def constrain_spectrum(network: nn.Module) -> None:
+    """Spectral norm (Miyato et al. 2018) on every convolution and linear layer; call it after ``initialise``."""
+    for module in list(network.modules()):
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            spectral_norm(module)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -1,7 +1,9 @@
-"""How tags enter a network."""
+"""How tags enter a network: codes, learnt embeddings, and the vocabulary's table of combinations."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -10,6 +12,54 @@ from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+Pairs = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class TagEncoder:
+    """Labels ``(n, groups)`` -> float codes ``(n, width)``.
+
+    ``sizes`` are the classes of each group; ``pairs`` the combinations that have a place of their own, in order.
+    """
+
+    encoding: str
+    sizes: tuple[int, ...]
+    pairs: Pairs = ()
+
+    @property
+    def width(self) -> int:
+        """Places of the code."""
+        if self.encoding == "pairs":
+            return len(self.pairs)
+        return sum(self.sizes) + {"one_hot": 0, "one_hot_unknown": 1, "one_hot_none": len(self.sizes)}[self.encoding]
+
+    def __call__(self, labels: Tensor) -> Tensor:
+        """Encode; a combination without a place gives zeros."""
+        if self.encoding == "pairs":
+            return self._encode_pairs(labels)
+        columns = []
+        for place, size in enumerate(self.sizes):
+            label = labels[:, place]
+            known = (label >= 0).unsqueeze(1)
+            columns.append(F.one_hot(label.clamp_min(0), size) * known)
+            if self.encoding == "one_hot_none":
+                columns.append((~known).long())
+        if self.encoding == "one_hot_unknown":
+            columns.append((labels < 0).any(dim=1, keepdim=True).long())
+        return torch.cat(columns, dim=1).float()
+
+    @cached_property
+    def _places(self) -> Tensor:
+        places = torch.full(self.sizes, -1)
+        for place, pair in enumerate(self.pairs):
+            places[pair] = place
+        return places
+
+    def _encode_pairs(self, labels: Tensor) -> Tensor:
+        places = self._places.to(labels.device)[tuple(labels.clamp_min(0).unbind(1))]
+        known = (labels >= 0).all(dim=1) & (places >= 0)
+        return (F.one_hot(places.clamp_min(0), self.width) * known.unsqueeze(1)).float()
 
 
 class TagEmbedding(nn.Module):
@@ -33,11 +83,16 @@ class TagEmbedding(nn.Module):
         return embedded
 
 
-def one_hot(labels: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Labels ``(n, groups)`` -> float ``(n, sum(sizes))``; an unknown tag gives zeros in its group's places."""
-    columns = []
-    for place, size in enumerate(sizes):
-        label = labels[:, place]
-        known = (label >= 0).unsqueeze(1)
-        columns.append(F.one_hot(label.clamp_min(0), size) * known)
-    return torch.cat(columns, dim=1).float()
+class CodeInput(nn.Module):
+    """The encoded tags as they are, or for pairs through a learnt square layer and ReLU (F)."""
+
+    def __init__(self, encoder: TagEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.width = encoder.width
+        square = nn.Linear(self.width, self.width)
+        self.mix = nn.Sequential(square, nn.ReLU(inplace=True)) if encoder.encoding == "pairs" else nn.Identity()
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Labels ``(n, groups)`` -> ``(n, width)``."""
+        return cast(Tensor, self.mix(self.encoder(labels)))

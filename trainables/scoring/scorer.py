@@ -61,18 +61,21 @@ class Scorer:
     extractor_name: str
     weights: Path | None
     reference: FeatureStatistics
-    judge: Judge
+    judge: Judge | None
     tags: NDArray[np.int64]
     seed: int
     fingerprint: Fingerprint
 
-    def score(self, draw: Callable[[Tensor, Tensor], Tensor], noise_dim: int, device: str = "cpu") -> dict[str, float]:
+    def score(
+        self, draw: Callable[[Tensor, Tensor], Tensor], noise_dim: int, device: str = "cpu", *, conditional: bool = True
+    ) -> dict[str, float]:
         """Draw, measure, judge.
 
         Args:
             draw: noise ``(n, noise_dim)`` and tags ``(n, groups)`` -> pictures ``(n, 3, s, s)`` in [-1, 1].
             noise_dim: length of a noise vector.
             device: where ``draw`` runs.
+            conditional: whether ``draw`` heeds tags; without them there is no tag accuracy.
 
         Returns:
             ``distance`` and the same number under its full name; ``tag_accuracy`` and one per group.
@@ -86,15 +89,18 @@ class Scorer:
             # Scored as they would be saved: quantised, and cut to the range of a picture.
             pixels = to_uint8(draw(codes.to(device), tags.to(device)))
             features.append(extractor(pixels))
-            guesses.append(self.judge.predict(pixels.float().div(127.5).sub(1.0)).cpu())
+            if conditional and self.judge:
+                guesses.append(self.judge.predict(pixels.float().div(127.5).sub(1.0)).cpu())
         distance = frechet_distance(self.reference, FeatureStatistics.of(torch.cat(features).numpy()))
-        agreement = tag_agreement(torch.cat(guesses), asked, self.judge.vocabulary)
-        return {"distance": distance, self.fingerprint.score: distance, **agreement}
+        scores = {"distance": distance, self.fingerprint.score: distance}
+        if guesses and self.judge:
+            scores |= tag_agreement(torch.cat(guesses), asked, self.judge.vocabulary)
+        return scores
 
 
 def make_scorer(
     images: TaggedImages,
-    judge: Judge,
+    judge: Judge | None,
     *,
     extractor: str,
     weights: Path | None,
@@ -120,7 +126,7 @@ def make_scorer(
         reference=reference.count,
         image_size=images.size,
         data=images.fingerprint,
-        judge=judge.fingerprint,
+        judge=judge.fingerprint if judge else "none",
     )
     tags = complete[random.integers(len(complete), size=samples)]
     return Scorer(extractor, weights, reference, judge, tags, seed, fingerprint)

@@ -1,4 +1,4 @@
-"""A tag-conditional GAN composed of its parts: what each network minimises. No optimiser, logger or Ray.
+"""Systems A to G: one GAN composed of parts, with what each network minimises. No optimiser, logger or Ray.
 
 One discriminator update yields one or two losses (A: one step on a real batch, then one on a fake batch); the loop
 takes one optimiser step per loss.
@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from trainables.losses.adversarial import bce
-from trainables.losses.tags import tag_cross_entropy
-from trainables.networks.acgan import Discriminator, Generator
+from trainables.augment import diff_augment
+from trainables.losses import penalties
+from trainables.losses.adversarial import LOSSES, generator_loss
+from trainables.losses.tags import multilabel_bce, tag_cross_entropy, wrong_tags
+from trainables.networks.conditioning import TagEncoder
+from trainables.networks.discriminator import Discriminator
+from trainables.networks.generator import Generator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainables.config import GanConfig
+    from trainables.networks.conditioning import Pairs
+    from trainables.networks.discriminator import Judgement
 
 
 @dataclass(frozen=True)
@@ -45,54 +51,106 @@ class Loss(NamedTuple):
 
 
 class ConditionalGan:
-    """Generator and discriminator of one configuration and the losses between them."""
+    """Generator and discriminator of one configuration and the losses between them.
 
-    def __init__(self, config: GanConfig, tag_sizes: Sequence[int]) -> None:
-        self.config = config
-        self.generator = Generator(config.generator, config.image_size, tag_sizes)
-        self.discriminator = Discriminator(config.discriminator, config.image_size, tag_sizes)
+    Args:
+        config: what to build.
+        tag_sizes: classes of each tag group.
+        pairs: the combinations that occur in the data, for ``tags.encoding`` pairs.
+    """
+
+    def __init__(self, config: GanConfig, tag_sizes: Sequence[int], pairs: Pairs = ()) -> None:
+        self.config, self.tag_sizes = config, tuple(tag_sizes)
+        self.encode = TagEncoder(config.tags.encoding, self.tag_sizes, pairs)
+        self.generator = Generator(config, tag_sizes, pairs)
+        self.discriminator = Discriminator(config, tag_sizes, self.encode.width)
+        self.adversarial = LOSSES[config.losses.adversarial]
+        self.tag_loss = multilabel_bce if config.discriminator.conditioning == "multilabel" else tag_cross_entropy
 
     def discriminator_losses(self, batch: Batch) -> Iterator[Loss]:
         """What one discriminator update minimises, in order; take a step on each before asking for the next."""
+        real = batch.pictures * 0.5 + 0.5 if self.generator.unit_range else batch.pictures
+        with torch.no_grad():
+            fake = self.generator(batch.noise, batch.tags)
+        losses = [self._real_loss, self._fake_loss]
         if self.config.updates.split_discriminator:
-            yield self._real_loss(batch)
-            yield self._fake_loss(batch)
+            for loss in losses:
+                yield loss(real, fake, batch)
         else:
-            real, fake = self._real_loss(batch), self._fake_loss(batch)
-            yield Loss(real.total + fake.total, real.figures | fake.figures)
+            both = [loss(real, fake, batch) for loss in losses]
+            yield Loss(both[0].total + both[1].total, both[0].figures | both[1].figures)
 
     def generator_loss(self, batch: Batch) -> Loss:
         """Fakes should be called real and classified as the tags that were asked for."""
         weights = self.config.losses
-        realness, heads = self.discriminator(self.generator(batch.noise, batch.tags), batch.tags)
-        adversarial = bce(realness, real=True)
+        judged = self._judge(self.generator(batch.noise, batch.tags), batch.tags)
+        adversarial = generator_loss(weights.adversarial, judged.realness)
         total = weights.adversarial_weight * adversarial
         figures = {"g_adversarial_loss": adversarial.detach()}
-        if heads:
-            tags = tag_cross_entropy(heads, batch.tags)
+        if judged.tags:
+            tags = self.tag_loss(judged.tags, batch.tags)
             total = total + weights.tag_weight * tags
             figures["g_tag_loss"] = tags.detach()
         return Loss(total, figures | {"g_loss": total.detach()})
 
-    def _real_loss(self, batch: Batch) -> Loss:
-        return self._judge(batch.pictures, batch.labels, real=True)
+    def constrain(self) -> None:
+        """Clip the critic's weights, where asked for; call it after each of its steps."""
+        clip = self.config.losses.weight_clip
+        if clip > 0:
+            with torch.no_grad():
+                torch._foreach_clamp_min_(list(self.discriminator.parameters()), -clip)
+                torch._foreach_clamp_max_(list(self.discriminator.parameters()), clip)
 
-    def _fake_loss(self, batch: Batch) -> Loss:
-        with torch.no_grad():
-            fakes = self.generator(batch.noise, batch.tags)
-        return self._judge(fakes, batch.tags, real=False)
+    def _real_loss(self, real: Tensor, fake: Tensor, batch: Batch) -> Loss:
+        weights = self.config.losses
+        judged = self._judge(real, batch.labels)
+        loss = self._discriminator_loss(judged, batch.labels, real=True)
+        if weights.penalty == "none":
+            return loss
+        penalty = self._penalty(real, fake, self.encode(batch.labels))
+        return Loss(
+            loss.total + weights.penalty_weight * penalty, loss.figures | {"d_gradient_penalty": penalty.detach()}
+        )
 
-    def _judge(self, pictures: Tensor, labels: Tensor, *, real: bool) -> Loss:
+    def _fake_loss(self, real: Tensor, fake: Tensor, batch: Batch) -> Loss:
+        weights = self.config.losses
+        loss = self._discriminator_loss(self._judge(fake, batch.tags), batch.tags, real=False)
+        if weights.wrong_tags == "none":
+            return loss
+        wrong = wrong_tags(batch.labels, batch.tags, self.tag_sizes, weights.wrong_tags)
+        mismatch = self.adversarial(self._judge(real, wrong).realness, real=False, labels=weights.labels)
+        share = weights.wrong_tag_weight
+        total = (1 - share) * loss.total + weights.adversarial_weight * share * mismatch
+        return Loss(total, loss.figures | {"d_wrong_tag_loss": mismatch.detach(), "d_loss_fake": total.detach()})
+
+    def _discriminator_loss(self, judged: Judgement, labels: Tensor, *, real: bool) -> Loss:
         weights, kind = self.config.losses, "real" if real else "fake"
-        realness, heads = self.discriminator(pictures, labels)
-        adversarial = bce(realness, real=real, labels=weights.labels)
+        adversarial = self.adversarial(judged.realness, real=real, labels=weights.labels)
         total = weights.adversarial_weight * adversarial
+        score = judged.realness.detach()
         figures = {
             f"d_adversarial_loss_{kind}": adversarial.detach(),
-            f"d_score_{kind}": realness.detach().sigmoid().mean(),
+            f"d_score_{kind}": (score.sigmoid() if weights.adversarial == "bce" else score).mean(),
         }
-        if heads and (real or weights.tag_loss_on_fakes):
-            tags = tag_cross_entropy(heads, labels)
+        if judged.tags and (real or weights.tag_loss_on_fakes):
+            tags = self.tag_loss(judged.tags, labels)
             total = total + weights.tag_weight * tags
             figures[f"d_tag_loss_{kind}"] = tags.detach()
         return Loss(total, figures | {f"d_loss_{kind}": total.detach()})
+
+    def _judge(self, pictures: Tensor, labels: Tensor) -> Judgement:
+        seen = diff_augment(pictures) if self.config.training.diff_augment else pictures
+        judged: Judgement = self.discriminator(seen, self.encode(labels))
+        return judged
+
+    def _penalty(self, real: Tensor, fake: Tensor, codes: Tensor) -> Tensor:
+        def critic(pictures: Tensor, tags: Tensor) -> Tensor:
+            realness: Tensor = self.discriminator(pictures, tags).realness
+            return realness
+
+        losses = self.config.losses
+        if losses.penalty == "dragan":
+            return penalties.dragan(critic, real, codes, losses.penalty_noise)
+        if losses.penalty == "r1":
+            return penalties.r1(critic, real, codes)
+        return penalties.wgan_gp(critic, real, fake, codes, on_tags=losses.penalty_on_tags)

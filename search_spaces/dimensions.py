@@ -1,0 +1,84 @@
+"""Dimensions that several spaces share: a trick of one report, searchable on another's network.
+
+Each function takes the recipe's value as default and gives the dimension with the claim it tests. Claims are numbered
+and lettered as in the reports' list of claims.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from search_spaces.space import Condition, Dimension
+
+if TYPE_CHECKING:
+    from trainables.config import Value
+
+WIDTH = "1 (A) Filter width below 64 does not learn to draw"
+PENALTY = "12 (B) DRAGAN and spectral norm stabilise, spectral norm more"
+CRITIC_NORM = "ours: batch norm in a critic with a gradient penalty (G's own) against instance, layer and no norm"
+RATIO = "9 (A, D, E) Update ratio: one to four G steps alike (A), three D steps steadier (E), 2:1 ends clearer (D)"
+TAG_INPUTS = ("concat", "map", "combo", "projection")
+SLOPED = ("wgan_gp", "dragan", "r1")
+
+
+def width(network: str, default: int, *choices: int) -> Dimension:
+    """Filters of ``generator`` or ``discriminator``."""
+    return Dimension(f"{network}.width", default, choices=choices, claim=WIDTH)
+
+
+def learning_rates(generator: float, discriminator: float) -> tuple[Dimension, Dimension]:
+    """Both rates, from a tenth of E's 2e-4 to five times it."""
+    claim = "19 (E) lr 2e-5 is stable where higher ones crash"
+    return (
+        Dimension("optimizer.generator_lr", generator, low=1e-5, high=1e-3, log=True, claim=claim),
+        Dimension("optimizer.discriminator_lr", discriminator, low=1e-5, high=1e-3, log=True, claim=claim),
+    )
+
+
+def update_ratio(generator: int = 1, discriminator: int = 1) -> tuple[Dimension, Dimension]:
+    """G steps per D step, and D steps per G step where G takes one."""
+    return (
+        Dimension("updates.generator_steps", generator, low=1, high=4, claim=RATIO),
+        Dimension(
+            "updates.discriminator_steps", discriminator, low=1, high=5, claim=RATIO,
+            when={"updates.generator_steps": (1,)},
+        ),
+    )  # fmt: skip
+
+
+def averaging() -> Dimension:
+    """Moving average of the generator."""
+    return Dimension(
+        "training.ema_decay", 0.0, choices=(0.0, 0.99, 0.999), claim="ours: no report averages its weights"
+    )
+
+
+def augmentation(flip: bool = False, rotate: float = 0.0) -> tuple[Dimension, ...]:
+    """B's mirror and rotation, and differentiable augmentation, which the reports lacked."""
+    return (
+        Dimension("training.flip", flip, choices=(False, True), claim="13 (B) B's data are mirrored and turned"),
+        Dimension("training.rotate", rotate, choices=(0.0, 5.0), claim="13 (B) B's data are mirrored and turned"),
+        Dimension(
+            "training.diff_augment", False, choices=(False, True), claim="ours: Zhao et al. 2020, for small data"
+        ),
+    )
+
+
+def critic_norm(default: str = "batch") -> Dimension:
+    """Norm inside the discriminator."""
+    return Dimension("discriminator.norm", default, choices=("batch", "instance", "layer", "none"), claim=CRITIC_NORM)
+
+
+def choice(name: str, default: Value, *others: Value, claim: str, when: Condition | None = None) -> Dimension:
+    """A choice between the default and others."""
+    return Dimension(name, default, choices=(default, *others), claim=claim, when=when or {})
+
+
+def initialisation(default: str) -> tuple[Dimension, Dimension]:
+    """LeCun normal against N(0, 0.02)."""
+    claim = "15 (C) LeCun-normal init speeds the start and diverges less"
+    other = "lecun" if default == "normal" else "normal"
+    return (
+        choice("generator.init", default, other, claim=claim),
+        choice("discriminator.init", default, other, claim=claim),
+    )
