@@ -6,7 +6,7 @@ import importlib
 
 from search_spaces.acgan import ACGAN
 from search_spaces.space import Space
-from trainables.errors import UsageError, UserError, nearest
+from trainables.errors import UsageError, UserError, first_line, nearest
 
 SPACES: dict[str, Space] = {space.name: space for space in (ACGAN,)}
 
@@ -28,8 +28,12 @@ def find_space(name: str) -> Space:
 def _load(module: str, attribute: str) -> Space:
     try:
         space = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"cannot load space {module}:{attribute}: {error}") from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever a user's module does when it is imported
+        raise UserError(
+            f"cannot load space {module}:{attribute}: {type(error).__name__}: {first_line(error)}"
+        ) from error
     if not isinstance(space, Space):
         raise UserError(f"{module}:{attribute} is a {type(space).__name__}; a search_spaces.space.Space is needed")
     return space

@@ -155,7 +155,8 @@ class GanConfig:
 
     def hash(self) -> str:
         """12 hex digits that name the configuration; searchers repeat configurations."""
-        return hashlib.sha256(json.dumps(self.to_params(), sort_keys=True).encode()).hexdigest()[:12]
+        params = {name: coerce(name, value) for name, value in self.to_params().items()}  # 2 and 2.0 are one value
+        return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def upsampling_steps(image_size: int) -> tuple[int, int]:
@@ -168,10 +169,9 @@ def upsampling_steps(image_size: int) -> tuple[int, int]:
         steps = math.log2(image_size / base)
         if steps.is_integer() and steps >= 1:
             return base, int(steps)
-    fitting = sorted(
-        (base << steps for base in (4, 5, 6, 7) for steps in range(1, 7)),
-        key=lambda s: (abs(s - image_size), s),
-    )
+    low, high = _bounds()["image_size"]
+    sizes = (base << steps for base in (4, 5, 6, 7) for steps in range(1, 7))
+    fitting = sorted((size for size in sizes if low <= size <= high), key=lambda s: (abs(s - image_size), s))
     raise UsageError(
         f"image_size is {image_size}; the networks double 4, 5, 6 or 7 pixels, "
         f"so the nearest sizes are {fitting[0]} and {fitting[1]}"
@@ -226,11 +226,11 @@ def coerce(name: str, value: Any) -> Value:
         if value in get_args(kind):
             return cast(str, value)
         allowed = ", ".join(map(str, get_args(kind)))
-        raise UsageError(f"{name} is {value!r}; allowed: {allowed}{nearest(str(value), get_args(kind))}")
+        raise UsageError(f"{name} is {_brief(value)}; allowed: {allowed}{nearest(_brief(value), get_args(kind))}")
     if kind is bool:
-        named = {"true": True, "false": False}.get(str(value).lower())
+        named = {"true": True, "false": False}.get(_brief(value).strip("'").lower())
         if named is None:
-            raise UsageError(f"{name} is {value!r}; allowed: true, false")
+            raise UsageError(f"{name} is {_brief(value)}; allowed: true, false")
         return named
     try:
         number = float(value)
@@ -238,14 +238,22 @@ def coerce(name: str, value: Any) -> Value:
             raise ValueError
     except (ValueError, TypeError, OverflowError):
         wanted = "a whole number" if kind is int else "a number"
-        raise UsageError(f"{name} is {value!r}; {wanted} is needed") from None
+        raise UsageError(f"{name} is {_brief(value)}; {wanted} is needed") from None
     return int(number) if kind is int else number
+
+
+def _brief(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write out whole numbers of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _check(name: str, value: Value) -> None:
     coerced = coerce(name, value)
     if type(coerced) is not type(value) and not (isinstance(value, int) and isinstance(coerced, float)):
-        raise UsageError(f"{name} is {value!r}; give it as {coerced!r}")
+        raise UsageError(f"{name} is {_brief(value)}; give it as {coerced!r}")
     low, high = _bounds().get(name, (-math.inf, math.inf))
     if not isinstance(value, str) and not low <= value <= high:
         raise UsageError(f"{name} is {value}; allowed: {low:g} to {high:g}")

@@ -34,9 +34,7 @@ def drawn(bundle: Bundle, request: str | Path, folder: Path, count: int, seed: i
 
 def test_equal_seeds_draw_equal_pictures_and_others_do_not(bundle: Bundle, tmp_path: Path) -> None:
     text = "blue hair red eyes"
-    one, again, other = (
-        drawn(bundle, text, tmp_path / name, 4, seed) for name, seed in (("a", 7), ("b", 7), ("c", 8))
-    )
+    one, again, other = (drawn(bundle, text, tmp_path / name, 4, seed) for name, seed in (("a", 7), ("b", 7), ("c", 8)))
     assert list(one) == [f"{place:05d}-blue-hair-red-eyes.png" for place in range(4)]
     for name, picture in one.items():
         assert picture.shape == (16, 16, 3)

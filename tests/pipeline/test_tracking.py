@@ -183,9 +183,7 @@ def test_ends(track: Callable[..., Tracker], space: Space, stored: Any, status: 
     assert run.info.status == mlflow
 
 
-def test_what_is_still_open_at_the_end_is_interrupted(
-    track: Callable[..., Tracker], space: Space, stored: Any
-) -> None:
+def test_what_is_still_open_at_the_end_is_interrupted(track: Callable[..., Tracker], space: Space, stored: Any) -> None:
     tracker = track()
     for number in range(2):
         tracker.start_trial(config(space, number))
