@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from trainables.config import GanConfig
 from trainables.data.tags import UNKNOWN, Vocabulary
-from trainables.errors import UsageError, UserError
+from trainables.errors import UsageError, UserError, first_line
 from trainables.files import write_json
 from trainables.networks.generator import Generator
 from trainables.pictures import to_uint8
@@ -61,11 +61,12 @@ class Bundle:
             config = GanConfig.from_params(about["params"])
             combinations = np.array([entry["labels"] for entry in tags["combinations"]], dtype=np.int64)
             counts = np.array([entry["count"] for entry in tags["combinations"]], dtype=np.int64)
+            _require_combinations(combinations, counts, vocabulary)
             pairs = tuple(tuple(int(label) for label in pair) for pair in about.get("pairs", ()))
             generator = Generator(config, vocabulary.sizes, pairs)
             generator.load_state_dict(load_file(folder / WEIGHTS))
-        except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-            raise UserError(f"export {folder} cannot be used: {str(error).splitlines()[0]}") from error
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            raise UserError(f"export {folder} cannot be used: {first_line(error)}") from error
         generator.eval().requires_grad_(False)
         return cls(config, vocabulary, generator, combinations, counts, pairs)
 
@@ -154,6 +155,13 @@ def verify_manifest(folder: Path) -> dict[str, Any]:
         if file_hash(path) != expected:
             raise UserError(f"export {folder}: {name} was changed after the export (its hash differs); export it again")
     return manifest
+
+
+def _require_combinations(labels: NDArray[np.int64], counts: NDArray[np.int64], vocabulary: Vocabulary) -> None:
+    if labels.shape != (len(counts), len(vocabulary.sizes)) or (counts < 0).any() or not counts.sum():
+        raise ValueError(f"{TAGS} has no tag combinations that could be drawn")
+    if ((labels < 0) | (labels >= np.array(vocabulary.sizes))).any():
+        raise ValueError(f"{TAGS} has a tag combination outside its vocabulary")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import os
 import shutil
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.rank import rank
@@ -20,8 +21,6 @@ from trainables.files import write_json
 from trainables.trial import CONFIG_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from analysis.rank import Ranking
     from pipeline.home import Home
 
@@ -38,6 +37,9 @@ def export_trial(home: Home, sweep_name: str, output: Path, key: str | None = No
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output} exists and is not empty; take another -o")
+    output = output.resolve()
+    if output == Path.cwd():
+        raise UserError(f"{output} is the folder you stand in, and an export replaces its folder; take another -o")
     ranking = rank(load(sweep_name, home=home.root, tracking=tracking))
     chosen = _choose(ranking, key)
     source = home.sweep(sweep_name) / chosen["key"]

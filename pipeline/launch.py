@@ -24,6 +24,7 @@ from pipeline.study import StudySearcher, make_sampler, objectives, open_study
 from pipeline.tracking import Tracker, open_client
 from trainables.data.dataset import TaggedImages, load_folder
 from trainables.data.duplicates import near_duplicate_groups
+from trainables.scoring.features import open_extractor
 from trainables.scoring.scorer import Scorer, make_scorer
 from trainables.scoring.tagger import Judge, cached_judge
 from trainables.trial import TrialContext
@@ -67,9 +68,10 @@ def run_sweep(settings: SweepSettings, console: Console | None = None) -> str:
     folder = home.sweep(settings.name)
     space = settings.resolve_space()
     client = open_client(home, settings.tracking)
-    prepared = prepare(settings, home, space, console)
+    home.root.mkdir(parents=True, exist_ok=True)
     sampler = make_sampler(settings.sampler, settings.seed)
-    study = open_study(settings.study or home.study, settings.name, objectives(prepared.space).values(), sampler)
+    study = open_study(settings.study or home.study, settings.name, objectives(space).values(), sampler)
+    prepared = prepare(settings, home, space, console)
     artifacts = home.artifacts(settings.name) if settings.tracking is None else None
     tracker = Tracker(client, settings.name, artifacts, prepared.space)
     tracker.start(settings.to_json(), describe_data(prepared), prepared.scorer.fingerprint.to_json())
@@ -93,6 +95,9 @@ def run_sweep(settings: SweepSettings, console: Console | None = None) -> str:
 
 def prepare(settings: SweepSettings, home: Home, space: Space, console: Console) -> Prepared:
     """Load the pictures, train or find the judge, measure the reference."""
+    # Workers stand in another folder.
+    weights = settings.weights.resolve() if settings.weights is not None else None
+    open_extractor(settings.extractor, weights)  # a mistake shows before the name is taken and the judge trained
     with _stage(console, f"pictures of {settings.data}"):
         images = load_folder(settings.data, settings.image_size, cache=home.cache, max_bad_share=settings.max_bad_share)
     require_resources(settings, images.pixels.nbytes, home.root)
@@ -106,7 +111,7 @@ def prepare(settings: SweepSettings, home: Home, space: Space, console: Console)
             images,
             judge,
             extractor=settings.extractor,
-            weights=settings.weights,
+            weights=weights,
             samples=settings.samples,
             seed=settings.seed,
             cache=home.cache,

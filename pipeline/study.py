@@ -14,7 +14,7 @@ from analysis import schema
 from analysis.connect import shown
 from pipeline.outcome import Outcome, outcome
 from trainables.config import GanConfig
-from trainables.errors import UserError
+from trainables.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +64,7 @@ def open_study(
             load_if_exists=True,
         )
     except Exception as error:  # every database driver has errors of its own
-        raise UserError(f"cannot open the study database {shown(url)}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"cannot open the study database {shown(url)}: {first_line(error)}") from error
 
 
 class StudySearcher(Searcher):

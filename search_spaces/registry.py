@@ -13,7 +13,7 @@ from search_spaces.matching_wgan import MATCHING_WGAN
 from search_spaces.space import Space
 from search_spaces.srresnet_acgan import SRRESNET_ACGAN
 from search_spaces.wgan_gp import WGAN_GP
-from trainables.errors import UsageError, UserError, nearest
+from trainables.errors import UsageError, UserError, first_line, nearest
 
 SPACES: dict[str, Space] = {
     space.name: space
@@ -40,8 +40,12 @@ def find_space(name: str) -> Space:
 def _load(module: str, attribute: str) -> Space:
     try:
         space = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"cannot load space {module}:{attribute}: {error}") from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever a user's module does when it is imported
+        raise UserError(
+            f"cannot load space {module}:{attribute}: {type(error).__name__}: {first_line(error)}"
+        ) from error
     if not isinstance(space, Space):
         raise UserError(f"{module}:{attribute} is a {type(space).__name__}; a search_spaces.space.Space is needed")
     return space

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from trainables.config import GanConfig, Value, coerce
+from trainables.config import GanConfig, Value, coerce, require_known
 from trainables.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -65,6 +65,9 @@ class Dimension:
             raise UsageError(f"{self.name}: range {self.low}:{self.high}; a low and a high end are needed, low first")
         elif self.log and self.low <= 0:
             raise UsageError(f"{self.name}: range {self.low}:{self.high} on a log scale; it must begin above 0")
+        _require_inside(self, self.default)
+        when = {name: tuple(coerce(name, value) for value in values) for name, values in self.when.items()}
+        object.__setattr__(self, "when", when)
 
     @property
     def kind(self) -> str:
@@ -172,10 +175,10 @@ class Space:
 
     def with_range(self, name: str, low: Any, high: Any) -> Space:
         """Another range (``--range``). A recipe value outside it moves to the nearer end."""
-        ends = (float(cast(float, coerce(name, low))), float(cast(float, coerce(name, high))))
         old = self._varying(name)
         if isinstance(old.default, (bool, str)):
             raise UsageError(f"{name} takes names, not a range; use --choices {name}=...")
+        ends = (float(cast(float, coerce(name, low))), float(cast(float, coerce(name, high))))
         default = coerce(name, min(max(old.default, ends[0]), ends[1]))
         new = dataclasses.replace(old, choices=(), low=ends[0], high=ends[1], default=default)
         return self._replace(new)
@@ -183,12 +186,18 @@ class Space:
     def with_choices(self, name: str, choices: Iterable[Any]) -> Space:
         """Other choices (``--choices``). A recipe value that is none of them becomes the first."""
         values = tuple(coerce(name, value) for value in choices)
+        if not values:
+            raise UsageError(f"no choices for {name}; one or more are needed")
         old = self._varying(name)
         default = old.default if old.default in values else values[0]
         return self._replace(dataclasses.replace(old, choices=values, low=None, high=None, log=False, default=default))
 
     def _varying(self, name: str) -> Dimension:
-        coerce(name, self.recipe.get(name, 0))
+        require_known(name)
+        if name == "image_size":
+            raise UsageError(
+                "image_size does not vary within a sweep, whose scores would not compare; use --image-size"
+            )
         known = {dimension.name: dimension for dimension in self.dimensions}
         default = self.recipe[name]
         return known.get(name) or Dimension(name, default, choices=(default,), claim="added by the user")

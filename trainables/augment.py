@@ -15,7 +15,7 @@ def diff_augment(pictures: Tensor) -> Tensor:
 
 
 def rotate(pictures: Tensor, degrees: float) -> Tensor:
-    """Turn each picture ``(n, 3, s, s)`` by its own uniform angle of up to ``degrees`` either way; edges are mirrored."""
+    """Turn each picture ``(n, 3, s, s)`` by an angle of its own, up to ``degrees`` either way; edges are mirrored."""
     angles = (torch.rand(len(pictures), device=pictures.device) * 2 - 1) * math.radians(degrees)
     cos, sin, none = angles.cos(), angles.sin(), torch.zeros_like(angles)
     turn = torch.stack([torch.stack([cos, -sin, none], 1), torch.stack([sin, cos, none], 1)], 1)

@@ -224,8 +224,8 @@ class GanConfig:
         )
         yield (
             losses.adversarial == "wgan" and losses.penalty != "wgan_gp" and losses.weight_clip == 0,
-            f"losses.adversarial is 'wgan' with losses.penalty {losses.penalty!r} and losses.weight_clip 0; a critic must "
-            "be held to slope 1: use penalty wgan_gp, or weight_clip 0.01",
+            f"losses.adversarial is 'wgan' with losses.penalty {losses.penalty!r} and losses.weight_clip 0; a critic "
+            "must be held to slope 1: use penalty wgan_gp, or weight_clip 0.01",
         )
         yield (
             losses.labels != "hard" and losses.adversarial in ("wgan", "hinge"),
@@ -234,13 +234,14 @@ class GanConfig:
         )
         yield (
             losses.penalty_on_tags and not (self.tag_inputs and losses.penalty == "wgan_gp"),
-            f"losses.penalty_on_tags is true with losses.penalty {losses.penalty!r} and discriminator.conditioning {critic.conditioning!r}, ; it is for "
+            f"losses.penalty_on_tags is true with losses.penalty {losses.penalty!r} and "
+            f"discriminator.conditioning {critic.conditioning!r}; it is for "
             "penalty wgan_gp and a discriminator that is told tags: concat, map, combo or projection",
         )
         yield (
             losses.wrong_tags != "none" and not self.tag_inputs,
-            f"losses.wrong_tags is {losses.wrong_tags!r} with discriminator.conditioning {critic.conditioning!r}, which "
-            "is told no tags; use concat, map, combo or projection, or wrong_tags none",
+            f"losses.wrong_tags is {losses.wrong_tags!r} with discriminator.conditioning {critic.conditioning!r}, "
+            "which is told no tags; use concat, map, combo or projection, or wrong_tags none",
         )
         yield (
             self.training.extra_data and self.tags.encoding == "pairs" and self.tag_inputs,
@@ -274,7 +275,8 @@ class GanConfig:
 
     def hash(self) -> str:
         """12 hex digits that name the configuration; searchers repeat configurations."""
-        return hashlib.sha256(json.dumps(self.to_params(), sort_keys=True).encode()).hexdigest()[:12]
+        params = {name: coerce(name, value) for name, value in self.to_params().items()}  # 2 and 2.0 are one value
+        return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def upsampling_steps(image_size: int) -> tuple[int, int]:
@@ -287,10 +289,9 @@ def upsampling_steps(image_size: int) -> tuple[int, int]:
         steps = math.log2(image_size / base)
         if steps.is_integer() and steps >= 1:
             return base, int(steps)
-    fitting = sorted(
-        (base << steps for base in (4, 5, 6, 7) for steps in range(1, 7)),
-        key=lambda s: (abs(s - image_size), s),
-    )
+    low, high = _bounds()["image_size"]
+    sizes = (base << steps for base in (4, 5, 6, 7) for steps in range(1, 7))
+    fitting = sorted((size for size in sizes if low <= size <= high), key=lambda s: (abs(s - image_size), s))
     raise UsageError(
         f"image_size is {image_size}; the networks double 4, 5, 6 or 7 pixels, "
         f"so the nearest sizes are {fitting[0]} and {fitting[1]}"
@@ -345,11 +346,11 @@ def coerce(name: str, value: Any) -> Value:
         if value in get_args(kind):
             return cast(str, value)
         allowed = ", ".join(map(str, get_args(kind)))
-        raise UsageError(f"{name} is {value!r}; allowed: {allowed}{nearest(str(value), get_args(kind))}")
+        raise UsageError(f"{name} is {_brief(value)}; allowed: {allowed}{nearest(_brief(value), get_args(kind))}")
     if kind is bool:
-        named = {"true": True, "false": False}.get(str(value).lower())
+        named = {"true": True, "false": False}.get(_brief(value).strip("'").lower())
         if named is None:
-            raise UsageError(f"{name} is {value!r}; allowed: true, false")
+            raise UsageError(f"{name} is {_brief(value)}; allowed: true, false")
         return named
     try:
         number = float(value)
@@ -357,14 +358,22 @@ def coerce(name: str, value: Any) -> Value:
             raise ValueError
     except (ValueError, TypeError, OverflowError):
         wanted = "a whole number" if kind is int else "a number"
-        raise UsageError(f"{name} is {value!r}; {wanted} is needed") from None
+        raise UsageError(f"{name} is {_brief(value)}; {wanted} is needed") from None
     return int(number) if kind is int else number
+
+
+def _brief(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write out whole numbers of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _check(name: str, value: Value) -> None:
     coerced = coerce(name, value)
     if type(coerced) is not type(value) and not (isinstance(value, int) and isinstance(coerced, float)):
-        raise UsageError(f"{name} is {value!r}; give it as {coerced!r}")
+        raise UsageError(f"{name} is {_brief(value)}; give it as {coerced!r}")
     low, high = _bounds().get(name, (-math.inf, math.inf))
     if not isinstance(value, str) and not low <= value <= high:
         raise UsageError(f"{name} is {value}; allowed: {low:g} to {high:g}")

@@ -24,6 +24,11 @@ class UsageError(UserError):
     exit_code = 2
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or the name of its kind where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the closest known name, or ``""`` when nothing is close."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

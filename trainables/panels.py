@@ -21,7 +21,7 @@ NOISES = 4
 
 @dataclass(frozen=True)
 class Panel:
-    """Picture i has the labels ``labels[i]`` and the noise number ``noises[i]``; rows of ``columns``, each with a name."""
+    """Picture i has the labels ``labels[i]`` and noise number ``noises[i]``; rows of ``columns``, each named."""
 
     labels: NDArray[np.int64]
     noises: NDArray[np.int64]

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from trainables.config import GanConfig
 from trainables.data.tags import combinations
-from trainables.errors import UserError
+from trainables.errors import UserError, first_line
 from trainables.files import whole_file, write_json
 from trainables.loop import Diverged, TrainingData, TrainingLoop
 from trainables.networks.blocks import count_parameters, settle_batch_norm
@@ -141,7 +141,7 @@ class Trial:
             self.loop.load_state_dict(state["loop"])
             self.kimg, self.seconds = int(state["kimg"]), float(state["seconds"])
         except Exception as error:
-            raise UserError(f"cannot read checkpoint {path}: {str(error).splitlines()[0]}") from error
+            raise UserError(f"cannot read checkpoint {path}: {first_line(error)}") from error
         return True
 
     def _settle(self) -> None:

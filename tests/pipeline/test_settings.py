@@ -37,7 +37,7 @@ def settings(**changes: object) -> SweepSettings:
             "time_limit": st.none() | st.integers(1, 99).map("{}m".format),
             "tracking": st.none() | st.just("http://127.0.0.1:5000"),
             "max_bad_share": st.floats(0, 1),
-            **{name: PAIRS for name in ("set", "fix", "range", "choices")},
+            **dict.fromkeys(("set", "fix", "range", "choices"), PAIRS),
         },
     )
 )
@@ -210,5 +210,5 @@ def test_an_unknown_space_names_the_nearest() -> None:
 
 
 def test_an_image_size_that_no_network_draws_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match="50.*48 and 56"):
+    with pytest.raises(UsageError, match=r"50.*48 and 56"):
         settings(image_size=50).resolve_space()

@@ -23,7 +23,10 @@ def wgan_gp(critic: Critic, real: Tensor, fake: Tensor, codes: Tensor, *, on_tag
 
 
 def dragan(critic: Critic, real: Tensor, codes: Tensor, noise: float = 0.5) -> Tensor:
-    """``mean((||grad||_2 - 1)^2)`` around real pictures moved by up to ``noise`` batch deviations (Kodali et al. 2017; B)."""
+    """``mean((||grad||_2 - 1)^2)`` around real pictures (Kodali et al. 2017; B).
+
+    The surroundings reach ``noise`` standard deviations of the batch.
+    """
     moved = real + noise * real.std() * torch.rand_like(real)
     share = torch.rand(len(real), 1, 1, 1, device=real.device)
     return _slope_from_one(critic, (real + share * (moved - real)).detach().requires_grad_(), codes)

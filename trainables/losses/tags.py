@@ -31,7 +31,7 @@ def tag_cross_entropy(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
 
 
 def multilabel_bce(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
-    """Sum over groups of the mean binary cross-entropy over pictures and classes, each class a yes or no of its own (B).
+    """Sum over groups of the mean binary cross-entropy over pictures, each class a yes or no of its own (B).
 
     Args:
         logits: one ``(n, classes)`` tensor per group.

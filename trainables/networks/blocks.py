@@ -33,12 +33,22 @@ class PointConvTranspose2d(nn.ConvTranspose2d):
         return spread if self.bias is None else spread + self.bias[:, None, None]
 
 
+class PixelwiseInstanceNorm2d(nn.InstanceNorm2d):
+    """Instance norm that leaves a map of a single pixel, which has no variance of its own, to scale and shift."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Same shape in and out."""
+        if maps.shape[2] * maps.shape[3] > 1:
+            return super().forward(maps)
+        return maps * self.weight[:, None, None] + self.bias[:, None, None]
+
+
 def norm_layer(kind: str, channels: int, momentum: float) -> nn.Module:
     """``batch``, ``instance``, ``layer`` (over channels and pixels) or ``none``; all but none with scale and shift."""
     if kind == "batch":
         return nn.BatchNorm2d(channels, momentum=momentum)
     if kind == "instance":
-        return nn.InstanceNorm2d(channels, affine=True)
+        return PixelwiseInstanceNorm2d(channels, affine=True)
     return nn.GroupNorm(1, channels) if kind == "layer" else nn.Identity()
 
 

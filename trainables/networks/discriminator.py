@@ -87,12 +87,9 @@ class MapHead(nn.Module):
             if learnt
             else nn.Upsample(scale_factor=base)
         )
-        norm = norm_layer(config.norm, hidden, config.norm_momentum)
-        if config.norm in ("instance", "layer"):
-            norm = nn.Identity()  # a single pixel has no variance of its own
         self.layers = nn.Sequential(
             nn.Conv2d(channels + code, hidden, base, bias=config.bias),
-            norm,
+            norm_layer(config.norm, hidden, config.norm_momentum),
             *activated(config),
             nn.Flatten(),
             nn.Linear(hidden, 1),

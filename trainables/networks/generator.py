@@ -14,7 +14,7 @@ from trainables.networks.dense_first import dense_body, matching_body
 from trainables.networks.srresnet import srresnet_body
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from trainables.config import GanConfig
     from trainables.networks.conditioning import Pairs
@@ -26,7 +26,11 @@ BODIES = {
     "matching": matching_body,
     "srresnet": srresnet_body,
 }
-ACTIVATIONS = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "leaky_relu": lambda: nn.LeakyReLU(LEAK)}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "leaky_relu": lambda: nn.LeakyReLU(LEAK),
+}
 
 
 class Generator(nn.Module):

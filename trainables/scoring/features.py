@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainables.errors import UsageError, UserError, nearest
+from trainables.errors import UsageError, UserError, first_line, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ def _efficientnet(name: str, weights: Path | None, device: str) -> Extractor:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise UserError(f"{path} holds no EfficientNet-Lite0 weights: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path} holds no EfficientNet-Lite0 weights: {first_line(error)}") from error
     network = cast(nn.Module, network).eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(pictures: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def _inception(weights: Path | None, device: str) -> Extractor:
         network = FeatureExtractorInceptionV3("inception", ["2048"], str(weights) if weights else None)
     except Exception as error:
         source = weights or "the network (give a file with --weights where it cannot be reached)"
-        raise UserError(f"cannot load Inception-v3 weights from {source}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"cannot load Inception-v3 weights from {source}: {first_line(error)}") from error
     network = network.to(device)
     path = weights or Path(torch.hub.get_dir(), "checkpoints", Path(URL_INCEPTION_V3).name)
 
@@ -114,9 +114,9 @@ def _read_weights(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"weights file {path} does not exist") from None
     except Exception as error:
-        raise UserError(f"cannot read weights file {path}: {str(error).splitlines()[0]}") from error
-    if not isinstance(state, dict):
-        raise UserError(f"weights file {path} holds a {type(state).__name__}; a state dict is needed")
+        raise UserError(f"cannot read weights file {path}: {first_line(error)}") from error
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise UserError(f"weights file {path} holds a {type(state).__name__}, not a state dict of named tensors")
     return state
 
 

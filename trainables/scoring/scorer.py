@@ -6,6 +6,8 @@ compare on the same draws.
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -139,8 +141,8 @@ def _cached_statistics(images: TaggedImages, extractor: Extractor, cache: Path) 
         try:
             with np.load(path, allow_pickle=False) as stored:
                 return FeatureStatistics(stored["mean"], stored["covariance"], int(stored["count"]), stored["root"])
-        except (OSError, ValueError, KeyError):
-            pass  # a cache file that cannot be read is made anew
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+            pass  # a damaged cache file is made anew
     pixels = as_tensor(images.pixels[: images.complete]).permute(0, 3, 1, 2)
     statistics = FeatureStatistics.of(extractor(pixels).numpy())
     with whole_file(path) as partial:

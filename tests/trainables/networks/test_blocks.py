@@ -51,8 +51,8 @@ class Recorder(nn.Module):
 def test_settled_statistics_are_the_mean_over_the_draws() -> None:
     norm, recorder = nn.BatchNorm2d(1, momentum=0.3), Recorder()
     network = nn.Sequential(recorder, norm).train()
-    norm.running_mean.fill_(100.0)
-    norm.running_var.fill_(100.0)
+    network(torch.randn(5, 1, 3, 3) * 100)  # training that must be forgotten
+    recorder.modes.clear()
     # Means 1, 4 and 13; variances with divisor n - 1: of (0, 2) it is 2, of (1, 7) 18, of (13, 13) 0.
     draws = iter([[0.0, 2.0], [1.0, 7.0], [13.0, 13.0]])
     settle_batch_norm(network, lambda: network(torch.tensor(next(draws)).view(2, 1, 1, 1)), batches=3)

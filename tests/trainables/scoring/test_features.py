@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 from torch_fidelity import feature_extractor_inceptionv3 as fidelity
 
-from tests.support.tiny import drawn_faces
+from tests.support.tiny import Touch, drawn_faces
 from trainables.errors import UsageError, UserError
 from trainables.scoring.features import EXTRACTORS, open_extractor
 
@@ -111,16 +111,6 @@ def test_a_missing_file_is_named(tmp_path) -> None:
     for name in ("efficientnet", "inception"):
         with pytest.raises(UserError, match=r"weights file .*none\.pth does not exist"):
             open_extractor(name, tmp_path / "none.pth")
-
-
-class Touch:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return (Path.touch, (self.path,))
 
 
 @pytest.mark.parametrize("name", ["efficientnet", "inception"])

@@ -90,6 +90,13 @@ def test_a_point_is_at_the_distance_of_the_other_sides_spread() -> None:
     assert frechet_distance(point, statistics([1, 5], np.zeros((2, 2)))) == pytest.approx(9)
 
 
+def test_slightly_negative_variances_are_rounding_and_count_as_zero() -> None:
+    a, b = statistics([0, 0], np.diag([1.0, 1])), statistics([0, 0], np.diag([4.0, -1e-4]))
+    # 2 + (4 - 1e-4) - 2 * (sqrt(4) + 0), whichever side's root is taken
+    assert frechet_distance(a, b) == pytest.approx(2 - 1e-4, abs=1e-7)
+    assert frechet_distance(b, a) == pytest.approx(2 - 1e-4, abs=1e-7)
+
+
 def test_a_known_root_is_used_and_equals_the_computed_one() -> None:
     a, b = random_statistics(0), random_statistics(1)
     np.testing.assert_allclose(a.root @ a.root, a.covariance, rtol=1e-9, atol=1e-9)

@@ -7,31 +7,20 @@ import pytest
 import scipy.linalg
 import torch
 
-from tests.support.tiny import PAIR, STEP, JudgeStub, drawn_faces, paint, painted_images, random_labels
+from tests.support.tiny import (
+    PAIR,
+    STEP,
+    Extractors,
+    JudgeStub,
+    drawn_faces,
+    paint,
+    painted_images,
+    quadrants,
+    random_labels,
+)
 from trainables.data.tags import REPORT_VOCABULARY, UNKNOWN
 from trainables.scoring import scorer as module
-from trainables.scoring.features import Extractor
 from trainables.scoring.scorer import Scorer, make_scorer
-
-
-def quadrants(pictures: torch.Tensor) -> torch.Tensor:
-    """12 features: the mean grey of each channel in each quarter of the picture."""
-    return torch.nn.functional.adaptive_avg_pool2d(pictures.float(), 2).flatten(1)
-
-
-class Extractors:
-    """Stands in for ``open_extractor`` and counts the pictures that it measures."""
-
-    def __init__(self) -> None:
-        self.measured: list[int] = []
-        self.weights = "aaaa"
-
-    def __call__(self, name, weights=None, device="cpu") -> Extractor:
-        def network(pictures: torch.Tensor) -> torch.Tensor:
-            self.measured.append(len(pictures))
-            return quadrants(pictures)
-
-        return Extractor(name, "fd_stub", self.weights, "none", network)
 
 
 @pytest.fixture
@@ -75,7 +64,6 @@ def test_replayed_real_pictures_are_at_no_distance(extractors, tmp_path) -> None
 
 def test_the_distance_is_to_complete_pictures_alone(extractors, tmp_path) -> None:
     images = drawn_faces()
-    images.pixels.flags.writeable = False
     noise = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
     scorer = make(images, tmp_path)
     expected = by_hand(images.pixels[: images.complete], noise)

@@ -1,0 +1,109 @@
+"""Cleaning: what goes, what stays, and how much it was."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from mlflow import MlflowClient
+
+from pipeline.clean import clean_sweep
+from pipeline.cli import main
+from pipeline.home import Home
+from trainables.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.pipeline.conftest import Swept
+
+WEIGHTS, CHECKPOINT = "generator.safetensors", "checkpoint.pt"
+
+
+@pytest.fixture
+def home(swept: Swept, tmp_path: Path) -> Home:
+    """A copy of the swept home, in which every trial has left weights of 10 bytes and a checkpoint of 7."""
+    shutil.copytree(swept.home.root, tmp_path / "home", ignore=shutil.ignore_patterns("cache"))
+    home = Home.find(tmp_path / "home")
+    for run in swept.runs():
+        folder = home.sweep("tiny") / run.data.tags["gansweep.key"]
+        folder.mkdir(exist_ok=True)
+        (folder / WEIGHTS).write_bytes(b"0123456789")
+        (folder / CHECKPOINT).write_bytes(b"0123456")
+    return home
+
+
+def left(home: Home, name: str) -> set[str]:
+    return {path.parent.name for path in home.sweep("tiny").glob(f"*/{name}")}
+
+
+def must_stay(swept: Swept) -> set[str]:
+    """The recipe, and every trial that no other beats on both objectives, by comparing all pairs."""
+    scored = [
+        (run.data.tags["gansweep.key"], run.data.metrics["distance"], -run.data.metrics["tag_accuracy"])
+        for run in swept.runs()
+        if run.data.tags["gansweep.status"] in ("complete", "stopped")
+    ]
+    front = {
+        key
+        for key, distance, error in scored
+        if not any(d <= distance and e <= error and (d < distance or e < error) for _, d, e in scored)
+    }
+    return {"tiny-00000", *front}
+
+
+def test_weights_of_the_best_the_recipe_and_the_front_stay(swept: Swept, home: Home) -> None:
+    everything = left(home, WEIGHTS)
+    freed = clean_sweep(home, "tiny", None, keep=0, dry_run=False)
+    kept = must_stay(swept)
+    assert left(home, WEIGHTS) == kept
+    assert left(home, CHECKPOINT) == set()
+    gone = len(everything) - len(kept)
+    assert gone > 0
+    assert freed.size == 10 * gone + 7 * len(everything)
+    assert len(freed.files) == gone + len(everything)
+    assert clean_sweep(home, "tiny", None, keep=0, dry_run=False).files == ()
+
+
+def test_as_many_of_the_best_stay_as_asked_for(swept: Swept, home: Home) -> None:
+    clean_sweep(home, "tiny", None, keep=100, dry_run=False)
+    assert left(home, WEIGHTS) == {run.data.tags["gansweep.key"] for run in swept.runs()}
+
+
+def test_samples_and_configurations_stay(home: Home) -> None:
+    before = sorted(home.sweep("tiny").glob("*/samples/*.png")) + sorted(home.sweep("tiny").glob("*/config.json"))
+    clean_sweep(home, "tiny", None, keep=0, dry_run=False)
+    assert before
+    assert all(path.is_file() for path in before)
+
+
+def test_a_dry_run_removes_nothing_and_says_the_same(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(home.root.rglob("*"))
+    dry = clean_sweep(home, "tiny", None, keep=0, dry_run=True)
+    assert main(["clean", "tiny", "--keep", "0", "--dry-run", "--home", str(home.root)]) == 0
+    assert capsys.readouterr().out == f"would remove {len(dry.files)} files, 0.0 MiB\n"
+    assert sorted(home.root.rglob("*")) == before
+    assert clean_sweep(home, "tiny", None, keep=0, dry_run=False) == dry
+
+
+def tag(home: Home, key: str, status: str) -> None:
+    client = MlflowClient(home.tracking)
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    (run,) = client.search_runs([experiment], f"tags.`gansweep.key` = '{key}'")
+    client.set_tag(run.info.run_id, "gansweep.status", status)
+
+
+def test_an_interrupted_trial_keeps_what_it_needs_to_go_on(home: Home) -> None:
+    tag(home, "tiny-00002", "interrupted")
+    clean_sweep(home, "tiny", None, keep=0, dry_run=False)
+    assert left(home, CHECKPOINT) == {"tiny-00002"}
+    assert "tiny-00002" in left(home, WEIGHTS)
+
+
+def test_a_running_sweep_is_left_alone(home: Home) -> None:
+    tag(home, "tiny-00001", "running")
+    before = sorted(home.root.rglob("*"))
+    with pytest.raises(UserError, match=r"1 running trials \(tiny-00001, \.\.\.\)"):
+        clean_sweep(home, "tiny", None, keep=0, dry_run=False)
+    assert sorted(home.root.rglob("*")) == before

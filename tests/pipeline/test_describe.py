@@ -1,0 +1,97 @@
+"""Spaces and sweeps in words and JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from pipeline.cli import main
+from pipeline.describe import format_status, sweep_status
+from tests.support.sweeps import make_sweep
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.pipeline.conftest import Swept
+
+
+def test_spaces_as_json_keep_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spaces", "acgan", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["name"] == "acgan"
+    width = next(d for d in said["dimensions"] if d["name"] == "generator.width")
+    assert (width["kind"], width["choices"], width["default"]) == ("choice", [16, 32, 64, 128], 64)
+    rate = next(d for d in said["dimensions"] if d["name"] == "optimizer.generator_lr")
+    assert (rate["kind"], rate["low"], rate["high"], rate["log"]) == ("float", 5e-5, 1e-3, True)
+    weight = next(d for d in said["dimensions"] if d["name"] == "losses.tag_weight")
+    assert weight["when"] == {"discriminator.conditioning": ["acgan"]}
+    for dimension in said["dimensions"]:
+        assert {"name", "kind", "log", "default", "when", "claim"} <= set(dimension)
+        assert ("choices" in dimension) != ("low" in dimension and "high" in dimension)
+
+
+def test_parameter_counts_are_those_of_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    from search_spaces.acgan import ACGAN
+    from trainables.config import GanConfig
+    from trainables.networks.acgan import Discriminator, Generator
+
+    main(["spaces", "acgan", "--json"])
+    counts = json.loads(capsys.readouterr().out)["parameters"]
+    config = GanConfig.from_params(ACGAN.recipe)
+    networks = {
+        "generator": Generator(config.generator, 64, (12, 11)),
+        "discriminator": Discriminator(config.discriminator, 64, (12, 11)),
+    }
+    assert counts == {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
+
+
+def test_spaces_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spaces"]) == 0
+    assert capsys.readouterr().out.startswith("acgan ")
+    assert main(["spaces", "acgan"]) == 0
+    said = capsys.readouterr().out
+    assert "generator.width = 64  (16, 32, 64, 128)" in said
+    assert "losses.tag_weight = 1.0  (0.25 to 4, log)  [when discriminator.conditioning is acgan]" in said
+
+
+def test_status_counts_states_and_reasons_and_knows_the_best_that_did_not_fail() -> None:
+    sweep = make_sweep(
+        [
+            {"scores.distance": 30.0, "scores.tag_accuracy": 0.5},
+            {"scores.distance": 20.0, "scores.tag_accuracy": 0.4, "status": "stopped"},
+            {"scores.distance": 1.0, "scores.tag_accuracy": 0.9, "status": "failed", "reason": "diverged: x"},
+            {"status": "failed", "reason": "diverged: x"},
+            {"status": "failed", "reason": "crashed: y"},
+            {"status": "running"},
+        ],
+        settings={"trials": 9, "concurrent": 2},
+    )
+    status = sweep_status(sweep)
+    assert status["trials"] == {
+        "asked": 9, "running": 1, "complete": 1, "stopped": 1, "failed": 3, "interrupted": 0,
+    }  # fmt: skip
+    assert status["reasons"] == {"diverged: x": 2, "crashed: y": 1}
+    assert status["workers"] == {"slots": 2, "running": 1}
+    assert status["best"] == {
+        "distance": {"key": "hand-00001", "value": 20.0},
+        "tag_accuracy": {"key": "hand-00000", "value": 0.5},
+    }
+    words = format_status(status)
+    assert "hand: 9 trials asked for; 1 running, 1 complete, 1 stopped, 3 failed" in words
+    assert "2 failed: diverged: x" in words
+    assert "best distance: 20 (hand-00001)" in words
+
+
+def test_status_of_a_sweep_without_trials() -> None:
+    status = sweep_status(make_sweep([], settings={"trials": 4}))
+    assert (status["best"], status["reasons"]) == ({}, {})
+    assert format_status(status) == "hand: 4 trials asked for; none begun"
+
+
+def test_status_of_the_sessions_sweep(swept: Swept, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "tiny", "--home", str(swept.home.root), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    statuses = [run.data.tags["gansweep.status"] for run in swept.runs()]
+    for name in ("complete", "stopped", "failed", "running"):
+        assert said["trials"][name] == statuses.count(name)
+    assert sum(said["reasons"].values()) == statuses.count("failed")

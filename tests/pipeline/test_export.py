@@ -1,0 +1,155 @@
+"""Exporting trials of the session's sweep."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from analysis.errors import AnalysisError
+from pipeline.bundle import Bundle
+from pipeline.export import export_trial
+from trainables.errors import UsageError, UserError
+from trainables.networks.acgan import Generator
+
+if TYPE_CHECKING:
+    from tests.pipeline.conftest import Swept
+
+
+@pytest.fixture(scope="module")
+def exported(swept: Swept, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    folder = tmp_path_factory.mktemp("exports") / "winner"
+    return export_trial(swept.home, swept.settings.name, folder), folder
+
+
+def lowest_distance(swept: Swept) -> str:
+    """Key of the trial that did not fail with the lowest last distance, read from MLflow alone."""
+    scored = [
+        (run.data.metrics["distance"], run.data.tags["gansweep.key"])
+        for run in swept.runs()
+        if run.data.tags["gansweep.status"] in ("complete", "stopped")
+    ]
+    return min(scored)[1]
+
+
+def test_the_best_trial_is_exported(swept: Swept, exported: tuple[str, Path]) -> None:
+    key, folder = exported
+    assert key == lowest_distance(swept)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md", "config.json", "manifest.json", "samples.png", "tags.json", "weights.safetensors",
+    ]  # fmt: skip
+
+
+def test_it_draws_what_the_trials_own_weights_draw(swept: Swept, exported: tuple[str, Path]) -> None:
+    key, folder = exported
+    bundle = Bundle.load(folder)
+    plain = Generator(bundle.config.generator, 16, bundle.vocabulary.sizes)
+    plain.load_state_dict(load_file(swept.folder / key / "generator.safetensors"))
+    labels = np.array([[8, 9], [0, 0]])
+    noise = np.stack([np.random.default_rng([5, place]).standard_normal(8) for place in range(2)])
+    with torch.inference_mode():
+        pictures = plain.eval()(torch.from_numpy(noise).float(), torch.from_numpy(labels))
+    expected = ((pictures.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
+    assert np.abs(bundle.draw(labels, seed=5) - expected).max() <= 1
+
+
+def test_the_manifest_and_card_tell_where_it_came_from(swept: Swept, exported: tuple[str, Path]) -> None:
+    key, folder = exported
+    manifest = json.loads((folder / "manifest.json").read_text())
+    run = next(run for run in swept.runs() if run.data.tags["gansweep.key"] == key)
+    assert (manifest["sweep"], manifest["trial"]) == ("tiny", key)
+    assert manifest["scores"]["distance"] == run.data.metrics["distance"]
+    assert manifest["fingerprint"] == json.loads(run.data.tags["gansweep.fingerprint"])
+    assert "README.md" in manifest["files"]
+    card = (folder / "README.md").read_text()
+    assert key in card
+    assert f"{run.data.metrics['distance']:.4f}" in card
+    assert "96 with every tag, 8 with" in card
+
+
+def test_its_tag_combinations_are_those_of_the_complete_pictures(exported: tuple[str, Path], faces: Path) -> None:
+    from trainables.data.dataset import load_folder
+
+    images = load_folder(faces, 16)
+    bundle = Bundle.load(exported[1])
+    rows = [tuple(row) for row in images.labels[: images.complete].tolist()]
+    counted = dict(zip(map(tuple, bundle.combinations.tolist()), bundle.counts.tolist(), strict=True))
+    assert counted == {row: rows.count(row) for row in rows}
+    assert sum(counted.values()) == 96
+
+
+def test_another_trial_by_key(swept: Swept, tmp_path: Path) -> None:
+    assert export_trial(swept.home, "tiny", tmp_path / "e", "tiny-00000") == "tiny-00000"
+    assert json.loads((tmp_path / "e" / "manifest.json").read_text())["trial"] == "tiny-00000"
+
+
+def test_an_unknown_trial_names_the_nearest(swept: Swept, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no trial 'tiny-0000'; did you mean 'tiny-0000\d'"):
+        export_trial(swept.home, "tiny", tmp_path / "e", "tiny-0000")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_sweep_names_the_nearest(swept: Swept, tmp_path: Path) -> None:
+    with pytest.raises(AnalysisError, match=r"no sweep 'tinny'.*did you mean 'tiny'"):
+        export_trial(swept.home, "tinny", tmp_path / "e")
+
+
+def test_a_trial_that_never_scored_has_no_weights_to_export(swept: Swept, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no weights"):
+        export_trial(swept.home, "tiny", tmp_path / "e", "tiny-00002")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(swept: Swept, tmp_path: Path) -> None:
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / "mine.txt").write_text("keep")
+    for output in (tmp_path / "e", tmp_path / "e" / "mine.txt"):
+        with pytest.raises(UserError, match="exists and is not empty; take another -o"):
+            export_trial(swept.home, "tiny", output)
+    assert (tmp_path / "e" / "mine.txt").read_text() == "keep"
+    assert [path.name for path in tmp_path.rglob("*")] == ["e", "mine.txt"]
+
+
+def test_an_empty_folder_may_be_filled(swept: Swept, tmp_path: Path) -> None:
+    (tmp_path / "e").mkdir()
+    export_trial(swept.home, "tiny", tmp_path / "e", "tiny-00000")
+    assert Bundle.load(tmp_path / "e").config.generator.width == 4
+
+
+def test_the_folder_one_stands_in_is_refused(swept: Swept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="is the folder you stand in"):
+        export_trial(swept.home, "tiny", Path())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("existed", [False, True])
+def test_an_interrupted_export_leaves_nothing(
+    swept: Swept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existed: bool
+) -> None:
+    def fails(*given: object) -> str:
+        raise KeyboardInterrupt
+
+    if existed:
+        (tmp_path / "e").mkdir()
+    monkeypatch.setattr("pipeline.export.model_card", fails)
+    with pytest.raises(KeyboardInterrupt):
+        export_trial(swept.home, "tiny", tmp_path / "e")
+    assert [path.name for path in tmp_path.rglob("*")] == (["e"] if existed else [])
+
+
+def test_damaged_weights_are_not_handed_over(swept: Swept, tmp_path: Path) -> None:
+    home = shutil.copytree(swept.home.root, tmp_path / "home", ignore=shutil.ignore_patterns("cache"))
+    weights = home / "trials" / "tiny" / "tiny-00000" / "generator.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    from pipeline.home import Home
+
+    with pytest.raises(UserError, match="cannot be used"):
+        export_trial(Home.find(home), "tiny", tmp_path / "e", "tiny-00000")
+    assert not (tmp_path / "e").exists()

@@ -1,0 +1,284 @@
+"""One trial from its first interval to its last, stopped and continued, on drawn faces of 16 px."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from tests.support.tiny import Extractors, JudgeStub, Touch, drawn_faces, same
+from trainables.config import GanConfig
+from trainables.data.tags import UNKNOWN
+from trainables.errors import UsageError, UserError
+from trainables.networks.acgan import Generator
+from trainables.networks.blocks import count_parameters
+from trainables.scoring import scorer
+from trainables.scoring.features import open_extractor
+from trainables.scoring.scorer import make_scorer
+from trainables.trial import SAMPLE_ROWS, Trial, TrialContext, sample_tags
+
+PARAMS = {
+    "generator.width": 4,
+    "generator.noise_dim": 8,
+    "discriminator.width": 4,
+    "training.batch_size": 50,
+}
+FIGURES = {
+    "d_adversarial_loss_real", "d_adversarial_loss_fake", "d_score_real", "d_score_fake", "d_tag_loss_real",
+    "d_loss_real", "d_loss_fake", "g_adversarial_loss", "g_tag_loss", "g_loss", "d_gradient_norm", "g_gradient_norm",
+    "images_per_second",
+}  # fmt: skip
+SCORES = {"distance", "fd_stub", "tag_accuracy", "tag_accuracy_hair", "tag_accuracy_eyes"}
+OWN = {"kimg", "seconds", "done", "pictures", "score_seconds", "generator_parameters", "discriminator_parameters"}
+
+
+def make_context(cache: Path, extractor: str) -> TrialContext:
+    images = drawn_faces()
+    judge = JudgeStub(images.vocabulary)
+    scores = make_scorer(images, judge, extractor=extractor, weights=None, samples=24, seed=0, cache=cache)
+    return TrialContext(images, scores, max_kimg=3, eval_kimg=2)
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory):
+    """Two intervals, scored by twelve features that cost no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scorer, "open_extractor", Extractors())
+        yield make_context(tmp_path_factory.mktemp("cache"), "stub")
+
+
+@pytest.fixture(scope="module")
+def finished(context, tmp_path_factory) -> tuple[Trial, list[dict]]:
+    trial = Trial(context, PARAMS, 1, tmp_path_factory.mktemp("trial") / "new" / "folder")
+    return trial, [trial.step(), trial.step()]
+
+
+def make(context: TrialContext, folder: Path, seed: int = 1, **changes) -> Trial:
+    return Trial(context, PARAMS | changes, seed, folder)
+
+
+def networks(trial: Trial) -> list[dict]:
+    return [dict(network.named_parameters()) for network in (trial.loop.generator, trial.loop.discriminator)]
+
+
+def test_intervals_end_at_the_budget(finished) -> None:
+    trial, results = finished
+    assert [(result["kimg"], result["done"]) for result in results] == [(2, False), (3, True)]
+    assert trial.loop.images == 3000
+    assert trial.loop.updates == 60  # batches of 50, one a step
+
+
+def test_results_have_every_figure_and_score(finished) -> None:
+    for result in finished[1]:
+        extra = {name for name in result if name.startswith("system/")}
+        assert set(result) - extra == OWN | FIGURES | SCORES
+        assert {"system/process_memory_megabytes", "system/system_memory_usage_percentage"} <= extra
+        numbers = [value for name, value in result.items() if name not in ("done", "pictures")]
+        assert np.isfinite(numbers).all()
+        assert result["distance"] == result["fd_stub"] > 0
+        assert 0 <= result["tag_accuracy"] <= min(result["tag_accuracy_hair"], result["tag_accuracy_eyes"])
+        assert 50 < result["system/process_memory_megabytes"] < 64_000
+
+
+def test_seconds_add_up_and_parameters_are_counted(finished) -> None:
+    trial, (first, second) = finished
+    assert 0 < first["score_seconds"] < first["seconds"] + 5
+    assert second["seconds"] > first["seconds"] + 0.01
+    # 16 px, width 4: 4 -> 8 -> 16; 8 + 2 * 8 = 24 inputs; 12 + 11 classes
+    generator = 23 * 8 + (24 * 16 * 16 + 3 * 16) + (16 * 8 * 16 + 3 * 8) + (8 * 4 * 9 + 3 * 4) + (4 * 3 * 16 + 3)
+    discriminator = (3 * 4 * 16 + 4) + (4 * 8 * 16 + 3 * 8) + (8 * 16 + 1) * 24
+    assert (first["generator_parameters"], first["discriminator_parameters"]) == (generator, discriminator)
+    assert count_parameters(trial.loop.generator) == generator
+
+
+def test_the_folder_says_what_was_trained(finished) -> None:
+    trial, _ = finished
+    about = json.loads((trial.folder / "config.json").read_text())
+    assert about["seed"] == 1
+    assert GanConfig.from_params(about["params"]) == GanConfig.from_params(PARAMS | {"image_size": 16})
+    left = {path.relative_to(trial.folder).as_posix() for path in trial.folder.rglob("*") if path.is_file()}
+    assert left == {
+        "config.json", "generator.safetensors", "checkpoint.pt", "samples/kimg-000002.png", "samples/kimg-000003.png",
+    }  # fmt: skip
+
+
+def test_the_weights_file_draws_the_same_pictures(finished) -> None:
+    trial, _ = finished
+    path = trial.folder / "generator.safetensors"
+    generator = Generator(trial.config.generator, 16, (12, 11)).eval()
+    generator.load_state_dict(load_file(path))
+    noise, tags = torch.randn(3, 8), torch.tensor([[0, 1], [5, 5], [11, 10]])
+    with torch.no_grad():
+        torch.testing.assert_close(generator(noise, tags), trial.draw(noise, tags), rtol=1e-5, atol=1e-5)
+    with safe_open(path, framework="pt") as file:
+        assert file.metadata() == {"kimg": "3"}
+
+
+def test_samples_are_rows_of_tags_and_columns_of_noise(finished) -> None:
+    trial, results = finished
+    assert results[0]["pictures"] == ["samples/kimg-000002.png"]
+    with Image.open(trial.folder / results[0]["pictures"][0]) as picture:
+        pixels = np.asarray(picture)
+    side = 64 + 2  # 16 px enlarged four times, and a gap
+    assert pixels.shape[0] == 8 * side
+    tiles = pixels[:, -8 * side :].reshape(8, side, 8, side, 3)[:, :64, :, :64]
+    assert (tiles[:, ::4, :, ::4] == tiles[:, 3::4, :, 3::4]).all()  # each pixel is a square of four
+    flat = tiles.transpose(0, 2, 1, 3, 4).reshape(64, -1)
+    assert len(np.unique(flat, axis=0)) > 32  # both tags and noise vary
+
+
+def test_equal_seeds_give_equal_trials_and_others_do_not(context, finished, tmp_path) -> None:
+    results = [make(context, tmp_path / str(seed), seed).step() for seed in (1, 2)]
+    assert results[0]["distance"] == pytest.approx(finished[1][0]["distance"], rel=1e-6)
+    assert results[0]["g_loss"] == pytest.approx(finished[1][0]["g_loss"], rel=1e-6)
+    assert results[1]["distance"] != pytest.approx(results[0]["distance"], rel=1e-3)
+
+
+def test_a_loaded_trial_goes_on_as_if_it_had_never_stopped(context, finished, tmp_path) -> None:
+    stopped = make(context, tmp_path)
+    assert not stopped.load()  # nothing there yet
+    before = stopped.step()
+    loaded = make(context, tmp_path, seed=7)
+    assert loaded.load()
+    assert (loaded.kimg, loaded.loop.images) == (2, 2000)
+    assert loaded.seconds == stopped.seconds == before["seconds"]
+    result = loaded.step()
+    assert (result["kimg"], result["done"]) == (3, True)
+    assert result["seconds"] > before["seconds"]
+    assert same(networks(loaded), networks(finished[0]))
+    assert result["distance"] == pytest.approx(finished[1][1]["distance"], rel=1e-6)
+
+
+def test_scoring_more_often_does_not_change_training(context, finished, tmp_path) -> None:
+    trial = make(replace(context, eval_kimg=1), tmp_path)
+    assert [trial.step()["kimg"] for _ in range(3)] == [1, 2, 3]
+    assert same(networks(trial), networks(finished[0]))
+
+
+def test_a_finished_trial_stays_where_it_is(context, finished, tmp_path) -> None:
+    trial = make(replace(context, max_kimg=1), tmp_path)
+    trial.step()
+    weights = [{name: value.clone() for name, value in network.items()} for network in networks(trial)]
+    assert trial.step()["kimg"] == 1
+    assert same(networks(trial), weights)
+
+
+def test_a_diverged_trial_fails_and_is_done(context, tmp_path) -> None:
+    trial = make(context, tmp_path)
+    trial.step()
+    saved = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with torch.no_grad():
+        trial.loop.generator.draw[0].weight.fill_(float("nan"))
+    result = trial.step()
+    assert result["done"] is True
+    assert result["failure"].startswith("diverged: ")
+    assert "is nan after" in result["failure"]
+    assert "distance" not in result
+    assert result["kimg"] == 2
+    assert result["seconds"] > 0
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == saved
+
+
+def test_the_size_is_that_of_the_pictures(context, tmp_path) -> None:
+    assert make(context, tmp_path, image_size=64).config.image_size == 16
+
+
+def test_a_wrong_parameter_is_refused_before_anything_is_written(context, tmp_path) -> None:
+    with pytest.raises(UsageError, match=r"did you mean 'generator\.width'"):
+        make(context, tmp_path / "none", **{"generator.widht": 4})
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(("extra", "count"), [(False, 40), (True, 48)])
+def test_incompletely_tagged_pictures_are_extra_and_never_asked_for(context, tmp_path, extra, count) -> None:
+    trial = make(context, tmp_path, **{"training.extra_data": extra})
+    data = trial.loop.data
+    assert (len(data.pictures), len(data.labels), len(data.tags)) == (count, count, 40)
+    assert (data.labels == UNKNOWN).sum().item() == count - 40
+    assert data.tags.min() >= 0
+    figures = trial.loop.train_until(200)
+    assert all(np.isfinite(value) for value in figures.values())
+
+
+def test_the_averaged_generator_is_the_one_scored_and_kept(context, tmp_path) -> None:
+    trial = make(replace(context, max_kimg=1), tmp_path, **{"training.ema_decay": 0.9})
+    trial.step()
+    kept = load_file(tmp_path / "generator.safetensors")
+    assert same(kept, dict(trial.loop.average.state_dict()))
+    assert not torch.equal(kept["draw.0.weight"], trial.loop.generator.state_dict()["draw.0.weight"])
+
+
+def test_a_trials_pictures_do_not_depend_on_their_batch(finished) -> None:
+    trial, _ = finished
+    noise, tags = torch.randn(4, 8), torch.tensor([[0, 1], [5, 5], [11, 10], [3, 3]])
+    torch.testing.assert_close(trial.draw(noise, tags)[:1], trial.draw(noise[:1], tags[:1]), rtol=1e-4, atol=1e-5)
+
+
+def test_the_default_extractor_scores_a_trial(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(scorer, "open_extractor", open_extractor)
+    trial = make(replace(make_context(tmp_path / "cache", "efficientnet"), max_kimg=1), tmp_path / "trial")
+    result = trial.step()
+    assert result["distance"] == result["fd_efficientnet"]
+    assert np.isfinite(result["distance"])
+    assert result["distance"] > 1
+
+
+DAMAGES = {
+    "empty": lambda content: b"",
+    "garbage": lambda content: b"this is no checkpoint",
+    "truncated": lambda content: content[: len(content) // 2],
+    "beginning": lambda content: content[:4],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_refused_in_one_line(context, finished, tmp_path, damage) -> None:
+    trial = make(context, tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(DAMAGES[damage]((finished[0].folder / "checkpoint.pt").read_bytes()))
+    with pytest.raises(UserError) as error:
+        trial.load()
+    assert str(error.value).startswith(f"cannot read checkpoint {path}: ")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("state", [{}, {"loop": {}, "kimg": 1, "seconds": 1.0}, [1, 2]], ids=str)
+def test_a_file_that_is_no_checkpoint_is_refused(context, tmp_path, state) -> None:
+    trial = make(context, tmp_path)
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(UserError, match="cannot read checkpoint"):
+        trial.load()
+
+
+def test_a_checkpoint_of_another_configuration_is_refused_in_one_line(context, finished, tmp_path) -> None:
+    trial = make(context, tmp_path, **{"generator.width": 2})
+    (tmp_path / "checkpoint.pt").write_bytes((finished[0].folder / "checkpoint.pt").read_bytes())
+    with pytest.raises(UserError, match="cannot read checkpoint") as error:
+        trial.load()
+    assert "\n" not in str(error.value)
+
+
+def test_code_in_a_checkpoint_is_not_run(context, tmp_path) -> None:
+    trial, mark = make(context, tmp_path), tmp_path / "executed"
+    torch.save({"loop": Touch(mark)}, tmp_path / "checkpoint.pt")
+    with pytest.raises(UserError, match="cannot read checkpoint"):
+        trial.load()
+    assert not mark.exists()
+    torch.load(tmp_path / "checkpoint.pt", weights_only=False)  # the trap works
+    assert mark.exists()
+
+
+def test_sampled_tags_are_the_commonest_pair_of_each_common_class() -> None:
+    labels = np.array([[0, 0]] + [[0, 1]] * 2 + [[1, 2]] * 5 + [[1, 0]] * 4 + [[2, 0], [2, 3]])
+    # 1 occurs nine times, 0 three times, 2 twice; the two pairs of 2 are equally common: the first
+    assert sample_tags(labels).tolist() == [[1, 2], [0, 1], [2, 0]]
+
+
+def test_at_most_so_many_classes_are_sampled_and_the_rarest_left_out() -> None:
+    labels = np.repeat(np.arange(SAMPLE_ROWS + 2), np.arange(1, SAMPLE_ROWS + 3))[:, None]
+    assert sample_tags(labels).ravel().tolist() == list(range(SAMPLE_ROWS + 1, 1, -1))
