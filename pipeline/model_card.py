@@ -79,8 +79,8 @@ def _judged(judge: Mapping[str, Any]) -> list[str]:
     shares = ", ".join(f"{name} {share:.1%}" for name, share in judge["accuracy"].items() if share is not None)
     return [
         f"The judge of the tags was trained on real pictures only. On {judge['held_out']} held-out real pictures it "
-        f"agrees with the tags on {shares}. Generated pictures can be tagged more surely than real ones, by exaggerated "
-        "colours."
+        f"agrees with the tags on {shares}. Generated pictures can be tagged more surely than real ones, by "
+        "exaggerated colours."
     ]
 
 

@@ -1,7 +1,8 @@
 """System B: SRResNet AC-GAN with a DRAGAN penalty (after arXiv 1708.05509).
 
-Left open by the report and ours: learning rates, betas, lambda_adv, the penalty weight and noise scale. Its k4n64s3 and
-k3n256s2 are slips for the paper's stride 2 and 1; LeakyReLU and the global skip are the paper's.
+Left open by the report and ours: learning rates, betas, lambda_adv, the penalty weight, noise scale and D's initial
+weights. Its k4n64s3 and k3n256s2 are slips for the paper's stride 2 and 1; LeakyReLU and the global skip are the
+paper's.
 """
 
 from search_spaces import dimensions as shared
@@ -25,6 +26,7 @@ SRRESNET_ACGAN = Space(
         "discriminator.conditioning": "multilabel",
         "discriminator.width": 32,
         "discriminator.norm": "none",
+        "discriminator.init": "lecun",
         "losses.labels": "hard",
         "losses.penalty": "dragan",
         "losses.penalty_weight": 10.0,
@@ -39,6 +41,7 @@ SRRESNET_ACGAN = Space(
         "training.rotate": 5.0,
     },
     notes={
+        "discriminator.init": "ours: through 42 layers without norms, weights of N(0, 0.02) let 1e-3 of a picture pass",
         "optimizer.generator_lr": "ours",
         "optimizer.discriminator_lr": "ours",
         "optimizer.beta1": "ours",
@@ -78,6 +81,7 @@ SRRESNET_ACGAN = Space(
             claim=shared.PENALTY,
             when={"losses.penalty": ("dragan",)},
         ),
+        shared.initialisation("lecun")[1],
         choice("discriminator.spectral_norm", False, True, claim=shared.PENALTY),
         Dimension("losses.adversarial_weight", 1.0, low=0.1, high=40.0, log=True, claim="10 (A, B) lambda_adv"),
         *shared.learning_rates(2e-4, 2e-4),

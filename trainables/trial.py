@@ -161,7 +161,9 @@ class Trial:
         images = self.context.images
         panel = make_panel(name, images.vocabulary, images.labels[: images.complete])
         random = torch.Generator().manual_seed(self.context.scorer.seed + 2)
-        noise = torch.randn(int(panel.noises.max()) + 1, self.config.generator.noise_dim, generator=random)
+        # One row at a time: what torch draws depends on how much is asked for, and panels share their noises.
+        count, size = int(panel.noises.max()) + 1, self.config.generator.noise_dim
+        noise = torch.stack([torch.randn(size, generator=random) for _ in range(count)])
         tags = as_tensor(panel.labels).to(self.context.device)
         pictures = torch.cat(
             [

@@ -27,7 +27,7 @@ from trainables.config import GanConfig
 from trainables.data.synthetic import write_folder
 from trainables.data.tags import REPORT_VOCABULARY
 from trainables.files import write_json
-from trainables.networks.acgan import Generator
+from trainables.networks.generator import Generator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,11 +201,12 @@ COMBINATIONS = [([8, 9], 6), ([8, 7], 3), ([7, 9], 1)]
 def write_bundle(folder: Path, **params: Any) -> Path:
     """An export written by hand: an untrained generator and three known tag combinations."""
     config = GanConfig.from_params({**TINY_PARAMS, **params})
+    pairs = tuple((hair, eyes) for (hair, eyes), _ in COMBINATIONS) if config.tags.encoding == "pairs" else ()
     torch.manual_seed(0)
-    generator = Generator(config.generator, config.image_size, REPORT_VOCABULARY.sizes)
+    generator = Generator(config, REPORT_VOCABULARY.sizes, pairs)
     folder.mkdir(parents=True)
     save_file({name: value.contiguous() for name, value in generator.state_dict().items()}, folder / WEIGHTS)
-    write_json(folder / CONFIG, {"params": config.to_params(), "seed": 1})
+    write_json(folder / CONFIG, {"params": config.to_params(), "seed": 1, "pairs": pairs})
     combinations = [{"labels": labels, "count": count} for labels, count in COMBINATIONS]
     write_json(folder / TAGS, {"vocabulary": REPORT_VOCABULARY.to_json(), "combinations": combinations})
     write_manifest(folder, {"trial": "hand-00000"})

@@ -12,7 +12,7 @@ import pytest
 from pipeline.bundle import Bundle, file_hash, verify_manifest
 from tests.pipeline.conftest import write_bundle
 from trainables.data.tags import REPORT_VOCABULARY
-from trainables.errors import UserError
+from trainables.errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -205,3 +205,53 @@ def test_labels_for_fewer_pictures_are_the_first_of_those_for_more(folder: Path)
     many = bundle.complete((8, -1), 50, seed=5)
     assert np.array_equal(bundle.complete((8, -1), 20, seed=5), many[:20])
     assert not np.array_equal(bundle.complete((8, -1), 50, seed=6), many)
+
+
+PAIRS = {
+    "tags.encoding": "pairs", "generator.conditioning": "code", "discriminator.conditioning": "combo",
+}  # fmt: skip
+
+
+def test_a_pair_that_did_not_occur_is_refused_and_known_ones_are_named(tmp_path: Path) -> None:
+    bundle = Bundle.load(write_bundle(tmp_path / "b", **PAIRS))
+    assert bundle.pairs == ((8, 9), (8, 7), (7, 9))
+    assert bundle.draw(np.array([[8, 9], [7, 9]]), seed=0).shape == (2, 16, 16, 3)
+    with pytest.raises(UsageError) as refusal:
+        bundle.draw(np.array([[8, 9], [8, 0]]), seed=0)
+    said = str(refusal.value)
+    assert said.startswith("'blue hair gray eyes' did not occur in the training data")
+    assert said.endswith("with that hair it knows 'blue hair red eyes', 'blue hair green eyes'")
+    assert "\n" not in said
+    with pytest.raises(UsageError, match=r"'red hair red eyes' did not occur .* it knows none$"):
+        bundle.draw(np.array([[5, 9]]), seed=0)
+
+
+def test_a_generator_of_single_tags_draws_any_pair(folder: Path) -> None:
+    assert Bundle.load(folder).draw(np.array([[5, 9], [8, 0]]), seed=0).shape == (2, 16, 16, 3)
+
+
+def test_noise_numbers_let_pictures_share_their_noise(folder: Path) -> None:
+    bundle, labels = Bundle.load(folder), np.array([[8, 9], [8, 9], [8, 9]])
+    first, second, third = bundle.draw(labels, 0, np.array([4, 4, 5])).astype(int)
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, third)
+    plain = bundle.draw(np.array([[8, 9]] * 6), 0).astype(int)
+    assert np.abs(plain[4] - first).max() <= 1
+    assert np.abs(plain[5] - third).max() <= 1
+
+
+def test_an_unconditional_generator_loads_and_draws(tmp_path: Path) -> None:
+    untagged = {"generator.conditioning": "none", "discriminator.conditioning": "none"}
+    bundle = Bundle.load(write_bundle(tmp_path / "b", **untagged))
+    one, other = bundle.draw(np.array([[8, 9]]), seed=0), bundle.draw(np.array([[0, 0]]), seed=0)
+    assert np.array_equal(one, other)
+
+
+def test_a_sigmoid_generator_uses_the_whole_range(tmp_path: Path) -> None:
+    """Untrained weights draw a middle grey: in [0, 1] read as [-1, 1] it would be lighter by half the range."""
+    pixels = {}
+    for last in ("sigmoid", "tanh"):
+        bundle = Bundle.load(write_bundle(tmp_path / last, **{"generator.final_activation": last}))
+        pixels[last] = bundle.draw(np.array([[8, 9]] * 4), seed=0).mean()
+    assert pixels["tanh"] == pytest.approx(127.5, abs=5)
+    assert pixels["sigmoid"] == pytest.approx(127.5, abs=5)

@@ -33,14 +33,15 @@ def test_spaces_as_json_keep_the_contract(capsys: pytest.CaptureFixture[str]) ->
 def test_parameter_counts_are_those_of_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     from search_spaces.acgan import ACGAN
     from trainables.config import GanConfig
-    from trainables.networks.acgan import Discriminator, Generator
+    from trainables.networks.discriminator import Discriminator
+    from trainables.networks.generator import Generator
 
     main(["spaces", "acgan", "--json"])
     counts = json.loads(capsys.readouterr().out)["parameters"]
     config = GanConfig.from_params(ACGAN.recipe)
     networks = {
-        "generator": Generator(config.generator, 64, (12, 11)),
-        "discriminator": Discriminator(config.discriminator, 64, (12, 11)),
+        "generator": Generator(config, (12, 11)),
+        "discriminator": Discriminator(config, (12, 11), code=23),
     }
     assert counts == {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
 

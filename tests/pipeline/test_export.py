@@ -16,7 +16,7 @@ from analysis.errors import AnalysisError
 from pipeline.bundle import Bundle
 from pipeline.export import export_trial
 from trainables.errors import UsageError, UserError
-from trainables.networks.acgan import Generator
+from trainables.networks.generator import Generator
 
 if TYPE_CHECKING:
     from tests.pipeline.conftest import Swept
@@ -49,7 +49,7 @@ def test_the_best_trial_is_exported(swept: Swept, exported: tuple[str, Path]) ->
 def test_it_draws_what_the_trials_own_weights_draw(swept: Swept, exported: tuple[str, Path]) -> None:
     key, folder = exported
     bundle = Bundle.load(folder)
-    plain = Generator(bundle.config.generator, 16, bundle.vocabulary.sizes)
+    plain = Generator(bundle.config, bundle.vocabulary.sizes)
     plain.load_state_dict(load_file(swept.folder / key / "generator.safetensors"))
     labels = np.array([[8, 9], [0, 0]])
     noise = np.stack([np.random.default_rng([5, place]).standard_normal(8) for place in range(2)])

@@ -158,3 +158,43 @@ def test_the_export_folder_alone_is_enough_anywhere(bundle: Bundle, tmp_path: Pa
     for name, picture in here.items():
         there = np.asarray(Image.open(tmp_path / "moved" / "pictures" / name))
         assert np.abs(picture.astype(int) - there).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "columns"), [("noise", 2, 8), ("hair", 4, 12), ("eyes", 4, 11), ("grid", 12, 11)]
+)
+def test_a_panel_from_the_command_line(
+    bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, rows: int, columns: int
+) -> None:
+    output = tmp_path / "panel.png"
+    assert main(["generate", str(bundle_folder), "--panel", name, "-o", str(output), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"output": str(output), "panel": name, "pictures": rows * columns}
+    with Image.open(output) as sheet:  # 16 px enlarged four times, and a gap
+        assert sheet.height == rows * 66
+        assert columns * 66 < sheet.width < (columns + 6) * 66
+
+
+def test_an_unknown_panel_is_one_line(bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", str(bundle_folder), "--panel", "hiar", "-o", str(tmp_path / "p.png")]) == 2
+    said = capsys.readouterr().err
+    assert "unknown panel 'hiar'; allowed: noise, hair, eyes, grid; did you mean 'hair'?" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_tags_and_a_panel_are_not_asked_for_together(bundle_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", str(bundle_folder), "blue hair", "--panel", "noise"]) == 2
+    assert "either tags" in capsys.readouterr().err
+
+
+def test_combinations_a_generator_does_not_know_stay_white_in_its_panels(tmp_path: Path) -> None:
+    from pipeline.generate import draw_panel
+    from tests.pipeline.conftest import write_bundle
+
+    pairs = {"tags.encoding": "pairs", "generator.conditioning": "code", "discriminator.conditioning": "combo"}
+    bundle = Bundle.load(write_bundle(tmp_path / "export", **pairs))
+    draw_panel(bundle, "grid", 0, tmp_path / "grid.png")
+    sheet = np.asarray(Image.open(tmp_path / "grid.png"))[:, -11 * 66 :]
+    tiles = sheet.reshape(12, 66, 11, 66, 3)[:, :64, :, :64]
+    drawn = {(hair, eyes) for hair in range(12) for eyes in range(11) if (tiles[hair, :, eyes] != 255).any()}
+    assert drawn == {(8, 9), (8, 7), (7, 9)}

@@ -12,8 +12,11 @@ import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from analysis.rank import rank
+from pipeline.describe import sweep_status
 from pipeline.settings import SweepSettings
-from pipeline.study import StudySearcher, make_sampler, open_study, training_seed, trial_key
+from pipeline.study import StudySearcher, make_sampler, objectives, open_study, training_seed, trial_key
+from tests.support.sweeps import make_sweep
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     Searchers = Callable[..., StudySearcher]
 
+WAYS = ("minimize", "maximize")
 FULL = {"kimg": 10, "distance": 12.5, "tag_accuracy": 0.75, "d_loss": 1.0}
 SHORT = {"kimg": 4, "distance": 30.25, "tag_accuracy": 0.5}
 DIVERGED = {"kimg": 4, "seconds": 1.0, "failure": "diverged: d_loss is nan after 4.5 kimg", "done": True}
@@ -43,7 +47,7 @@ def searcher(space: Space, url: str, tmp_path: Path) -> Searchers:
     """A searcher as a new driver process would make it."""
 
     def make(trials: int = 3, seed: int = 0, sampler: str = "random") -> StudySearcher:
-        study = open_study(url, "s", make_sampler(sampler, seed))
+        study = open_study(url, "s", objectives(space).values(), make_sampler(sampler, seed))
         return StudySearcher(study, space, sweep="s", trials=trials, seed=seed, max_kimg=10, folder=tmp_path)
 
     return make
@@ -76,7 +80,7 @@ def test_the_first_trial_is_exactly_the_recipe(searcher: Searchers, space: Space
 def test_a_recipe_with_another_default_is_the_first_trial(url: str, tmp_path: Path) -> None:
     changed = SweepSettings("acgan", tmp_path, "s", set=("generator.width=16",), fix=("training.flip=true",))
     space = changed.resolve_space()
-    study = open_study(url, "s", make_sampler("tpe", 0))
+    study = open_study(url, "s", objectives(space).values(), make_sampler("tpe", 0))
     config = ask(StudySearcher(study, space, sweep="s", trials=1, seed=0, max_kimg=10, folder=tmp_path), "a")
     assert config["params"]["generator.width"] == 16
     assert config["params"]["training.flip"] is True
@@ -193,7 +197,7 @@ def test_training_seeds_differ_between_trials_and_between_sweeps() -> None:
 
 def test_equal_seeds_propose_equal_trials_and_other_seeds_others(space: Space, tmp_path: Path) -> None:
     def proposals(file: str, seed: int) -> list[dict[str, Any]]:
-        study = open_study(f"sqlite:///{tmp_path}/{file}.db", "s", make_sampler("tpe", seed))
+        study = open_study(f"sqlite:///{tmp_path}/{file}.db", "s", WAYS, make_sampler("tpe", seed))
         asked = StudySearcher(study, space, sweep="s", trials=4, seed=seed, max_kimg=10, folder=tmp_path)
         return [ask(asked, str(place))["params"] for place in range(4)]
 
@@ -238,14 +242,14 @@ def test_samplers_by_name(name: str, kind: type) -> None:
 )
 def test_a_storage_that_does_not_answer_is_one_line(url: str, named: str) -> None:
     with pytest.raises(UserError) as caught:
-        open_study(url, "s")
+        open_study(url, "s", WAYS)
     assert f"cannot open the study database {named}: " in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_no_password_of_a_storage_is_shown() -> None:
     with pytest.raises(UserError) as caught:
-        open_study("postgresql://me:secret@127.0.0.1:9/none", "s")
+        open_study("postgresql://me:secret@127.0.0.1:9/none", "s", WAYS)
     assert "secret" not in str(caught.value)
 
 
@@ -257,3 +261,39 @@ def test_ray_may_copy_and_pickle_it(searcher: Searchers) -> None:
     asked.save("nowhere")
     asked.restore("nowhere")
     assert asked.running == 1
+
+
+def unconditional(folder: Path) -> Space:
+    return SweepSettings("dcgan", folder, "s", image_size=16).resolve_space()
+
+
+def test_an_unconditional_space_is_judged_by_distance_alone(space: Space, tmp_path: Path) -> None:
+    assert objectives(space) == {"distance": "minimize", "tag_accuracy": "maximize"}
+    for name in ("dcgan", "wgan_gp", "anything_unconditional"):
+        assert objectives(SweepSettings(name, tmp_path, "s").resolve_space()) == {"distance": "minimize"}
+    for name in ("srresnet_acgan", "matching_wgan", "cdcgan", "combo_dcgan", "anything"):
+        assert list(objectives(SweepSettings(name, tmp_path, "s").resolve_space())) == ["distance", "tag_accuracy"]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2"])
+def test_a_study_of_an_unconditional_space_has_one_direction(url: str, tmp_path: Path, sampler: str) -> None:
+    space = unconditional(tmp_path)
+    study = open_study(url, "s", objectives(space).values(), make_sampler(sampler, 0))
+    asked = StudySearcher(study, space, sweep="s", trials=3, seed=0, max_kimg=10, folder=tmp_path)
+    for trial_id, distance in (("a", 12.5), ("b", 10.0)):
+        ask(asked, trial_id)
+        asked.on_trial_complete(trial_id, {"kimg": 10, "distance": distance})
+    stored = optuna.load_study(study_name="s", storage=url)
+    assert [way.name for way in stored.directions] == ["MINIMIZE"]
+    assert [trial.values for trial in recorded(url)] == [[12.5], [10.0]]
+    assert stored.best_trial.number == 1
+    assert "tag_accuracy" not in recorded(url)[0].user_attrs
+
+
+def test_trials_without_tag_accuracy_are_ranked_by_distance() -> None:
+    sweep = make_sweep([{"scores.distance": 30.0}, {"scores.distance": 10.0}, {"scores.distance": 20.0}])
+    ranking = rank(sweep)
+    assert ranking.best == "hand-00001"
+    ordered = [trial["key"] for trial in ranking.to_json()["trials"]]
+    assert ordered == ["hand-00001", "hand-00002", "hand-00000"]
+    assert "tag_accuracy" not in sweep_status(sweep)["best"]

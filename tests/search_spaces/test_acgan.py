@@ -102,7 +102,7 @@ def test_every_draw_is_complete_valid_and_builds_networks_that_draw(draws) -> No
         with torch.no_grad():
             pictures = system.generator(torch.randn(2, config.generator.noise_dim), labels)
             assert pictures.shape == (2, 3, 16, 16)
-            assert system.discriminator(pictures, labels).realness.shape == (2,)
+            assert system.discriminator(pictures, system.encode(labels)).realness.shape == (2,)
 
 
 def test_conditions_hold(draws) -> None:

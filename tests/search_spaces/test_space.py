@@ -219,7 +219,7 @@ def test_choices_make_a_dimension_of_what_was_none() -> None:
         ("generator.width", [8, "x"], "is 'x'; a whole number is needed"),
         ("generator.width", [8, 0], "allowed: 1 to 1024"),
         ("generator.width", [8, 2000], "allowed: 1 to 1024"),
-        ("discriminator.conditioning", ["acgan", "cgan"], "allowed: acgan, concat"),
+        ("discriminator.conditioning", ["acgan", "cgan"], "allowed: acgan, multilabel, concat, map"),
         ("generator.width", [], "generator.width"),
         ("generator.widht", [8], r"did you mean 'generator\.width'"),
     ],

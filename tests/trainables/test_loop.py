@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from search_spaces.registry import SPACES
 from tests.support.tiny import PAIR, paint, random_data, random_labels, read_labels, same, tiny_config
-from trainables.data.tags import UNKNOWN
+from trainables.config import GanConfig
+from trainables.data.tags import UNKNOWN, combinations
 from trainables.loop import CHECK_EVERY, LOSS_LIMIT, Diverged, TrainingData, TrainingLoop
 from trainables.systems.conditional import Batch, ConditionalGan, Loss
 
@@ -21,6 +23,10 @@ class CountingSystem:
         self.generator, self.discriminator = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
         self.batches: list[Batch] = []
         self.codes: list[Batch] = []
+        self.constrained = 0
+
+    def constrain(self) -> None:
+        self.constrained += 1
 
     def discriminator_losses(self, batch: Batch):
         self.batches.append(batch)
@@ -51,6 +57,7 @@ def test_the_update_ratio_is_kept_and_only_real_pictures_count(d_steps, g_steps)
     loop.train_until(5 * d_steps * 8)  # five updates of batches of 8
     assert (loop.updates, loop.images) == (5, 40 * d_steps)
     assert (len(loop.system.batches), len(loop.system.codes)) == (5 * d_steps, 5 * g_steps)
+    assert loop.system.constrained == 5 * d_steps
 
 
 def test_a_budget_between_two_updates_is_passed_by_less_than_one() -> None:
@@ -213,7 +220,7 @@ def test_a_nan_weight_is_found() -> None:
 def test_a_real_explosion_is_found() -> None:
     loop = real_loop()
     with torch.no_grad():
-        loop.discriminator.realness.bias.fill_(-1e6)  # real pictures are called fake with all certainty
+        loop.discriminator.head.realness.bias.fill_(-1e6)  # real pictures are called fake with all certainty
     with pytest.raises(Diverged, match="d_adversarial_loss_real exceeded 10000 after"):
         loop.train_until(8)
 
@@ -263,3 +270,95 @@ def test_training_returns_networks_to_training_mode() -> None:
     loop.train_until(8)
     assert all(module.training for module in (*loop.generator.modules(), *loop.discriminator.modules()))
     assert all(parameter.requires_grad for parameter in loop.discriminator.parameters())
+
+
+@pytest.mark.parametrize("budget", [80, None])
+def test_linear_decay_halves_nothing_before_the_middle_and_ends_at_zero(budget) -> None:
+    changes = {
+        "optimizer__decay": "linear", "optimizer__generator_lr": 0.1, "optimizer__discriminator_lr": 0.4,
+    }  # fmt: skip
+    loop = TrainingLoop(CountingSystem(), random_data(), tiny_config(**changes), budget)  # type: ignore[arg-type]
+    rates = []
+    for images in range(8, 97, 8):
+        loop.train_until(images)
+        rates.append([o.param_groups[0]["lr"] for o in (loop.generator_optimizer, loop.discriminator_optimizer)])
+    # Set before each update, at 0, 8, 16, ... of 80 images: 2 (1 - images / 80), at most 1.
+    shares = [1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2, 0, 0] if budget else [1] * 12
+    assert [rate[0] for rate in rates] == pytest.approx([0.1 * share for share in shares])
+    assert [rate[1] for rate in rates] == pytest.approx([0.4 * share for share in shares])
+
+
+def test_without_decay_the_rates_stay() -> None:
+    loop = TrainingLoop(CountingSystem(), random_data(), tiny_config(), 16)  # type: ignore[arg-type]
+    loop.train_until(40)
+    assert loop.generator_optimizer.param_groups[0]["lr"] == 2e-4
+
+
+@pytest.mark.parametrize(("name", "step"), [("rmsprop", 10.0), ("adam", 1.0)])
+def test_the_optimizers_first_step_by_hand(name, step) -> None:
+    """RMSprop divides by the root of 0.01 g^2, Adam by that of g^2, bias corrected: 10 and 1 learning rates."""
+    changes = {"optimizer__name": name, "optimizer__generator_lr": 1e-3, "optimizer__discriminator_lr": 2e-3}
+    loop = counting_loop(**changes)
+    before = [float(network.weight) for network in (loop.generator, loop.discriminator)]
+    loop.train_until(8)
+    after = [float(network.weight) for network in (loop.generator, loop.discriminator)]
+    assert after == pytest.approx([before[0] - step * 1e-3, before[1] - step * 2e-3], abs=1e-6)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 5.0])
+def test_real_pictures_are_turned_before_they_are_judged(degrees) -> None:
+    labels = torch.from_numpy(random_labels(64))
+    ramp = torch.arange(16, dtype=torch.uint8).mul(16).view(1, 1, 16, 1).expand(64, 16, 16, 3).contiguous()
+    loop = counting_loop(TrainingData(ramp, labels, labels), training__rotate=degrees)
+    loop.train_until(64)
+    slopes = torch.cat([
+        (batch.pictures[:, 0, 5:12] - batch.pictures[:, 0, 4:11])[:, :, 4:12].mean(dim=(1, 2))
+        for batch in loop.system.batches
+    ])  # fmt: skip
+    angles = torch.rad2deg(torch.atan2(slopes, torch.tensor(16 / 127.5)))
+    assert angles.abs().max() <= degrees + 0.5
+    assert (angles.std() > 1.5) == (degrees > 0)  # of U[-5, 5] it is 2.9
+
+
+RECIPES = ("acgan", "srresnet_acgan", "matching_wgan", "cdcgan", "dcgan", "combo_dcgan", "wgan_gp")
+SMALL = {
+    "image_size": 16, "generator.width": 2, "generator.noise_dim": 4, "generator.blocks": 1, "discriminator.width": 2,
+    "training.batch_size": 8,
+}  # fmt: skip
+
+
+def recipe_loop(name: str, seed: int = 0, **changes) -> TrainingLoop:
+    torch.manual_seed(seed)
+    changed = {key.replace("__", "."): value for key, value in changes.items()}
+    config = GanConfig.from_params({**SPACES[name].recipe, **SMALL, **changed})
+    data = random_data()
+    pairs = combinations(data.tags.numpy()) if config.tags.encoding == "pairs" else ()
+    return TrainingLoop(ConditionalGan(config, PAIR.sizes, pairs), data, config, budget=400)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_goes_on_bit_for_bit_after_a_stop(name) -> None:
+    changes = {"training__ema_decay": 0.9, "optimizer__decay": "linear"}
+    loop = recipe_loop(name, **changes)
+    loop.train_until(24)
+    file = io.BytesIO()
+    torch.save(loop.state_dict(), file)
+    loop.train_until(56)
+    file.seek(0)
+    other = recipe_loop(name, seed=9, **changes)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    assert not same(weights(other), weights(loop))
+    other.train_until(56)
+    assert same(other.state_dict(), loop.state_dict())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_one_step_of_every_recipe_is_finite_and_reaches_every_weight(name) -> None:
+    loop = recipe_loop(name)
+    before = [parameter.clone() for parameter in loop.generator.parameters()]
+    figures = loop.train_until(8)
+    assert all(math.isfinite(value) for value in figures.values())
+    assert figures["g_gradient_norm"] > 0
+    assert figures["d_gradient_norm"] > 0
+    stuck = [old.shape for old, new in zip(before, loop.generator.parameters(), strict=True) if torch.equal(old, new)]
+    assert not stuck

@@ -15,12 +15,13 @@ from tests.support.tiny import Extractors, JudgeStub, Touch, drawn_faces, same
 from trainables.config import GanConfig
 from trainables.data.tags import UNKNOWN
 from trainables.errors import UsageError, UserError
-from trainables.networks.acgan import Generator
 from trainables.networks.blocks import count_parameters
+from trainables.networks.generator import Generator
+from trainables.panels import ROWS, common_tags
 from trainables.scoring import scorer
 from trainables.scoring.features import open_extractor
 from trainables.scoring.scorer import make_scorer
-from trainables.trial import SAMPLE_ROWS, Trial, TrialContext, sample_tags
+from trainables.trial import Trial, TrialContext
 
 PARAMS = {
     "generator.width": 4,
@@ -104,13 +105,14 @@ def test_the_folder_says_what_was_trained(finished) -> None:
     left = {path.relative_to(trial.folder).as_posix() for path in trial.folder.rglob("*") if path.is_file()}
     assert left == {
         "config.json", "generator.safetensors", "checkpoint.pt", "samples/kimg-000002.png", "samples/kimg-000003.png",
+        "panels/noise.png", "panels/hair.png", "panels/eyes.png", "panels/grid.png",
     }  # fmt: skip
 
 
 def test_the_weights_file_draws_the_same_pictures(finished) -> None:
     trial, _ = finished
     path = trial.folder / "generator.safetensors"
-    generator = Generator(trial.config.generator, 16, (12, 11)).eval()
+    generator = Generator(trial.config, (12, 11)).eval()
     generator.load_state_dict(load_file(path))
     noise, tags = torch.randn(3, 8), torch.tensor([[0, 1], [5, 5], [11, 10]])
     with torch.no_grad():
@@ -122,6 +124,8 @@ def test_the_weights_file_draws_the_same_pictures(finished) -> None:
 def test_samples_are_rows_of_tags_and_columns_of_noise(finished) -> None:
     trial, results = finished
     assert results[0]["pictures"] == ["samples/kimg-000002.png"]
+    panels = [f"panels/{name}.png" for name in ("noise", "hair", "eyes", "grid")]
+    assert results[1]["pictures"] == ["samples/kimg-000003.png", *panels]
     with Image.open(trial.folder / results[0]["pictures"][0]) as picture:
         pixels = np.asarray(picture)
     side = 64 + 2  # 16 px enlarged four times, and a gap
@@ -173,7 +177,7 @@ def test_a_diverged_trial_fails_and_is_done(context, tmp_path) -> None:
     trial.step()
     saved = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     with torch.no_grad():
-        trial.loop.generator.draw[0].weight.fill_(float("nan"))
+        trial.loop.generator.body[-1].weight.fill_(float("nan"))
     result = trial.step()
     assert result["done"] is True
     assert result["failure"].startswith("diverged: ")
@@ -210,7 +214,7 @@ def test_the_averaged_generator_is_the_one_scored_and_kept(context, tmp_path) ->
     trial.step()
     kept = load_file(tmp_path / "generator.safetensors")
     assert same(kept, dict(trial.loop.average.state_dict()))
-    assert not torch.equal(kept["draw.0.weight"], trial.loop.generator.state_dict()["draw.0.weight"])
+    assert not torch.equal(kept["body.3.weight"], trial.loop.generator.state_dict()["body.3.weight"])
 
 
 def test_a_trials_pictures_do_not_depend_on_their_batch(finished) -> None:
@@ -276,9 +280,62 @@ def test_code_in_a_checkpoint_is_not_run(context, tmp_path) -> None:
 def test_sampled_tags_are_the_commonest_pair_of_each_common_class() -> None:
     labels = np.array([[0, 0]] + [[0, 1]] * 2 + [[1, 2]] * 5 + [[1, 0]] * 4 + [[2, 0], [2, 3]])
     # 1 occurs nine times, 0 three times, 2 twice; the two pairs of 2 are equally common: the first
-    assert sample_tags(labels).tolist() == [[1, 2], [0, 1], [2, 0]]
+    assert common_tags(labels).tolist() == [[1, 2], [0, 1], [2, 0]]
 
 
 def test_at_most_so_many_classes_are_sampled_and_the_rarest_left_out() -> None:
-    labels = np.repeat(np.arange(SAMPLE_ROWS + 2), np.arange(1, SAMPLE_ROWS + 3))[:, None]
-    assert sample_tags(labels).ravel().tolist() == list(range(SAMPLE_ROWS + 1, 1, -1))
+    labels = np.repeat(np.arange(ROWS + 2), np.arange(1, ROWS + 3))[:, None]
+    assert common_tags(labels).ravel().tolist() == list(range(ROWS + 1, 1, -1))
+
+
+def test_panels_are_drawn_at_the_end_of_a_conditional_trial(finished) -> None:
+    trial, _ = finished
+    side = 64 + 2
+    for name, rows, columns in (("noise", 8, 8), ("hair", 4, 12), ("eyes", 4, 11), ("grid", 12, 11)):
+        with Image.open(trial.folder / "panels" / f"{name}.png") as picture:
+            assert picture.height == rows * side
+            assert columns * side < picture.width < (columns + 6) * side  # and names beside the rows
+
+
+def test_a_panels_rows_share_their_noise(finished) -> None:
+    """One noise in the whole grid: its picture of a pair is the panel's of the same pair and noise."""
+    trial, _ = finished
+    side = 64 + 2
+
+    def tiles(name: str, columns: int) -> np.ndarray:
+        with Image.open(trial.folder / "panels" / f"{name}.png") as picture:
+            pixels = np.asarray(picture)
+        rows = pixels.shape[0] // side
+        drawn = pixels[:, -columns * side :].reshape(rows, side, columns, side, 3)
+        return drawn[:, :64:4, :, :64:4].transpose(0, 2, 1, 3, 4).astype(int)
+
+    grid, hair, eyes = tiles("grid", 11), tiles("hair", 12), tiles("eyes", 11)
+    common = common_tags(trial.context.images.labels[: trial.context.images.complete], most=1)[0]
+    assert np.abs(grid[:, common[1]] - hair[0]).max() <= 1
+    assert np.abs(grid[common[0]] - eyes[0]).max() <= 1
+    assert np.abs(hair[0] - hair[1]).max() > 1
+
+
+UNTAGGED = {"generator.conditioning": "none", "discriminator.conditioning": "none"}
+
+
+def test_an_unconditional_trial_has_no_tag_accuracy_and_no_panels_of_tags(context, tmp_path) -> None:
+    trial = make(replace(context, max_kimg=1), tmp_path, **UNTAGGED)
+    result = trial.step()
+    assert result["done"]
+    assert not [name for name in result if "tag" in name and not name.startswith("system/")]
+    assert result["distance"] == result["fd_stub"] > 0
+    assert result["pictures"] == ["samples/kimg-000001.png"]
+    assert not (tmp_path / "panels").exists()
+
+
+def test_pairs_of_the_data_travel_with_the_trial(context, tmp_path) -> None:
+    changes = {"tags.encoding": "pairs", "generator.conditioning": "code", "discriminator.conditioning": "combo"}
+    trial = make(replace(context, max_kimg=1), tmp_path, **changes)
+    labels = [tuple(row) for row in context.images.labels[: context.images.complete].tolist()]
+    assert trial.pairs == tuple(dict.fromkeys(labels))
+    about = json.loads((tmp_path / "config.json").read_text())
+    assert [tuple(pair) for pair in about["pairs"]] == list(trial.pairs)
+    assert trial.loop.system.encode.width == len(trial.pairs) < 40
+    assert np.isfinite(trial.step()["distance"])
+    assert make(context, tmp_path / "other").pairs == ()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.losses.adversarial import bce, targets
+from trainables.losses.adversarial import LOSSES, bce, generator_loss, hinge, lsgan, targets, wgan
 
 LOGITS = [-30.0, -2.0, -0.5, 0.0, 1.0, 4.0, 30.0]
 
@@ -59,3 +59,56 @@ def test_the_gradient_pulls_towards_the_target() -> None:
     bce(logits, real=True).backward()
     expected = [(1 / (1 + math.exp(-x)) - 1) / 2 for x in (0.0, 2.0)]
     assert logits.grad.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+SCORES = [-1.5, 0.0, 0.5, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "real", "expected"),
+    [
+        # (s - 1)^2: 6.25, 1, 0.25, 4; s^2: 2.25, 0, 0.25, 9
+        (lsgan, True, (6.25 + 1 + 0.25 + 4) / 4),
+        (lsgan, False, (2.25 + 0 + 0.25 + 9) / 4),
+        (wgan, True, -2.0 / 4),
+        (wgan, False, 2.0 / 4),
+        # max(0, 1 - s): 2.5, 1, 0.5, 0; max(0, 1 + s): 0, 1, 1.5, 4
+        (hinge, True, (2.5 + 1 + 0.5 + 0) / 4),
+        (hinge, False, (0 + 1 + 1.5 + 4) / 4),
+    ],
+)
+def test_other_losses_by_hand(loss, real, expected) -> None:
+    assert loss(torch.tensor(SCORES), real=real).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("bce", log1p_exp(-np.array(SCORES)).mean()),
+        ("lsgan", (6.25 + 1 + 0.25 + 4) / 4),
+        ("wgan", -0.5),
+        ("hinge", -0.5),  # not the hinge: max(0, 1 - s) would let go of a picture that scores 1
+    ],
+)
+def test_what_a_generator_minimises(name, expected) -> None:
+    assert set(LOSSES) == {"bce", "lsgan", "wgan", "hinge"}
+    assert generator_loss(name, torch.tensor(SCORES)).item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("real", "low", "high"), [(True, 0.75, 1.25), (False, 0.0, 0.25)])
+def test_noisy_targets_are_uniform_in_their_range(real, low, high) -> None:
+    torch.manual_seed(0)
+    drawn = targets(torch.zeros(20_000), real=real, labels="noisy")
+    assert low <= drawn.min() < low + 1e-3
+    assert high - 1e-3 < drawn.max() <= high
+    assert drawn.mean().item() == pytest.approx((low + high) / 2, abs=4e-3)
+    assert drawn.std().item() == pytest.approx((high - low) / math.sqrt(12), rel=0.02)
+
+
+def test_noisy_cross_entropy_takes_targets_above_one_as_one() -> None:
+    """Half of U[0.75, 1.25] is cut to 1, the rest has mean 0.875: 0.9375. A logit of 9 costs 9 (1 - target) or so."""
+    torch.manual_seed(0)
+    loss = bce(torch.full((20_000,), 9.0), real=True, labels="noisy").item()
+    assert loss == pytest.approx(9 * (1 - 0.9375) + math.log1p(math.exp(-9)), rel=0.03)
+    far = lsgan(torch.full((20_000,), 1.0), real=True, labels="noisy").item()
+    assert far == pytest.approx(0.5**2 / 12, rel=0.05)  # the squared distance keeps them: the variance of U[0.75, 1.25]

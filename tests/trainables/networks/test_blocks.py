@@ -5,7 +5,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trainables.networks.blocks import PointConvTranspose2d, count_parameters, initialise, settle_batch_norm
+from trainables.networks.blocks import (
+    PointConvTranspose2d,
+    count_parameters,
+    initialise,
+    norm_layer,
+    settle_batch_norm,
+)
 
 
 @pytest.mark.parametrize("kernel", [4, 7])
@@ -75,3 +81,43 @@ def test_a_network_without_norms_is_not_drawn_from() -> None:
     network = nn.Sequential(nn.Linear(1, 1)).train()
     settle_batch_norm(network, lambda: pytest.fail("drawn for nothing"))
     assert not network.training
+
+
+def test_lecun_weights_have_the_spread_of_their_fan_in() -> None:
+    torch.manual_seed(0)
+    # Inputs times kernel area: 40 x 16, 40 x 16 and 200. A transposed convolution's weights are (inputs, outputs, ...).
+    layers = [nn.Conv2d(40, 60, 4), nn.ConvTranspose2d(40, 60, 4), PointConvTranspose2d(40, 60, 4), nn.Linear(200, 99)]
+    norm = nn.BatchNorm2d(9)
+    initialise(nn.Sequential(*layers, norm), "lecun")
+    for layer, fan_in in zip(layers, (640, 640, 640, 200), strict=True):
+        assert layer.weight.std().item() == pytest.approx(fan_in**-0.5, rel=0.03)
+        assert abs(layer.weight.mean().item()) < 0.03 * fan_in**-0.5
+        assert layer.bias.eq(0).all()
+    assert norm.weight.eq(1).all()
+
+
+def test_a_matrix_product_without_bias_is_the_transposed_convolution_too() -> None:
+    torch.manual_seed(0)
+    layer, points = PointConvTranspose2d(7, 3, 4, bias=False), torch.randn(2, 7, 1, 1)
+    assert layer.bias is None
+    expected = nn.functional.conv_transpose2d(points, layer.weight)
+    assert torch.allclose(layer(points), expected, atol=1e-6)
+
+
+def test_instance_norm_leaves_a_single_pixel_to_scale_and_shift() -> None:
+    norm = norm_layer("instance", 2, 0.5)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([2.0, 3.0]))
+        norm.bias.copy_(torch.tensor([1.0, -1.0]))
+    assert norm(torch.tensor([5.0, 7.0]).view(1, 2, 1, 1)).flatten().tolist() == [11.0, 20.0]
+    # Of two pixels 1 and 3, the mean 2 and the deviation 1 are taken off.
+    pair = norm(torch.tensor([[1.0, 3.0], [3.0, 1.0]]).view(1, 2, 1, 2)).flatten().tolist()
+    assert pair == pytest.approx([-1.0, 3.0, 2.0, -4.0], abs=1e-4)
+
+
+def test_layer_norm_is_over_channels_and_pixels() -> None:
+    maps = torch.randn(2, 4, 3, 3) * torch.tensor([1.0, 9.0]).view(2, 1, 1, 1)
+    normed = norm_layer("layer", 4, 0.5)(maps)
+    assert normed.mean(dim=(1, 2, 3)).tolist() == pytest.approx([0, 0], abs=1e-6)
+    assert normed.var(dim=(1, 2, 3), correction=0).tolist() == pytest.approx([1, 1], abs=1e-4)
+    assert normed.mean(dim=(2, 3)).abs().max() > 0.01  # not channel by channel

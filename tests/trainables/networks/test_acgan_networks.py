@@ -4,23 +4,28 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.support.tiny import PAIR, random_labels
-from trainables.config import DiscriminatorConfig, GeneratorConfig
-from trainables.networks.acgan import Discriminator, Generator
+from tests.support.tiny import PAIR, random_labels, tiny_config
+from trainables.config import GanConfig
 from trainables.networks.blocks import count_parameters
+from trainables.networks.conditioning import TagEncoder
+from trainables.networks.discriminator import Discriminator
+from trainables.networks.generator import Generator
 
 REPORT = (12, 11)
 SIZES = (16, 32, 48, 64, 96, 128)
+ENCODE = TagEncoder("one_hot", PAIR.sizes)
 
 
 def generator(size: int = 16, **changes) -> Generator:
     torch.manual_seed(0)
-    return Generator(GeneratorConfig(**{"width": 2, "noise_dim": 4, "embedding_dim": 2, **changes}), size, PAIR.sizes)
+    params = {f"generator.{name}": value for name, value in changes.items()}
+    return Generator(tiny_config(image_size=size, **params), PAIR.sizes)
 
 
 def discriminator(size: int = 16, **changes) -> Discriminator:
     torch.manual_seed(0)
-    return Discriminator(DiscriminatorConfig(**{"width": 2, **changes}), size, PAIR.sizes)
+    params = {f"discriminator.{name}": value for name, value in changes.items()}
+    return Discriminator(tiny_config(image_size=size, **params), PAIR.sizes, ENCODE.width)
 
 
 def labels(count: int) -> Tensor:
@@ -60,19 +65,19 @@ DISCRIMINATOR_AT_64 = [
 
 
 def test_the_reports_generator_layer_by_layer() -> None:
-    network = Generator(GeneratorConfig(), 64, REPORT)
+    network = Generator(GanConfig(), REPORT)
     assert layers(network) == GENERATOR_AT_64
     assert count_parameters(network) == sum(GENERATOR_AT_64) == 15_549_435
 
 
 def test_the_reports_discriminator_layer_by_layer() -> None:
-    network = Discriminator(DiscriminatorConfig(), 64, REPORT)
+    network = Discriminator(GanConfig(), REPORT, 23)
     assert layers(network) == DISCRIMINATOR_AT_64
     assert count_parameters(network) == sum(DISCRIMINATOR_AT_64) == 2_954_968
 
 
 def test_the_reports_kernels_strides_and_slopes() -> None:
-    drawing, judging = Generator(GeneratorConfig(), 64, REPORT), Discriminator(DiscriminatorConfig(), 64, REPORT)
+    drawing, judging = Generator(GanConfig(), REPORT), Discriminator(GanConfig(), REPORT, 23)
     up = [module for module in drawing.modules() if isinstance(module, nn.ConvTranspose2d)]
     assert [(layer.kernel_size[0], layer.stride[0]) for layer in up] == [(4, 1), (4, 2), (4, 2), (4, 2), (3, 1), (4, 2)]
     down = [module for module in judging.modules() if isinstance(module, nn.Conv2d)]
@@ -83,12 +88,12 @@ def test_the_reports_kernels_strides_and_slopes() -> None:
 
 
 def test_batch_norm_on_the_last_block_adds_two_a_channel() -> None:
-    plain, normed = (Generator(GeneratorConfig(final_norm=norm), 64, REPORT) for norm in (False, True))
+    plain, normed = (Generator(GanConfig.from_params({"generator.final_norm": norm}), REPORT) for norm in (False, True))
     assert count_parameters(normed) - count_parameters(plain) == 6
 
 
 def test_oversize_adds_a_doubling_and_a_convolution_back() -> None:
-    network = Generator(GeneratorConfig(width=2, noise_dim=4, embedding_dim=2, oversize=True), 16, PAIR.sizes)
+    network = generator(oversize=True)
     # 4 -> 8 -> 16 -> 32 -> back to 16: widths 16, 8, 4, 2; 4 + 2 * 2 = 8 inputs
     assert layers(network) == [
         3 * 2, 2 * 2,
@@ -112,22 +117,22 @@ def test_pictures_have_the_size_asked_for(size, oversize) -> None:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("conditioning", "heads"), [("acgan", [(2, 3), (2, 2)]), ("concat", [])])
 def test_judgements_have_one_logit_a_picture_and_one_head_a_group(size, conditioning, heads) -> None:
-    realness, tags = discriminator(size, conditioning=conditioning)(torch.randn(2, 3, size, size), labels(2))
+    realness, tags = discriminator(size, conditioning=conditioning)(torch.randn(2, 3, size, size), ENCODE(labels(2)))
     assert realness.shape == (2,)
     assert [tuple(head.shape) for head in tags] == heads
 
 
 def test_concatenation_feeds_the_tags_to_a_hidden_layer() -> None:
-    # 16 px: 2 then 4 channels at 4x4 = 64 features, and 3 + 2 tags
+    # 16 px: 2 then 4 channels at 4x4 = 64 features, and 3 + 2 tags; 8 x width = 16 hidden (512 in the report's D)
     network = discriminator(conditioning="concat")
-    assert layers(network) == [3 * 2 * 16 + 2, 2 * 4 * 16 + 4, 2 * 4, (64 + 5) * 4 + 4, 4 + 1]
+    assert layers(network) == [3 * 2 * 16 + 2, 2 * 4 * 16 + 4, 2 * 4, (64 + 5) * 16 + 16, 16 + 1]
 
 
 @pytest.mark.parametrize("conditioning", ["acgan", "concat"])
 def test_only_concatenation_lets_tags_change_realness(conditioning) -> None:
     network = discriminator(conditioning=conditioning).eval()
     pictures = torch.randn(1, 3, 16, 16)
-    first, second = (network(pictures, torch.tensor([tags])).realness.item() for tags in ([0, 0], [1, 1]))
+    first, second = (network(pictures, ENCODE(torch.tensor([tags]))).realness.item() for tags in ([0, 0], [1, 1]))
     assert (first == second) is (conditioning == "acgan")
 
 
@@ -145,7 +150,7 @@ def test_the_last_activation(activation, lowest, highest) -> None:
     network = generator(final_activation=activation).eval()
     for value in (-20.0, 20.0):
         with torch.no_grad():
-            network.draw[0].weight.zero_()
-            network.draw[0].bias.fill_(value)
+            network.body[-1].weight.zero_()
+            network.body[-1].bias.fill_(value)
         expected = lowest if value < 0 else highest
         assert network(torch.randn(1, 4), labels(1)).unique().tolist() == pytest.approx([expected])
