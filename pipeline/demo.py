@@ -33,10 +33,14 @@ def demo_settings(data: Path, home: Home, name: str) -> SweepSettings:
         name=name,
         trials=4,
         image_size=32,
-        max_kimg=36,
-        eval_kimg=12,
+        max_kimg=48,
+        eval_kimg=16,
         samples=1000,
-        set=("optimizer.generator_lr=4e-4", "optimizer.discriminator_lr=4e-4"),
+        set=(
+            "optimizer.generator_lr=4e-4",
+            "optimizer.discriminator_lr=4e-4",
+            "losses.tag_weight=2",
+        ),
         fix=(
             "generator.width=16",
             "discriminator.width=32",
@@ -44,9 +48,15 @@ def demo_settings(data: Path, home: Home, name: str) -> SweepSettings:
             "generator.oversize=false",
             "losses.tag_loss_on_fakes=false",
             "updates.generator_steps=1",
-            "training.ema_decay=0.99",
+            "training.ema_decay=0.998",
+            "training.flip=true",
         ),
-        range=("losses.tag_weight=1:4", "losses.adversarial_weight=0.5:1"),
+        range=(
+            "losses.tag_weight=1:4",
+            "losses.adversarial_weight=0.5:1",
+            "optimizer.generator_lr=2e-4:8e-4",
+            "optimizer.discriminator_lr=2e-4:8e-4",
+        ),
         home=home.root,
     )
 

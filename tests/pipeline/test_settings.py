@@ -190,7 +190,7 @@ def test_a_default_can_be_set_within_a_range_given_with_it() -> None:
         ("range", "optimizer.generator_lr=1e-4", "1e-4:1e-3"),
         ("range", "optimizer.generator_lr=1e-3:1e-4", "low first"),
         ("range", "optimizer.generator_lr=0:1e-4", "begin above 0"),
-        ("range", "losses.labels=0:1", "allowed: hard, soft"),
+        ("range", "losses.labels=0:1", "--choices losses.labels="),
         ("range", "training.flip=false:true", "--choices"),
         ("choices", "losses.labels=hard,sotf", "did you mean 'soft'"),
         ("choices", "generator.width=8,9999", "1 to 1024"),
