@@ -84,10 +84,14 @@ def run_sweep(settings: SweepSettings, console: Console | None = None) -> str:
     )
     if settings.sampler == "nsga2" and settings.scheduler != "none":
         console.print("nsga2: early-stopped trials are told to the study as complete, at the budget they reached")
-    if searcher.pending:
-        _tune(prepared, searcher, tracker, console)
-    status = schema.INTERRUPTED if searcher.pending or searcher.running else schema.COMPLETE
-    tracker.finish(status, Outcome(schema.INTERRUPTED, "the sweep was interrupted"))
+    status = schema.INTERRUPTED
+    try:
+        if searcher.pending:
+            _tune(prepared, searcher, tracker, console)
+        if not searcher.pending and not searcher.running:
+            status = schema.COMPLETE
+    finally:
+        tracker.finish(status, Outcome(schema.INTERRUPTED, "the sweep was interrupted"))
     return status
 
 

@@ -6,6 +6,8 @@ import json
 import logging
 import math
 import time
+from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow import MlflowClient
@@ -14,10 +16,10 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from analysis import schema
 from analysis.connect import open_tracking, readable_errors, shown
 from trainables.errors import UserError
+from trainables.trial import read_results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from mlflow.entities import Run
 
@@ -55,7 +57,8 @@ class Tracker:
             self.experiment = self._experiment(artifacts)
             self.parent = self._parent()
         self._runs: dict[str, str] = {}
-        self._images_seen: set[str] = set()
+        self._steps: defaultdict[str, set[int]] = defaultdict(set)
+        """Steps of each key that are logged."""
 
     def start(self, settings: Mapping[str, Any], data: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
         """Describe the sweep on its parent run."""
@@ -95,9 +98,7 @@ class Tracker:
         run = self._find(schema.KEY, key)
         params = config["params"]
         if run is not None:
-            self._runs[key] = run.info.run_id
-            self.client.update_run(run.info.run_id, status="RUNNING")
-            self.client.set_tag(run.info.run_id, schema.STATUS, schema.RUNNING)
+            self._continue_trial(key, run.info.run_id, Path(config["folder"]))
             return
         tags = {
             schema.KIND: schema.KIND_TRIAL,
@@ -119,9 +120,25 @@ class Tracker:
         self.client.log_inputs(made.info.run_id, [self._dataset])
         self.client.log_dict(made.info.run_id, dict(params), "config.json")
 
+    def _continue_trial(self, key: str, run: str, folder: Path) -> None:
+        """Open a run again, and log what the trial had written when an earlier driver died."""
+        self._runs[key] = run
+        self._steps[key] = {point.step for point in self.client.get_metric_history(run, schema.KIMG)}
+        self.client.update_run(run, status="RUNNING")
+        self.client.set_tag(run, schema.STATUS, schema.RUNNING)
+        for result in read_results(folder):
+            self.log_result(key, result, folder)
+
+    def last_kimg(self, key: str) -> int:
+        """How far the trial's run has come; 0 at its beginning."""
+        return max(self._steps[key], default=0)
+
     def log_result(self, key: str, result: Mapping[str, Any], folder: Path) -> None:
-        """One batch of metrics at the step ``kimg``, and the pictures the trial drew."""
+        """One batch of metrics at the step ``kimg``, and the pictures the trial drew; a step is logged only once."""
         run, step, now = self._runs[key], int(result[schema.KIMG]), int(time.time() * 1000)
+        if step in self._steps[key]:
+            return
+        self._steps[key].add(step)
         metrics = [
             Metric(name, float(value), now, step)
             for name, value in result.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 WEIGHTS_FILE = "generator.safetensors"
 CONFIG_FILE = "config.json"
 CHECKPOINT_FILE = "checkpoint.pt"
+RESULTS_FILE = "results.jsonl"
+"""Every result of a trial, written before its checkpoint: the driver may die before it has logged one."""
 SAMPLE_ROWS, SAMPLE_COLUMNS = 8, 8
 
 
@@ -99,8 +102,7 @@ class Trial:
         picture = self._save_samples()
         self.seconds += time.perf_counter() - start
         self._save_weights()
-        self.save()
-        return {
+        result = {
             "kimg": self.kimg,
             "seconds": self.seconds,
             "done": self.kimg >= self.context.max_kimg,
@@ -111,6 +113,10 @@ class Trial:
             "score_seconds": time.perf_counter() - trained,
             **_system_metrics(self.context.device),
         }
+        with (self.folder / RESULTS_FILE).open("a", encoding="utf-8") as journal:
+            journal.write(json.dumps(result) + "\n")
+        self.save()
+        return result
 
     def save(self) -> None:
         """Write the whole state of training, atomically."""
@@ -177,6 +183,13 @@ def sample_tags(labels: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, 
         combinations, often = np.unique(labels[labels[:, 0] == chosen], axis=0, return_counts=True)
         rows.append(combinations[np.argmax(often)])
     return np.stack(rows)
+
+
+def read_results(folder: Path) -> list[dict[str, Any]]:
+    """The results that a trial has written so far; a last line that was cut short is left out."""
+    path = folder / RESULTS_FILE
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]
 
 
 def _training_data(context: TrialContext, config: GanConfig) -> TrainingData:

@@ -103,7 +103,8 @@ def test_the_folder_says_what_was_trained(finished) -> None:
     assert GanConfig.from_params(about["params"]) == GanConfig.from_params(PARAMS | {"image_size": 16})
     left = {path.relative_to(trial.folder).as_posix() for path in trial.folder.rglob("*") if path.is_file()}
     assert left == {
-        "config.json", "generator.safetensors", "checkpoint.pt", "samples/kimg-000002.png", "samples/kimg-000003.png",
+        "config.json", "generator.safetensors", "checkpoint.pt", "results.jsonl",
+        "samples/kimg-000002.png", "samples/kimg-000003.png",
     }  # fmt: skip
 
 
