@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections import defaultdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
 from analysis import schema
-from analysis.connect import open_tracking, readable_errors, shown
-from trainables.errors import UserError
+from analysis.connect import open_tracking, readable_errors
+from trainables.errors import UsageError, UserError
 from trainables.trial import read_results
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 PARAMETERS_PER_CALL = 100
 """MLflow refuses more parameters in one request."""
+SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 MLFLOW_STATUS = {
     schema.COMPLETE: "FINISHED",
     schema.STOPPED: "FINISHED",
@@ -39,13 +41,20 @@ MLFLOW_STATUS = {
 
 def open_client(home: Home, tracking: str | None) -> MlflowClient:
     """The MLflow of ``tracking``, or of the home, whose database is made when it is not there yet."""
-    if tracking is not None:
+    scheme = (tracking or "").partition(":")[0].partition("+")[0]
+    if tracking is not None and scheme not in SCHEMES:
+        raise UsageError(f"--tracking is {tracking!r}; expected one of {', '.join(SCHEMES)}, e.g. sqlite:///FILE")
+    if tracking is not None and scheme != "sqlite":
         return open_tracking(tracking=tracking)
-    home.root.mkdir(parents=True, exist_ok=True)
+    try:
+        home.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make home {home.root}: {error.strerror or error}; give another --home") from error
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # creating the database is no news
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    with readable_errors(home.tracking):
-        return MlflowClient(home.tracking)
+    uri = tracking or home.tracking
+    with readable_errors(uri):
+        return MlflowClient(uri)
 
 
 class Tracker:
@@ -148,6 +157,25 @@ class Tracker:
         for picture in result.get("pictures", ()):
             self.client.log_artifact(run, str(folder / picture), schema.SAMPLES_FOLDER)
 
+    def reconcile(self, key: str, ended: Outcome) -> None:
+        """Close the run of a trial that has ended, where an earlier driver died before it could."""
+        if key not in self._stale:
+            return
+        self._runs[key] = self._stale.pop(key)
+        self.finish_trial(key, ended)
+
+    @cached_property
+    def _stale(self) -> dict[str, str]:
+        query = f"tags.`{schema.KIND}` = '{schema.KIND_TRIAL}' and tags.`{schema.STATUS}` = '{schema.RUNNING}'"
+        found: dict[str, str] = {}
+        token = None
+        while True:
+            page = self.client.search_runs([self.experiment], query, page_token=token)
+            found |= {run.data.tags[schema.KEY]: run.info.run_id for run in page}
+            token = page.token
+            if not token:
+                return found
+
     def finish_trial(self, key: str, ended: Outcome) -> None:
         """Close a trial's run with its status and reason."""
         run = self._runs.pop(key)
@@ -207,6 +235,3 @@ def _tags(tags: Mapping[str, str]) -> list[RunTag]:
 
 def _params(values: Mapping[str, Any]) -> list[Param]:
     return [Param(name, str(value)[:500]) for name, value in values.items()]
-
-
-__all__ = ["Tracker", "open_client", "run_name", "shown"]

@@ -8,6 +8,7 @@ while cores are needed for training. Nothing is read back from the device within
 from __future__ import annotations
 
 import copy
+import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -85,6 +86,8 @@ class TrainingLoop:
             if self.updates % CHECK_EVERY == 0:
                 self._require_finite(figures)
         self._require_finite(figures)
+        if not all(bool(weight.isfinite().all()) for weight in self.generator.parameters()):
+            raise Diverged(f"weights of the generator are not finite after {self.images / 1000:.1f} kimg")
         seconds = time.perf_counter() - start
         return figures.means() | {"images_per_second": (self.images - before) / max(seconds, 1e-9)}
 
@@ -147,7 +150,9 @@ class TrainingLoop:
 
     def _require_finite(self, figures: _Means) -> None:
         for name, value in figures.latest().items():
-            if not abs(value) <= LOSS_LIMIT:  # NaN compares as false, and so lands here too
+            # A critic's score and a gradient's norm have no scale of their own; NaN compares as false.
+            limit = LOSS_LIMIT if "loss" in name else sys.float_info.max
+            if not abs(value) <= limit:
                 what = f"{name} exceeded {LOSS_LIMIT:g}" if abs(value) < float("inf") else f"{name} is {value}"
                 raise Diverged(f"{what} after {self.images / 1000:.1f} kimg")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ class Trial:
         self.loop = TrainingLoop(system, _training_data(context, self.config), self.config)
         self.seconds = 0.0
         self.kimg = 0
+        psutil.cpu_percent()  # measures from one call to the next: the first one only starts it
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / CONFIG_FILE, {"params": self.config.to_params(), "seed": seed})
 
@@ -114,7 +116,8 @@ class Trial:
             **_system_metrics(self.context.device),
         }
         with (self.folder / RESULTS_FILE).open("a", encoding="utf-8") as journal:
-            journal.write(json.dumps(result) + "\n")
+            # The newline comes first: a line that a dying process cut short must not swallow this one.
+            journal.write("\n" + json.dumps(result))
         self.save()
         return result
 
@@ -186,10 +189,13 @@ def sample_tags(labels: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, 
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
-    """The results that a trial has written so far; a last line that was cut short is left out."""
+    """The results that a trial has written so far; a line that was cut short is left out: its interval is run again."""
     path = folder / RESULTS_FILE
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
-    return [json.loads(line) for line in lines]
+    results = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            results.append(json.loads(line))
+    return [result for result in results if isinstance(result, dict)]
 
 
 def _training_data(context: TrialContext, config: GanConfig) -> TrainingData:
