@@ -241,7 +241,7 @@ def _one_line(boxed: str) -> str:
         else ""
     )
     if text.startswith("Missing from"):
-        text = re.sub(r"(--[a-z-]+ [A-Z]+|\bSTR|\bPATH) .*?(?=--|\bSTR\b|\bPATH\b|$)", r"\1 ", text)
+        text = re.sub(r"(--[a-z-]+ [A-Z]+|\b[A-Z]{3,}) .*?(?=--|\b[A-Z]{3,}\b|$)", r"\1 ", text)
     return " ".join(text.split()).rstrip(".") or "wrong usage"
 
 

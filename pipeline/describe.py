@@ -80,7 +80,8 @@ def format_status(found: dict[str, Any]) -> str:
     counts = ", ".join(f"{count} {name}" for name, count in found["trials"].items() if count and name != "asked")
     lines = [f"{found['sweep']}: {found['trials']['asked']} trials asked for; {counts or 'none begun'}"]
     workers = found["workers"]
-    lines.append(f"  {workers['running']} of {workers['slots']} slots in use")
+    if workers["slots"]:
+        lines.append(f"  {workers['running']} of {workers['slots']} slots in use")
     lines += [f"  {count} failed: {reason}" for reason, count in found["reasons"].items()]
     lines += [f"  best {name}: {about['value']:.4g} ({about['key']})" for name, about in found["best"].items()]
     return "\n".join(lines)

@@ -30,7 +30,7 @@ PRIVATE = ("home", "tracking", "study", "concurrent", "cpus_per_trial", "gpus_pe
 class SweepSettings:
     """Search the space of a system for the best generator of a folder of tagged pictures."""
 
-    space: tyro.conf.Positional[str]
+    space: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SPACE")]
     """A system's space (`gansweep spaces` lists them), or module:NAME of your own."""
     data: Path
     """Folder of tagged pictures."""

@@ -20,7 +20,7 @@ from trainables.networks.blocks import count_parameters
 from trainables.scoring import scorer
 from trainables.scoring.features import open_extractor
 from trainables.scoring.scorer import make_scorer
-from trainables.trial import SAMPLE_ROWS, Trial, TrialContext, sample_tags
+from trainables.trial import SAMPLE_ROWS, Trial, TrialContext, read_results, sample_tags
 
 PARAMS = {
     "generator.width": 4,
@@ -283,3 +283,9 @@ def test_sampled_tags_are_the_commonest_pair_of_each_common_class() -> None:
 def test_at_most_so_many_classes_are_sampled_and_the_rarest_left_out() -> None:
     labels = np.repeat(np.arange(SAMPLE_ROWS + 2), np.arange(1, SAMPLE_ROWS + 3))[:, None]
     assert sample_tags(labels).ravel().tolist() == list(range(SAMPLE_ROWS + 1, 1, -1))
+
+
+def test_a_result_that_was_cut_short_spoils_no_other(tmp_path) -> None:
+    (tmp_path / "results.jsonl").write_text('\n{"kimg": 1}\n{"kimg": 2, "dist\n{"kimg": 2}')
+    assert read_results(tmp_path) == [{"kimg": 1}, {"kimg": 2}]
+    assert read_results(tmp_path / "elsewhere") == []

@@ -81,8 +81,8 @@ def format_inspection(report: Mapping[str, Any]) -> str:
     )
     lines.append(f"defects: {sum(found['count'] for found in report['defects'].values()) or 'none'}")
     for kind, found in report["defects"].items():
-        more = ", ..." if found["count"] > len(found["names"]) else ""
-        lines.append(f"  {kind} {found['count']}: {', '.join(found['names'])}{more}")
+        more = ", ..." if found["count"] > _NAMES_SHOWN else ""
+        lines.append(f"  {kind} {found['count']}: {', '.join(found['names'][:_NAMES_SHOWN])}{more}")
     if report["refusal"]:
         lines.append(f"a run would refuse this folder: {report['refusal']}")
     return "\n".join(lines)
