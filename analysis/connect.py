@@ -95,6 +95,7 @@ def _require_database(file: Path) -> None:
 
 
 def _require_answer(uri: str) -> None:
+    import http.client
     import ssl
     import urllib.error
     import urllib.request
@@ -103,7 +104,7 @@ def _require_answer(uri: str) -> None:
         urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_ANSWER_WITHIN).close()
     except urllib.error.HTTPError:
         return  # it answers; whether it lets us in is for MLflow, which has the credentials, to find out
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, ssl.SSLError):
             return  # likewise: MLflow may know the certificate

@@ -182,7 +182,7 @@ def _ended_early(trials: pd.DataFrame) -> dict[str, str]:
     notes = {
         schema.FAILED: "never ranked",
         schema.STOPPED: "ranked where they stopped, at a smaller budget",
-        schema.INTERRUPTED: "ranked where they stopped; `gansweep resume` continues them",
+        schema.INTERRUPTED: "ranked where they stopped; the same `gansweep run` goes on with them",
     }
     for status, note in notes.items():
         reasons = trials.loc[trials["status"] == status, "reason"].fillna("no reason given")

@@ -134,7 +134,7 @@ def verify_manifest(folder: Path) -> dict[str, Any]:
     """Check every hash.
 
     Raises:
-        UserError: what is missing, changed or foreign.
+        UserError: what is missing or changed.
     """
     if not (folder / MANIFEST).is_file():
         raise UserError(f"{folder} is no export: it has no {MANIFEST}; `gansweep export NAME -o DIR` writes one")

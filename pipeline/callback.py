@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
+from ray.tune.result import AUTO_RESULT_KEYS
 
 from pipeline.outcome import outcome
 from trainables.trial import CHECKPOINT_FILE
@@ -27,7 +28,8 @@ class SweepCallback(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has a slot."""
         self.tracker.start_trial(trial.config)
-        self.progress.started(trial.config["key"])
+        key = trial.config["key"]
+        self.progress.started(key, self.tracker.last_kimg(key))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -35,7 +37,8 @@ class SweepCallback(tune.Callback):
         """A trial was scored, or has diverged."""
         key = trial.config["key"]
         if not result.get("failure"):
-            self.tracker.log_result(key, result, self.folder / key)
+            ours = {name: value for name, value in result.items() if name not in AUTO_RESULT_KEYS}
+            self.tracker.log_result(key, ours, self.folder / key)
         self.progress.result(key, result)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

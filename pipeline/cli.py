@@ -15,7 +15,7 @@ import tyro
 from analysis.errors import AnalysisError
 from analysis.rank import RankOptions
 from pipeline.settings import SweepSettings
-from trainables.errors import UserError
+from trainables.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -225,7 +225,8 @@ def _parse(words: list[str], kinds: dict[str, type]) -> Any:
     except SystemExit as exit_:
         if exit_.code in (0, None):
             raise
-        _fail(_one_line(complaint.getvalue()), 2)
+        hint = nearest(words[0], kinds) if words[0] not in kinds else ""
+        _fail(_one_line(complaint.getvalue()) + hint, 2)
         raise SystemExit(2) from None
 
 
@@ -235,6 +236,14 @@ def _one_line(boxed: str) -> str:
     rows = [row for row in rows if row and not set(row) <= set("- ")]
     text = " ".join(rows[1:] or rows)
     text = re.split(r"Argument helptext:|For full helptext", text)[0]
+    text, _, near = text.partition("Perhaps you meant:")
+    text += (
+        "; did you mean " + " or ".join(dict.fromkeys(re.findall(r"--[a-z-]+", near.split(" in gansweep")[0])))
+        if near
+        else ""
+    )
+    if text.startswith("Missing from"):
+        text = re.sub(r"(--[a-z-]+ [A-Z]+|\b[A-Z]{3,}) .*?(?=--|\b[A-Z]{3,}\b|$)", r"\1 ", text)
     return " ".join(text.split()).rstrip(".") or "wrong usage"
 
 

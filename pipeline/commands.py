@@ -33,7 +33,7 @@ def data(options: cli.DataOptions) -> int:
 
     action = options.action
     if isinstance(action, InspectOptions):
-        with Progress(console=Console(stderr=True), transient=True) as bar:
+        with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
             task = bar.add_task("decoding", total=None)
             report = inspect_folder(
                 action.folder,
@@ -69,11 +69,17 @@ def run(settings: SweepSettings) -> int:
     from analysis import schema
     from analysis.rank import RankOptions
     from analysis.rank import run as rank
+    from analysis.runs import load
+    from pipeline.describe import sweep_status
     from pipeline.launch import run_sweep
 
     status = run_sweep(settings)
     where = RankOptions(settings.name, home=Home.find(settings.home).root, tracking=settings.tracking)
     rank(where)
+    found = sweep_status(load(settings.name, home=where.home, tracking=settings.tracking))
+    if status == schema.COMPLETE and not found["best"]:
+        frequent = max(found["reasons"], key=found["reasons"].__getitem__, default="no reason known")
+        raise UserError(f"none of the {settings.trials} trials was scored; most often: {frequent}")
     if status == schema.INTERRUPTED:
         print(f"interrupted; the same command goes on, `gansweep rank {settings.name}` works on what is there",
               file=sys.stderr)  # fmt: skip
@@ -85,9 +91,11 @@ def status(options: cli.StatusOptions) -> int:
     """Count a sweep's trials by state and reason."""
     from analysis.runs import load
     from pipeline.describe import format_status, sweep_status
+    from pipeline.lock import in_use
 
-    sweep = load(options.name, home=Home.find(options.home).root, tracking=options.tracking)
-    found = sweep_status(sweep)
+    home = Home.find(options.home)
+    sweep = load(options.name, home=home.root, tracking=options.tracking)
+    found = sweep_status(sweep, driven=in_use(home, options.name) or options.tracking is not None)
     print(_json(found) if options.json else format_status(found))
     return 0
 

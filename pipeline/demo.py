@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from rich.console import Console
 
+from analysis import schema
 from analysis.rank import RankOptions
 from analysis.rank import run as rank
 from pipeline.bundle import Bundle
@@ -17,9 +19,6 @@ from pipeline.launch import run_sweep
 from pipeline.progress import clock
 from pipeline.settings import SweepSettings
 from trainables.data.synthetic import write_folder
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FACES, PARTIAL = 2000, 200
 PROMPT = "blue hair red eyes"
@@ -33,10 +32,14 @@ def demo_settings(data: Path, home: Home, name: str) -> SweepSettings:
         name=name,
         trials=4,
         image_size=32,
-        max_kimg=36,
-        eval_kimg=12,
+        max_kimg=48,
+        eval_kimg=16,
         samples=1000,
-        set=("optimizer.generator_lr=4e-4", "optimizer.discriminator_lr=4e-4"),
+        set=(
+            "optimizer.generator_lr=4e-4",
+            "optimizer.discriminator_lr=4e-4",
+            "losses.tag_weight=2",
+        ),
         fix=(
             "generator.width=16",
             "discriminator.width=32",
@@ -44,9 +47,15 @@ def demo_settings(data: Path, home: Home, name: str) -> SweepSettings:
             "generator.oversize=false",
             "losses.tag_loss_on_fakes=false",
             "updates.generator_steps=1",
-            "training.ema_decay=0.99",
+            "training.ema_decay=0.998",
+            "training.flip=true",
         ),
-        range=("losses.tag_weight=1:4", "losses.adversarial_weight=0.5:1"),
+        range=(
+            "losses.tag_weight=1:4",
+            "losses.adversarial_weight=0.5:1",
+            "optimizer.generator_lr=2e-4:8e-4",
+            "optimizer.discriminator_lr=2e-4:8e-4",
+        ),
         home=home.root,
     )
 
@@ -59,11 +68,14 @@ def run_demo(folder: Path | None) -> int:
     data = home.root / "demo-faces"
     name = _free_name(home)
     if not data.exists():
-        write_folder(data, FACES, seed=0, size=32, partial=PARTIAL)
+        with tempfile.TemporaryDirectory(dir=_made(home.root)) as drawing:
+            write_folder(Path(drawing, "faces"), FACES, seed=0, size=32, partial=PARTIAL)
+            Path(drawing, "faces").rename(data)  # the whole data set or none, also after Ctrl-C
     console.print(f"[bold]1/4[/] {FACES} drawn faces in {data}, {PARTIAL} more with tags missing")
     settings = demo_settings(data, home, name)
     console.print(f"[bold]2/4[/] sweep {name}: {settings.trials} trials of {settings.max_kimg} kimg at most")
-    run_sweep(settings, console)
+    if run_sweep(settings, console) == schema.INTERRUPTED:
+        raise KeyboardInterrupt
     console.print("[bold]3/4[/] ranking")
     rank(RankOptions(name, home=home.root))
     winner = home.root / "exports" / name
@@ -83,6 +95,11 @@ def run_demo(folder: Path | None) -> int:
         f"  gansweep run acgan --data YOUR-FOLDER --name first --trials 12{where}"
     )
     return 0
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _free_name(home: Home) -> str:

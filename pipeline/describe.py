@@ -47,9 +47,14 @@ def format_space(described: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def sweep_status(sweep: Sweep) -> dict[str, Any]:
-    """Counts by state and reason, and the best so far of trials that have not failed."""
+def sweep_status(sweep: Sweep, *, driven: bool = True) -> dict[str, Any]:
+    """Counts by state and reason, slots in use, and the best so far of trials that have not failed.
+
+    ``driven`` says whether a driver is at work; without one, a trial that is marked as running was interrupted.
+    """
     trials = sweep.trials
+    if len(trials) and not driven:
+        trials = trials.assign(status=trials["status"].replace(schema.RUNNING, schema.INTERRUPTED))
     counts = {name: int((trials["status"] == name).sum()) for name in schema.STATUSES} if len(trials) else {}
     reasons: dict[str, int] = {}
     if len(trials):
@@ -62,12 +67,12 @@ def sweep_status(sweep: Sweep) -> dict[str, Any]:
             scored = trials.loc[trials["status"] != schema.FAILED, ["key", column]].dropna()
             for row in scored.sort_values(column, ascending=direction == "minimize").head(1).to_dict("records"):
                 best[name] = {"key": row["key"], "value": float(row[column])}
-    slots = sweep.settings.get("concurrent")
+    slots, running = sweep.settings.get("concurrent"), counts.get(schema.RUNNING, 0)
     return {
         "sweep": sweep.name,
         "trials": {"asked": sweep.settings.get("trials"), **counts},
         "reasons": reasons,
-        "workers": {"slots": slots, "running": counts.get(schema.RUNNING, 0)},
+        "workers": {"slots": slots, "running": running, "use": running / slots if slots else None},
         "best": best,
     }
 
@@ -76,6 +81,9 @@ def format_status(found: dict[str, Any]) -> str:
     """What ``sweep_status`` found, for people."""
     counts = ", ".join(f"{count} {name}" for name, count in found["trials"].items() if count and name != "asked")
     lines = [f"{found['sweep']}: {found['trials']['asked']} trials asked for; {counts or 'none begun'}"]
+    workers = found["workers"]
+    if workers["slots"]:
+        lines.append(f"  {workers['running']} of {workers['slots']} slots in use")
     lines += [f"  {count} failed: {reason}" for reason, count in found["reasons"].items()]
     lines += [f"  best {name}: {about['value']:.4g} ({about['key']})" for name, about in found["best"].items()]
     return "\n".join(lines)

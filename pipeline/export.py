@@ -42,7 +42,7 @@ def export_trial(home: Home, sweep_name: str, output: Path, key: str | None = No
         raise UserError(f"{output} is the folder you stand in, and an export replaces its folder; take another -o")
     ranking = rank(load(sweep_name, home=home.root, tracking=tracking))
     chosen = _choose(ranking, key)
-    source = home.sweep(sweep_name) / chosen["key"]
+    source = home.trial(sweep_name, chosen["key"])
     if not (source / WEIGHTS_FILE).is_file():
         raise UserError(
             f"trial {chosen['key']} has no weights in {source}; export another with --trial, or run it again"

@@ -73,7 +73,10 @@ def generate_pictures(bundle: Bundle, request: str | Path, *, count: int, seed: 
         name for _, wanted in prompts for name, label in zip(vocabulary.names, wanted, strict=True) if label == UNKNOWN
     }
     try:
-        if output.suffix.lower() == ".png":
+        suffix = output.suffix.lower()
+        if suffix in (".jpg", ".jpeg", ".webp", ".gif", ".bmp"):
+            raise UsageError(f"-o is {output}; a grid is written as .png, and a name without suffix is a folder")
+        if suffix == ".png":
             named = [text if len(set(described[row * count : (row + 1) * count])) == 1 else "" for row, text in
                      enumerate(described[::count])]  # fmt: skip
             _write_grid(pixels, output, count, named if len(prompts) > 1 else [])

@@ -16,13 +16,16 @@ from rich.console import Console
 
 from analysis import schema
 from pipeline.home import Home
+from pipeline.lock import exclusive
 from pipeline.outcome import Outcome
 from pipeline.preflight import SETTINGS_FILE, require_resources, require_same_sweep
 from pipeline.progress import Progress, clock
 from pipeline.schedulers import make_scheduler
+from pipeline.settings import usable_cores
 from pipeline.study import StudySearcher, make_sampler, objectives, open_study
 from pipeline.tracking import Tracker, open_client
 from trainables.data.dataset import TaggedImages, load_folder
+from trainables.data.defects import defects_by_kind
 from trainables.data.duplicates import near_duplicate_groups
 from trainables.scoring.features import open_extractor
 from trainables.scoring.scorer import Scorer, make_scorer
@@ -63,18 +66,22 @@ def run_sweep(settings: SweepSettings, console: Console | None = None) -> str:
     Raises:
         UserError: settings, data, tracking or resources that do not allow it.
     """
-    console = console or Console(stderr=True, highlight=False)
     home = Home.find(settings.home)
-    folder = home.sweep(settings.name)
     space = settings.resolve_space()
+    with exclusive(home, settings.name):
+        return _run(settings, home, space, console or Console(stderr=True, highlight=False))
+
+
+def _run(settings: SweepSettings, home: Home, space: Space, console: Console) -> str:
+    for name, value in settings.moved(space).items():
+        console.print(f"the recipe's {name} moves from {value} to {space.recipe[name]}, to lie inside the space")
     client = open_client(home, settings.tracking)
-    home.root.mkdir(parents=True, exist_ok=True)
     sampler = make_sampler(settings.sampler, settings.seed)
     study = open_study(settings.study or home.study, settings.name, objectives(space).values(), sampler)
     prepared = prepare(settings, home, space, console)
     artifacts = home.artifacts(settings.name) if settings.tracking is None else None
     tracker = Tracker(client, settings.name, artifacts, prepared.space)
-    tracker.start(settings.to_json(), describe_data(prepared), prepared.scorer.fingerprint.to_json())
+    tracker.start(settings.public(), describe_data(prepared), prepared.scorer.fingerprint.to_json())
     searcher = StudySearcher(
         study,
         prepared.space,
@@ -82,14 +89,20 @@ def run_sweep(settings: SweepSettings, console: Console | None = None) -> str:
         trials=settings.trials,
         seed=settings.seed,
         max_kimg=settings.max_kimg,
-        folder=folder,
+        folder=prepared.folder,
     )
+    for key, ended in searcher.ended():
+        tracker.reconcile(key, ended)
     if settings.sampler == "nsga2" and settings.scheduler != "none":
         console.print("nsga2: early-stopped trials are told to the study as complete, at the budget they reached")
-    if searcher.pending:
-        _tune(prepared, searcher, tracker, console)
-    status = schema.INTERRUPTED if searcher.pending or searcher.running else schema.COMPLETE
-    tracker.finish(status, Outcome(schema.INTERRUPTED, "the sweep was interrupted"))
+    status = schema.INTERRUPTED
+    try:
+        if searcher.pending:
+            _tune(prepared, searcher, tracker, console)
+        if not searcher.pending and not searcher.running:
+            status = schema.COMPLETE
+    finally:
+        tracker.finish(status, Outcome(schema.INTERRUPTED, "the sweep was interrupted"))
     return status
 
 
@@ -100,6 +113,10 @@ def prepare(settings: SweepSettings, home: Home, space: Space, console: Console)
     open_extractor(settings.extractor, weights)  # a mistake shows before the name is taken and the judge trained
     with _stage(console, f"pictures of {settings.data}"):
         images = load_folder(settings.data, settings.image_size, cache=home.cache, max_bad_share=settings.max_bad_share)
+    for kind, names in defects_by_kind(images.defects).items():
+        console.print(
+            f"  {len(names)} {kind}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}", soft_wrap=True
+        )
     require_resources(settings, images.pixels.nbytes, home.root)
     if len(images.pixels) == images.complete:
         # Without partially tagged pictures the two choices would be the same configuration twice.
@@ -122,7 +139,7 @@ def prepare(settings: SweepSettings, home: Home, space: Space, console: Console)
 def _judge(images: TaggedImages, home: Home, console: Console) -> Judge:
     with _stage(console, "judge of the tags, from real pictures only") as update:
         complete = slice(0, images.complete)
-        return cached_judge(
+        judge = cached_judge(
             home.cache,
             images.fingerprint,
             images.pixels[complete],
@@ -131,19 +148,22 @@ def _judge(images: TaggedImages, home: Home, console: Console) -> Judge:
             groups=near_duplicate_groups(images.pixels[complete]),
             progress=lambda share, text: update(f"judge: {share:.0%} {text}"),
         )
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in judge.report.accuracy.items() if share is not None)
+    console.print(f"  right on {judge.report.held_out} held-out real pictures: {shares}", soft_wrap=True)
+    return judge
 
 
 def describe_data(prepared: Prepared) -> dict[str, Any]:
     """What ``data.json`` on the parent run says."""
     images, vocabulary = prepared.images, prepared.images.vocabulary
     return {
-        "name": prepared.settings.data.name,
+        "name": prepared.settings.data.resolve().name,
         "fingerprint": images.fingerprint,
         "pictures": len(images.pixels),
         "complete": images.complete,
         "partial": len(images.pixels) - images.complete,
         "image_size": images.size,
-        "defects": len(images.defects),
+        "defects": defects_by_kind(images.defects),
         "counts": {
             group.name: dict(zip(group.classes, images.counts(group.name).tolist(), strict=True))
             for group in vocabulary.groups
@@ -227,7 +247,7 @@ def _ray(settings: SweepSettings, folder: Path) -> Iterator[None]:
     started = not ray.is_initialized()
     try:
         if started:
-            cores = max(os.cpu_count() or 1, settings.slots() * settings.cpus_per_trial)
+            cores = max(usable_cores(), settings.slots() * settings.cpus_per_trial)
             ray.init(
                 num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
                 _node_ip_address="127.0.0.1",

@@ -45,6 +45,7 @@ def model_card(
             f"{data['complete']} with every tag, {data['partial']} with a missing or unusable one. The "
             "licence of these pictures bounds the use of the generator; ask whoever made the data set.",
             "",
+            *_per_class(data.get("judge") or {}),
             *[
                 line
                 for name, counts in data["counts"].items()
@@ -82,6 +83,18 @@ def _judged(judge: Mapping[str, Any]) -> list[str]:
         f"agrees with the tags on {shares}. Generated pictures can be tagged more surely than real ones, by "
         "exaggerated colours."
     ]
+
+
+def _per_class(judge: Mapping[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for name, classes in (judge.get("per_class") or {}).items():
+        rows = [
+            (label, f"{about['accuracy']:.0%} of {about['support']}")
+            for label, about in classes.items()
+            if about["accuracy"] is not None
+        ]
+        lines += [*_table((name, "the judge is right on held-out real pictures"), rows), ""]
+    return lines
 
 
 def _table(head: tuple[str, str], rows: Any) -> list[str]:

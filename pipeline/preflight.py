@@ -60,7 +60,7 @@ def require_same_sweep(path: Path, settings: SweepSettings, space: Space, data: 
         "space": space.to_json(),
         "data": data,
     }
-    full = {**mine, "started_with": settings.to_json()}
+    full = {**mine, "started_with": settings.public()}
     if not path.exists():
         write_json(path, full)
         return

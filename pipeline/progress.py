@@ -33,6 +33,7 @@ class Progress:
     _ended: Counter[str] = field(default_factory=Counter)
     _best: dict[str, float] = field(default_factory=dict)
     _ended_kimg: float = 0.0
+    _before: float = 0.0
 
     def __enter__(self) -> Progress:
         self._began = self._printed = time.monotonic()
@@ -46,10 +47,11 @@ class Progress:
             self._status.stop()
         self.console.print(self.line(), soft_wrap=True)
 
-    def started(self, key: str) -> None:
-        """A trial has begun."""
+    def started(self, key: str, kimg: float = 0.0) -> None:
+        """A trial has begun, or goes on from ``kimg``, which an earlier driver's time paid for."""
         self._running.add(key)
-        self._kimg.setdefault(key, 0.0)
+        self._kimg.setdefault(key, kimg)
+        self._before += kimg
         self._show()
 
     def result(self, key: str, result: Mapping[str, Any]) -> None:
@@ -72,7 +74,7 @@ class Progress:
 
     def seconds_left(self) -> float | None:
         """Estimated from the kimg per second so far and the mean kimg of a finished trial; ``None`` at first."""
-        done = sum(self._kimg.values())
+        done = sum(self._kimg.values()) - self._before
         elapsed = time.monotonic() - self._began
         if done <= 0:
             return None

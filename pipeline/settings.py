@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from analysis.connect import shown
 from search_spaces.registry import find_space
 from trainables.errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
+    from trainables.config import Value
 
 Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 
@@ -28,7 +30,7 @@ PRIVATE = ("home", "tracking", "study", "concurrent", "cpus_per_trial", "gpus_pe
 class SweepSettings:
     """Search the space of a system for the best generator of a folder of tagged pictures."""
 
-    space: tyro.conf.Positional[str]
+    space: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SPACE")]
     """A system's space (`gansweep spaces` lists them), or module:NAME of your own."""
     data: Path
     """Folder of tagged pictures."""
@@ -114,7 +116,7 @@ class SweepSettings:
 
     def slots(self) -> int:
         """Trials at once."""
-        return self.concurrent or max(1, (os.cpu_count() or 1) // self.cpus_per_trial)
+        return min(self.trials, self.concurrent or max(1, usable_cores() // self.cpus_per_trial))
 
     def resolve_space(self) -> Space:
         """The space after ``--set``, ``--fix``, ``--range`` and ``--choices``, at the sweep's image size."""
@@ -131,6 +133,17 @@ class SweepSettings:
         for name, value in _pairs("set", self.set):
             space = space.with_default(name, value)
         return space
+
+    def moved(self, space: Space) -> dict[str, Value]:
+        """Values of the system's own recipe that ``--range`` or ``--choices`` have moved, by parameter."""
+        names = [name for option in ("range", "choices") for name, _ in _pairs(option, getattr(self, option))]
+        own, asked = find_space(self.space).recipe, dict(_pairs("set", self.set))
+        return {name: own[name] for name in names if space.recipe[name] != own[name] and name not in asked}
+
+    def public(self) -> dict[str, Any]:
+        """The settings as they may be shown and stored: without passwords, with the slots they come to."""
+        hidden = {name: shown(value) for name in ("tracking", "study") if (value := getattr(self, name))}
+        return {**self.to_json(), **hidden, "concurrent": self.slots()}
 
     def to_json(self) -> dict[str, Any]:
         """What ``from_json`` reads back."""
@@ -156,11 +169,23 @@ class SweepSettings:
             raise UserError(f"cannot read settings {path}: {error}") from error
 
 
+def usable_cores() -> int:
+    """Cores that this process may use: its affinity, and the quota of the container it is in."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
+        return min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file, or "max": no quota
+        return cores
+
+
 def _pairs(option: str, texts: tuple[str, ...]) -> list[tuple[str, str]]:
     pairs = []
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not value:
             raise UsageError(f"--{option} {text!r}; expected --{option} NAME=VALUE")
+        if name.strip() == "image_size":
+            raise UsageError(f"--{option} {text}: all trials of a sweep have one size; use --image-size")
         pairs.append((name.strip(), value.strip()))
     return pairs

@@ -17,12 +17,12 @@ from trainables.config import GanConfig
 from trainables.errors import UserError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from search_spaces.space import Space
 
-PARAMS, RECIPE, OUTCOME, REASON = "params", "recipe", "status", "reason"
+PARAMS, OUTCOME, REASON = "params", "status", "reason"
 """User attributes of an Optuna trial; the last scores and kimg stand beside them under their own names."""
 
 
@@ -80,11 +80,19 @@ class StudySearcher(Searcher):
         self.study, self.space, self.objectives = study, space, objectives(space)
         self.sweep, self.trials, self.seed, self.max_kimg, self.folder = sweep, trials, seed, max_kimg, folder
         self._asked: dict[str, optuna.Trial] = {}
+        self._last: dict[str, dict[str, Any]] = {}
         known = study.get_trials(deepcopy=False)
         self._unfinished = [trial.number for trial in known if trial.state == TrialState.RUNNING]
         self._left = trials - sum(trial.state != TrialState.WAITING for trial in known)
         if not known:
-            study.enqueue_trial(space.active_defaults(), user_attrs={RECIPE: True})
+            study.enqueue_trial(space.active_defaults())
+
+    def ended(self) -> Iterator[tuple[str, Outcome]]:
+        """Keys and outcomes of the trials that the study knows to have ended."""
+        for trial in self.study.get_trials(deepcopy=False):
+            if trial.state.is_finished() and OUTCOME in trial.user_attrs:
+                attributes = trial.user_attrs
+                yield trial_key(self.sweep, trial.number), Outcome(attributes[OUTCOME], attributes.get(REASON, ""))
 
     @property
     def pending(self) -> int:
@@ -115,7 +123,7 @@ class StudySearcher(Searcher):
         return {
             "key": key,
             "number": trial.number,
-            "recipe": params == dict(self.space.recipe),
+            "recipe": trial.number == 0,  # a searcher may come upon it again: that is a trial like others
             "params": params,
             "config_hash": GanConfig.from_params(params).hash(),
             "seed": training_seed(self.seed, trial.number),
@@ -128,7 +136,8 @@ class StudySearcher(Searcher):
         return params
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Nothing: two-objective studies take no intermediate values, and one rule serves both kinds."""
+        """Remember it, for a trial that ends without one; two-objective studies take no intermediate values."""
+        self._last[trial_id] = result
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the study."""
@@ -136,7 +145,7 @@ class StudySearcher(Searcher):
         if trial is None:
             return
         ended = outcome(result, self.max_kimg, "see the trial's reason in MLflow" if error else None)
-        self._tell(trial, result or {}, ended)
+        self._tell(trial, {**self._last.pop(trial_id, {}), **(result or {})}, ended)
 
     def _tell(self, trial: optuna.Trial, result: dict[str, Any], ended: Outcome) -> None:
         trial.set_user_attr(OUTCOME, ended.status)

@@ -6,18 +6,21 @@ import json
 import logging
 import math
 import time
+from collections import defaultdict
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
 from analysis import schema
-from analysis.connect import open_tracking, readable_errors, shown
-from trainables.errors import UserError
+from analysis.connect import open_tracking, readable_errors
+from trainables.errors import UsageError, UserError
+from trainables.trial import read_results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from mlflow.entities import Run
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 PARAMETERS_PER_CALL = 100
 """MLflow refuses more parameters in one request."""
+SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 MLFLOW_STATUS = {
     schema.COMPLETE: "FINISHED",
     schema.STOPPED: "FINISHED",
@@ -37,13 +41,20 @@ MLFLOW_STATUS = {
 
 def open_client(home: Home, tracking: str | None) -> MlflowClient:
     """The MLflow of ``tracking``, or of the home, whose database is made when it is not there yet."""
-    if tracking is not None:
+    scheme = (tracking or "").partition(":")[0].partition("+")[0]
+    if tracking is not None and scheme not in SCHEMES:
+        raise UsageError(f"--tracking is {tracking!r}; expected one of {', '.join(SCHEMES)}, e.g. sqlite:///FILE")
+    if tracking is not None and scheme != "sqlite":
         return open_tracking(tracking=tracking)
-    home.root.mkdir(parents=True, exist_ok=True)
+    try:
+        home.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make home {home.root}: {error.strerror or error}; give another --home") from error
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # creating the database is no news
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    with readable_errors(home.tracking):
-        return MlflowClient(home.tracking)
+    uri = tracking or home.tracking
+    with readable_errors(uri):
+        return MlflowClient(uri)
 
 
 class Tracker:
@@ -55,7 +66,8 @@ class Tracker:
             self.experiment = self._experiment(artifacts)
             self.parent = self._parent()
         self._runs: dict[str, str] = {}
-        self._images_seen: set[str] = set()
+        self._steps: defaultdict[str, set[int]] = defaultdict(set)
+        """Steps of each key that are logged."""
 
     def start(self, settings: Mapping[str, Any], data: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
         """Describe the sweep on its parent run."""
@@ -95,9 +107,7 @@ class Tracker:
         run = self._find(schema.KEY, key)
         params = config["params"]
         if run is not None:
-            self._runs[key] = run.info.run_id
-            self.client.update_run(run.info.run_id, status="RUNNING")
-            self.client.set_tag(run.info.run_id, schema.STATUS, schema.RUNNING)
+            self._continue_trial(key, run.info.run_id, Path(config["folder"]))
             return
         tags = {
             schema.KIND: schema.KIND_TRIAL,
@@ -119,9 +129,25 @@ class Tracker:
         self.client.log_inputs(made.info.run_id, [self._dataset])
         self.client.log_dict(made.info.run_id, dict(params), "config.json")
 
+    def _continue_trial(self, key: str, run: str, folder: Path) -> None:
+        """Open a run again, and log what the trial had written when an earlier driver died."""
+        self._runs[key] = run
+        self._steps[key] = {point.step for point in self.client.get_metric_history(run, schema.KIMG)}
+        self.client.update_run(run, status="RUNNING")
+        self.client.set_tag(run, schema.STATUS, schema.RUNNING)
+        for result in read_results(folder):
+            self.log_result(key, result, folder)
+
+    def last_kimg(self, key: str) -> int:
+        """How far the trial's run has come; 0 at its beginning."""
+        return max(self._steps[key], default=0)
+
     def log_result(self, key: str, result: Mapping[str, Any], folder: Path) -> None:
-        """One batch of metrics at the step ``kimg``, and the pictures the trial drew."""
+        """One batch of metrics at the step ``kimg``, and the pictures the trial drew; a step is logged only once."""
         run, step, now = self._runs[key], int(result[schema.KIMG]), int(time.time() * 1000)
+        if step in self._steps[key]:
+            return
+        self._steps[key].add(step)
         metrics = [
             Metric(name, float(value), now, step)
             for name, value in result.items()
@@ -130,6 +156,25 @@ class Tracker:
         self.client.log_batch(run, metrics=metrics)
         for picture in result.get("pictures", ()):
             self.client.log_artifact(run, str(folder / picture), schema.SAMPLES_FOLDER)
+
+    def reconcile(self, key: str, ended: Outcome) -> None:
+        """Close the run of a trial that has ended, where an earlier driver died before it could."""
+        if key not in self._stale:
+            return
+        self._runs[key] = self._stale.pop(key)
+        self.finish_trial(key, ended)
+
+    @cached_property
+    def _stale(self) -> dict[str, str]:
+        query = f"tags.`{schema.KIND}` = '{schema.KIND_TRIAL}' and tags.`{schema.STATUS}` = '{schema.RUNNING}'"
+        found: dict[str, str] = {}
+        token = None
+        while True:
+            page = self.client.search_runs([self.experiment], query, page_token=token)
+            found |= {run.data.tags[schema.KEY]: run.info.run_id for run in page}
+            token = page.token
+            if not token:
+                return found
 
     def finish_trial(self, key: str, ended: Outcome) -> None:
         """Close a trial's run with its status and reason."""
@@ -190,6 +235,3 @@ def _tags(tags: Mapping[str, str]) -> list[RunTag]:
 
 def _params(values: Mapping[str, Any]) -> list[Param]:
     return [Param(name, str(value)[:500]) for name, value in values.items()]
-
-
-__all__ = ["Tracker", "open_client", "run_name", "shown"]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from search_spaces.acgan import ACGAN
 from search_spaces.anything import ANYTHING, ANYTHING_UNCONDITIONAL
@@ -14,6 +17,9 @@ from search_spaces.space import Space
 from search_spaces.srresnet_acgan import SRRESNET_ACGAN
 from search_spaces.wgan_gp import WGAN_GP
 from trainables.errors import UsageError, UserError, first_line, nearest
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 SPACES: dict[str, Space] = {
     space.name: space
@@ -37,9 +43,24 @@ def find_space(name: str) -> Space:
     return SPACES[name]
 
 
+def _import(module: str) -> ModuleType:
+    """An installed module, or else the file of that name in the working directory.
+
+    The directory itself does not join the import path: it may hold packages with names like ours.
+    """
+    file = Path(f"{module}.py")
+    if importlib.util.find_spec(module) is None and file.is_file():
+        spec = importlib.util.spec_from_file_location(module, file)
+        if spec is not None and spec.loader is not None:
+            loaded = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(loaded)
+            return loaded
+    return importlib.import_module(module)
+
+
 def _load(module: str, attribute: str) -> Space:
     try:
-        space = getattr(importlib.import_module(module), attribute)
+        space = getattr(_import(module), attribute)
     except UserError:
         raise
     except Exception as error:  # whatever a user's module does when it is imported

@@ -153,8 +153,8 @@ class Space:
             if dimension.name == name:
                 return dimension
         names = [dimension.name for dimension in self.dimensions]
-        coerce_known = f"space {self.name} has no dimension {name!r}{nearest(name, names)}"
-        raise UsageError(f"{coerce_known}; `gansweep spaces {self.name}` lists them")
+        unknown = f"space {self.name} has no dimension {name!r}{nearest(name, names)}"
+        raise UsageError(f"{unknown}; `gansweep spaces {self.name}` lists them")
 
     def with_default(self, name: str, value: Any) -> Space:
         """Another value in the recipe (``--set``); a dimension of that name keeps varying."""
@@ -185,7 +185,7 @@ class Space:
 
     def with_choices(self, name: str, choices: Iterable[Any]) -> Space:
         """Other choices (``--choices``). A recipe value that is none of them becomes the first."""
-        values = tuple(coerce(name, value) for value in choices)
+        values = tuple(dict.fromkeys(coerce(name, value) for value in choices))
         if not values:
             raise UsageError(f"no choices for {name}; one or more are needed")
         old = self._varying(name)

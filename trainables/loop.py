@@ -93,6 +93,8 @@ class TrainingLoop:
             if self.updates % CHECK_EVERY == 0:
                 self._require_finite(figures)
         self._require_finite(figures)
+        if not all(bool(weight.isfinite().all()) for weight in self.generator.parameters()):
+            raise Diverged(f"weights of the generator are not finite after {self.images / 1000:.1f} kimg")
         seconds = time.perf_counter() - start
         return figures.means() | {"images_per_second": (self.images - before) / max(seconds, 1e-9)}
 
@@ -170,11 +172,11 @@ class TrainingLoop:
             )
 
     def _require_finite(self, figures: _Means) -> None:
-        for name, value in figures.latest().items():
+        for name, value in figures.worst().items():
             # A critic's score and a gradient's norm have no scale of their own; NaN compares as false.
             limit = LOSS_LIMIT if "loss" in name else sys.float_info.max
-            if not abs(value) <= limit:
-                what = f"{name} exceeded {LOSS_LIMIT:g}" if abs(value) < float("inf") else f"{name} is {value}"
+            if not value <= limit:
+                what = f"{name} exceeded {LOSS_LIMIT:g}" if value < float("inf") else f"{name} is {value}"
                 raise Diverged(f"{what} after {self.images / 1000:.1f} kimg")
 
     def state_dict(self) -> dict[str, Any]:
@@ -232,16 +234,19 @@ class _Means:
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = defaultdict(int)
-        self._latest: dict[str, Tensor] = {}
+        self._worst: dict[str, Tensor] = {}
 
     def add(self, figures: dict[str, Tensor]) -> None:
         for name, value in figures.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] += 1
-            self._latest[name] = value
+            worst = value.abs()  # NaN stays NaN
+            self._worst[name] = torch.maximum(self._worst[name], worst) if name in self._worst else worst
 
-    def latest(self) -> dict[str, float]:
-        return _read(self._latest)
+    def worst(self) -> dict[str, float]:
+        """Largest magnitude of each figure since the last look."""
+        worst, self._worst = self._worst, {}
+        return _read(worst)
 
     def means(self) -> dict[str, float]:
         return {name: value / self._counts[name] for name, value in _read(self._sums).items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,8 @@ WEIGHTS_FILE = "generator.safetensors"
 CONFIG_FILE = "config.json"
 CHECKPOINT_FILE = "checkpoint.pt"
 PANEL_BATCH = 64
+RESULTS_FILE = "results.jsonl"
+"""Every result of a trial, written before its checkpoint: the driver may die before it has logged one."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class Trial:
         self.loop = TrainingLoop(system, _training_data(context, self.config), self.config, context.max_kimg * 1000)
         self.seconds = 0.0
         self.kimg = 0
+        psutil.cpu_percent()  # measures from one call to the next: the first one only starts it
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / CONFIG_FILE, {"params": self.config.to_params(), "seed": seed, "pairs": self.pairs})
 
@@ -108,8 +113,7 @@ class Trial:
             pictures += [self._save_panel(name, f"panels/{name}.png") for name in names]
         self.seconds += time.perf_counter() - start
         self._save_weights()
-        self.save()
-        return {
+        result = {
             "kimg": self.kimg,
             "seconds": self.seconds,
             "done": done,
@@ -120,6 +124,11 @@ class Trial:
             "score_seconds": time.perf_counter() - trained,
             **_system_metrics(self.context.device),
         }
+        with (self.folder / RESULTS_FILE).open("a", encoding="utf-8") as journal:
+            # The newline comes first: a line that a dying process cut short must not swallow this one.
+            journal.write("\n" + json.dumps(result))
+        self.save()
+        return result
 
     def save(self) -> None:
         """Write the whole state of training, atomically."""
@@ -182,6 +191,16 @@ class Trial:
         state = {name: value.contiguous() for name, value in self.loop.average.state_dict().items()}
         with whole_file(self.folder / WEIGHTS_FILE) as partial:
             save_file(state, partial, {"kimg": str(self.kimg)})
+
+
+def read_results(folder: Path) -> list[dict[str, Any]]:
+    """The results that a trial has written so far; a line that was cut short is left out: its interval is run again."""
+    path = folder / RESULTS_FILE
+    results = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            results.append(json.loads(line))
+    return [result for result in results if isinstance(result, dict)]
 
 
 def _training_data(context: TrialContext, config: GanConfig) -> TrainingData:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from mlflow import MlflowClient
 from pipeline.clean import clean_sweep
 from pipeline.cli import main
 from pipeline.home import Home
+from pipeline.lock import exclusive
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -102,8 +104,8 @@ def test_an_interrupted_trial_keeps_what_it_needs_to_go_on(home: Home) -> None:
 
 
 def test_a_running_sweep_is_left_alone(home: Home) -> None:
-    tag(home, "tiny-00001", "running")
-    before = sorted(home.root.rglob("*"))
-    with pytest.raises(UserError, match=r"1 running trials \(tiny-00001, \.\.\.\)"):
-        clean_sweep(home, "tiny", None, keep=0, dry_run=False)
+    with exclusive(home, "tiny"):
+        before = sorted(home.root.rglob("*"))
+        with pytest.raises(UserError, match=f"'tiny' is in use by process {os.getpid()};"):
+            clean_sweep(home, "tiny", None, keep=0, dry_run=False)
     assert sorted(home.root.rglob("*")) == before

@@ -19,7 +19,7 @@ CASES = [
     ("rnu acgan", 2, "rnu"),
     ("run acgan --data {faces} --name n --colour red", 2, "--colour"),
     ("run acgan --name n", 2, "--data"),
-    ("run --data {faces} --name n", 2, "system's space"),
+    ("run --data {faces} --name n", 2, "SPACE"),
     ("run acgan --data {faces} --name n --trials many", 2, "many"),
     ("run acgan --data {faces} --name n --trials 2.5", 2, "2.5"),
     ("run acgan --data {faces} --name n --sampler tep", 2, "tep"),

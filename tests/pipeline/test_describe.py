@@ -72,7 +72,7 @@ def test_status_counts_states_and_reasons_and_knows_the_best_that_did_not_fail()
         "asked": 9, "running": 1, "complete": 1, "stopped": 1, "failed": 3, "interrupted": 0,
     }  # fmt: skip
     assert status["reasons"] == {"diverged: x": 2, "crashed: y": 1}
-    assert status["workers"] == {"slots": 2, "running": 1}
+    assert status["workers"] == {"slots": 2, "running": 1, "use": 0.5}
     assert status["best"] == {
         "distance": {"key": "hand-00001", "value": 20.0},
         "tag_accuracy": {"key": "hand-00000", "value": 0.5},

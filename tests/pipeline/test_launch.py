@@ -232,7 +232,6 @@ def die_between_result_and_log(settings: SweepSettings) -> None:
     trial.step()
 
 
-@pytest.mark.xfail(strict=True, reason="a result that was saved but not logged is lost: the checkpoint is ahead of it")
 def test_no_result_is_lost_when_the_driver_dies_before_it_is_logged(
     judged_home: Path, faces: Path, local_ray: None
 ) -> None:
@@ -260,8 +259,7 @@ def test_a_time_limit_interrupts_and_the_same_command_ends_the_sweep(
     for run in second.runs():
         history = second.client.get_metric_history(run.info.run_id, "distance")
         steps = [point.step for point in history]
-        assert steps == sorted(set(steps))
-        assert steps[-1] == 3
+        assert steps == [1, 2, 3]
 
 
 def test_a_relative_weights_file_reaches_the_workers(
@@ -380,7 +378,6 @@ def test_ctrl_c_keeps_everything_and_the_same_command_goes_on(judged_home: Path,
         assert (status(run), run.info.status) == ("complete", "FINISHED")
         assert run.data.params["seed"] == seeds.get(run.info.run_id, run.data.params["seed"])
         steps = [point.step for point in swept.client.get_metric_history(run.info.run_id, "distance")]
-        assert steps == sorted(set(steps))
-        assert steps[-1] == 8
+        assert steps == list(range(1, 9))
     assert [trial.state for trial in swept.trials()] == [TrialState.COMPLETE] * 3
     assert len(swept.runs("sweep")) == 1

@@ -121,7 +121,8 @@ def test_no_time_limit_and_automatic_gpus_are_none() -> None:
 
 
 def test_slots_are_asked_for_or_follow_from_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("pipeline.settings.usable_cores", lambda: 8)
+    assert settings(trials=2).slots() == 2
     assert settings(concurrent=3).slots() == 3
     assert settings(cpus_per_trial=2).slots() == 4
     assert settings(cpus_per_trial=3).slots() == 2
@@ -212,3 +213,23 @@ def test_an_unknown_space_names_the_nearest() -> None:
 def test_an_image_size_that_no_network_draws_names_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"50.*48 and 56"):
         settings(image_size=50).resolve_space()
+
+
+def test_passwords_are_not_stored() -> None:
+    given = settings(study="postgresql://ada:secret@db/studies", tracking="https://ada:secret@mlflow", concurrent=2)
+    public = given.public()
+    assert "secret" not in json.dumps(public)
+    assert public["study"].endswith("@db/studies")
+    assert public["concurrent"] == 2
+    assert given.to_json()["study"] == "postgresql://ada:secret@db/studies"
+
+
+def test_what_a_range_moves_in_the_recipe_is_told() -> None:
+    given = settings(range=("updates.generator_steps=2:4",), choices=("generator.noise_dim=64,256",))
+    assert given.moved(given.resolve_space()) == {"updates.generator_steps": 1}
+
+
+@pytest.mark.parametrize("option", ["set", "fix", "range", "choices"])
+def test_the_image_size_is_set_by_its_own_option(option: str) -> None:
+    with pytest.raises(UsageError, match="use --image-size"):
+        settings(**{option: ("image_size=32",)}).resolve_space()

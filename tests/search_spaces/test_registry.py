@@ -1,5 +1,7 @@
 """Spaces by name, and a user's own from a module."""
 
+import sys
+
 import pytest
 
 from search_spaces.acgan import ACGAN
@@ -83,3 +85,11 @@ def test_a_wrong_parameter_in_ones_own_space_is_named(module) -> None:
     name = module("own_space_3", OWN.replace("generator.width", "generator.widht"))
     with pytest.raises(UsageError, match=r"unknown parameter 'generator\.widht'; did you mean 'generator\.width'"):
         find_space(f"{name}:MINE")
+
+
+def test_a_file_in_the_working_directory_is_loaded_without_joining_the_import_path(tmp_path, monkeypatch) -> None:
+    (tmp_path / "my_own_space.py").write_text("from search_spaces.acgan import ACGAN as MINE\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])
+    assert find_space("my_own_space:MINE") is find_space("acgan")
+    assert str(tmp_path) not in sys.path

@@ -185,7 +185,7 @@ class PlantedSystem(CountingSystem):
     [
         (math.nan, "g_loss is nan after 0.2 kimg"),
         (math.inf, "g_loss is inf after 0.2 kimg"),
-        (-math.inf, "g_loss is -inf after 0.2 kimg"),
+        (-math.inf, "g_loss is inf after 0.2 kimg"),
         (1.01 * LOSS_LIMIT, "g_loss exceeded 10000 after 0.2 kimg"),
         (-1.01 * LOSS_LIMIT, "g_loss exceeded 10000 after 0.2 kimg"),
     ],

@@ -21,7 +21,7 @@ from trainables.panels import ROWS, common_tags
 from trainables.scoring import scorer
 from trainables.scoring.features import open_extractor
 from trainables.scoring.scorer import make_scorer
-from trainables.trial import Trial, TrialContext
+from trainables.trial import Trial, TrialContext, read_results
 
 PARAMS = {
     "generator.width": 4,
@@ -104,7 +104,8 @@ def test_the_folder_says_what_was_trained(finished) -> None:
     assert GanConfig.from_params(about["params"]) == GanConfig.from_params(PARAMS | {"image_size": 16})
     left = {path.relative_to(trial.folder).as_posix() for path in trial.folder.rglob("*") if path.is_file()}
     assert left == {
-        "config.json", "generator.safetensors", "checkpoint.pt", "samples/kimg-000002.png", "samples/kimg-000003.png",
+        "config.json", "generator.safetensors", "checkpoint.pt", "results.jsonl",
+        "samples/kimg-000002.png", "samples/kimg-000003.png",
         "panels/noise.png", "panels/hair.png", "panels/eyes.png", "panels/grid.png",
     }  # fmt: skip
 
@@ -339,3 +340,9 @@ def test_pairs_of_the_data_travel_with_the_trial(context, tmp_path) -> None:
     assert trial.loop.system.encode.width == len(trial.pairs) < 40
     assert np.isfinite(trial.step()["distance"])
     assert make(context, tmp_path / "other").pairs == ()
+
+
+def test_a_result_that_was_cut_short_spoils_no_other(tmp_path) -> None:
+    (tmp_path / "results.jsonl").write_text('\n{"kimg": 1}\n{"kimg": 2, "dist\n{"kimg": 2}')
+    assert read_results(tmp_path) == [{"kimg": 1}, {"kimg": 2}]
+    assert read_results(tmp_path / "elsewhere") == []

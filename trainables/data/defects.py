@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True)
@@ -24,3 +28,11 @@ class Defect:
 
 def _printable(text: str) -> str:
     return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)
+
+
+def defects_by_kind(defects: Iterable[Defect]) -> dict[str, list[str]]:
+    """Every defect's name, with its detail where it has one, under its kind."""
+    kinds: dict[str, list[str]] = {}
+    for defect in defects:
+        kinds.setdefault(defect.kind, []).append(f"{defect.name} ({defect.detail})" if defect.detail else defect.name)
+    return kinds

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from trainables.data.dataset import read_folder
+from trainables.data.defects import defects_by_kind
 from trainables.data.duplicates import identical_pairs, near_duplicate_groups
 from trainables.data.tags import UNKNOWN
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trainables.data.dataset import Progress, TaggedImages
-    from trainables.data.defects import Defect
 
 _NAMES_SHOWN: Final = 20
 _PAIRS_SHOWN: Final = 5
@@ -49,7 +49,9 @@ def inspect_folder(
         },
         "sizes": _most_common(f"{width}x{height}" for width, height in loaded.picture_sizes),
         "duplicates": _duplicates(images),
-        "defects": _by_kind(images.defects),
+        "defects": {
+            kind: {"count": len(names), "names": names} for kind, names in defects_by_kind(images.defects).items()
+        },
         "fingerprint": images.fingerprint,
         "refusal": loaded.refusal(_MAX_BAD_SHARE),
     }
@@ -79,8 +81,8 @@ def format_inspection(report: Mapping[str, Any]) -> str:
     )
     lines.append(f"defects: {sum(found['count'] for found in report['defects'].values()) or 'none'}")
     for kind, found in report["defects"].items():
-        more = ", ..." if found["count"] > len(found["names"]) else ""
-        lines.append(f"  {kind} {found['count']}: {', '.join(found['names'])}{more}")
+        more = ", ..." if found["count"] > _NAMES_SHOWN else ""
+        lines.append(f"  {kind} {found['count']}: {', '.join(found['names'][:_NAMES_SHOWN])}{more}")
     if report["refusal"]:
         lines.append(f"a run would refuse this folder: {report['refusal']}")
     return "\n".join(lines)
@@ -100,17 +102,6 @@ def _duplicates(images: TaggedImages) -> dict[str, int]:
 
 def _differ(labels: NDArray[np.int64]) -> bool:
     return any(len(set(column.tolist()) - {UNKNOWN}) > 1 for column in labels.T)
-
-
-def _by_kind(defects: Iterable[Defect]) -> dict[str, dict[str, Any]]:
-    """Per kind of defect its count and the first names, each with the value that was found, if one was."""
-    kinds: dict[str, dict[str, Any]] = {}
-    for defect in defects:
-        found = kinds.setdefault(defect.kind, {"count": 0, "names": []})
-        found["count"] += 1
-        if len(found["names"]) < _NAMES_SHOWN:
-            found["names"].append(f"{defect.name} ({defect.detail})" if defect.detail else defect.name)
-    return kinds
 
 
 def _most_common(things: Iterable[str]) -> dict[str, int]:

@@ -86,7 +86,8 @@ def _efficientnet(name: str, weights: Path | None, device: str) -> Extractor:
         maps: Tensor = network.extract_features((pixels - 127.0) / 128.0)  # the network's own normalisation
         return maps.mean(dim=(2, 3))
 
-    return Extractor(name, "fd_efficientnet", _file_hash(path), f"bilinear antialiased to {size} px", features)
+    score = "fd_efficientnet" if size == 64 else f"fd_efficientnet_{size}"
+    return Extractor(name, score, _file_hash(path), f"bilinear antialiased to {size} px", features)
 
 
 def _inception(weights: Path | None, device: str) -> Extractor:

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from trainables.data.tags import UNKNOWN, Vocabulary
 from trainables.errors import UserError
+from trainables.pictures import as_tensor
 from trainables.scoring.splits import stratified_split
 from trainables.scoring.tagger_network import BATCH, log_probabilities
 from trainables.scoring.tagger_report import JudgeReport, report_on
@@ -259,7 +260,7 @@ def tag_agreement(predicted: Tensor, asked: Tensor, vocabulary: Vocabulary) -> d
 
 def _shrunk(pixels: NDArray[np.uint8], largest: int) -> Tensor:
     """``(n, s, s, 3)`` pixels as a ``(n, 3, t, t)`` uint8 tensor with t at most ``largest``."""
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    images = as_tensor(pixels).permute(0, 3, 1, 2)
     if images.shape[-1] <= largest:
         return images.contiguous()
     size = (largest, largest)
