@@ -13,7 +13,6 @@ def model_card(
 ) -> str:
     """What it is, what it was trained on, how it scores and how that was measured, how to use it."""
     params, fingerprint = about["params"], facts["fingerprint"]
-    example = " ".join(f"{group['classes'][0]} {group['name']}" for group in data["vocabulary"]["groups"])
     return "\n".join(
         [
             f"# {facts['trial']}",
@@ -51,21 +50,7 @@ def model_card(
                 for name, counts in data["counts"].items()
                 for line in (*_table((name, "pictures"), counts.items()), "")
             ],
-            "## Use",
-            "",
-            "```sh",
-            f'gansweep generate DIR "{example}" -n 16 --seed 0 -o grid.png',
-            "```",
-            "",
-            "```python",
-            "from pathlib import Path",
-            "from pipeline.bundle import Bundle",
-            "",
-            "bundle = Bundle.load(Path('DIR'))",
-            f"labels = bundle.complete(bundle.vocabulary.parse('{example}'), count=16, seed=0)",
-            "pixels = bundle.draw(labels, seed=0)  # (16, size, size, 3) uint8",
-            "```",
-            "",
+            *_usage(data["vocabulary"]),
             "## Configuration",
             "",
             *_table(("parameter", "value"), params.items()),
@@ -95,6 +80,27 @@ def _per_class(judge: Mapping[str, Any]) -> list[str]:
         ]
         lines += [*_table((name, "the judge is right on held-out real pictures"), rows), ""]
     return lines
+
+
+def _usage(vocabulary: Mapping[str, Any]) -> list[str]:
+    example = " ".join(f"{group['classes'][0]} {group['name']}" for group in vocabulary["groups"])
+    return [
+        "## Use",
+        "",
+        "```sh",
+        f'gansweep generate DIR "{example}" -n 16 --seed 0 -o grid.png',
+        "```",
+        "",
+        "```python",
+        "from pathlib import Path",
+        "from pipeline.bundle import Bundle",
+        "",
+        "bundle = Bundle.load(Path('DIR'))",
+        f"labels = bundle.complete(bundle.vocabulary.parse('{example}'), count=16, seed=0)",
+        "pixels = bundle.draw(labels, seed=0)  # (16, size, size, 3) uint8",
+        "```",
+        "",
+    ]
 
 
 def _table(head: tuple[str, str], rows: Any) -> list[str]:

@@ -4,6 +4,7 @@ Everything is the report's. On other data the table of combinations is built fro
 """
 
 from search_spaces import dimensions as shared
+from search_spaces.dcgan import DCGAN
 from search_spaces.dimensions import choice
 from search_spaces.space import Space
 
@@ -11,28 +12,11 @@ COMBO_DCGAN = Space(
     name="combo_dcgan",
     summary="F: conditional DCGAN on 119 hair/eye combinations, 64x64",
     recipe={
+        **DCGAN.recipe,
         "system": "combo_dcgan",
-        "image_size": 64,
-        "generator.architecture": "dcgan",
-        "generator.conditioning": "code",
-        "generator.width": 64,
-        "generator.noise_dim": 100,
-        "generator.norm_momentum": 0.1,
-        "generator.bias": False,
-        "generator.final_activation": "tanh",
-        "discriminator.architecture": "dcgan",
-        "discriminator.conditioning": "combo",
-        "discriminator.width": 64,
-        "discriminator.norm_momentum": 0.1,
-        "discriminator.bias": False,
-        "losses.labels": "hard",
-        "updates.split_discriminator": False,
-        "training.batch_size": 64,
         "tags.encoding": "pairs",
-        "optimizer.generator_lr": 2e-05,
-        "optimizer.discriminator_lr": 2e-05,
-        "optimizer.beta1": 0.5,
-        "optimizer.beta2": 0.999,
+        "generator.conditioning": "code",
+        "discriminator.conditioning": "combo",
     },
     notes={},
     dimensions=(

@@ -5,6 +5,7 @@ Gulrajani et al. advise against it, so it is a dimension. LSGAN and weight clipp
 """
 
 from search_spaces import dimensions as shared
+from search_spaces.dcgan import DCGAN
 from search_spaces.dimensions import choice
 from search_spaces.space import Dimension, Space
 
@@ -12,29 +13,14 @@ WGAN_GP = Space(
     name="wgan_gp",
     summary="G: unconditional WGAN-GP on the networks of E, 64x64",
     recipe={
+        **DCGAN.recipe,
         "system": "wgan_gp",
-        "image_size": 64,
-        "generator.architecture": "dcgan",
-        "generator.conditioning": "none",
-        "generator.width": 64,
-        "generator.noise_dim": 100,
-        "generator.norm_momentum": 0.1,
-        "generator.bias": False,
-        "generator.final_activation": "tanh",
-        "discriminator.architecture": "dcgan",
-        "discriminator.conditioning": "none",
-        "discriminator.width": 64,
-        "discriminator.norm_momentum": 0.1,
-        "discriminator.bias": False,
-        "losses.labels": "hard",
-        "updates.split_discriminator": False,
-        "training.batch_size": 64,
         "losses.adversarial": "wgan",
         "losses.penalty": "wgan_gp",
         "losses.penalty_weight": 10.0,
         "optimizer.name": "rmsprop",
-        "optimizer.generator_lr": 0.0002,
-        "optimizer.discriminator_lr": 0.0002,
+        "optimizer.generator_lr": 2e-4,
+        "optimizer.discriminator_lr": 2e-4,
     },
     notes={},
     dimensions=(
