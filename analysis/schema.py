@@ -28,6 +28,8 @@ RECIPE: Final = "gansweep.recipe"
 CONFIG_HASH: Final = "gansweep.config_hash"
 FINGERPRINT: Final = "gansweep.fingerprint"
 """JSON object: extractor, weights, resize, samples, data, seed policy. Scores compare only within one."""
+HOME: Final = "gansweep.home"
+"""Tag of the experiment, and attribute of the study: the id of the home that drives the sweep."""
 
 KIND_SWEEP: Final = "sweep"
 KIND_TRIAL: Final = "trial"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,8 @@ from ray import tune
 from ray.tune.result import AUTO_RESULT_KEYS
 
 from pipeline.outcome import outcome
-from trainables.trial import CHECKPOINT_FILE
+from trainables.checkpoint import CHECKPOINTS
+from trainables.errors import UserError
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
@@ -17,13 +19,14 @@ if TYPE_CHECKING:
     from pipeline.outcome import Outcome
     from pipeline.progress import Progress
     from pipeline.tracking import Tracker
+    from trainables.storage import Storage
 
 
 class SweepCallback(tune.Callback):
     """Tells the tracker and the progress display of every start, result and end."""
 
-    def __init__(self, tracker: Tracker, progress: Progress, max_kimg: int, folder: Path) -> None:
-        self.tracker, self.progress, self.max_kimg, self.folder = tracker, progress, max_kimg, folder
+    def __init__(self, tracker: Tracker, progress: Progress, max_kimg: int, storage: Storage) -> None:
+        self.tracker, self.progress, self.max_kimg, self.storage = tracker, progress, max_kimg, storage
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has a slot."""
@@ -38,32 +41,34 @@ class SweepCallback(tune.Callback):
         key = trial.config["key"]
         if not result.get("failure"):
             ours = {name: value for name, value in result.items() if name not in AUTO_RESULT_KEYS}
-            self.tracker.log_result(key, ours, self.folder / key)
+            self.tracker.log_result(key, ours)
+        if result.get("notice"):
+            self.progress.note(key, result["notice"])
         self.progress.result(key, result)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has used its budget, was stopped, or has diverged."""
         self._end(trial.config, outcome(trial.last_result, self.max_kimg))
+        # The optimisers' state is only of use to a trial that goes on; what stays now goes with `gansweep clean`.
+        with contextlib.suppress(UserError):
+            self.storage.below(trial.config["key"]).delete_folder(CHECKPOINTS)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has crashed."""
-        self._end(trial.config, outcome(None, self.max_kimg, _last_line(trial)))
+        self._end(trial.config, outcome(None, self.max_kimg, _error_text(trial)))
 
     def _end(self, config: dict[str, Any], ended: Outcome) -> None:
         key = config["key"]
         self.tracker.start_trial(config)  # a trial can die before Tune says that it has started
         self.tracker.finish_trial(key, ended)
         self.progress.ended(key, ended)
-        # The optimisers' state is only of use to a trial that goes on.
-        (self.folder / key / CHECKPOINT_FILE).unlink(missing_ok=True)
 
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles callbacks now and then; database connections stay with the driver."""
         return {}
 
 
-def _last_line(trial: Trial) -> str:
-    """The exception itself. Tune's own ``get_error`` looks where the file is copied to only after this callback."""
+def _error_text(trial: Trial) -> str:
+    """All of it. Tune's own ``get_error`` looks where the file is copied to only after this callback."""
     file = trial.error_file
-    text = Path(file).read_text(encoding="utf-8").strip() if file and Path(file).is_file() else ""
-    return text.splitlines()[-1][:300] if text else "worker died"
+    return Path(file).read_text(encoding="utf-8") if file and Path(file).is_file() else ""

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from analysis import schema
 from analysis.rank import rank
 from analysis.runs import load
+from pipeline.home import require_key
 from pipeline.lock import exclusive
+from trainables.checkpoint import BEST_FILE, CHECKPOINTS, WEIGHTS_FILE
 from trainables.errors import UsageError
-from trainables.trial import CHECKPOINT_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from analysis.runs import Sweep
     from pipeline.home import Home
 
@@ -23,9 +22,9 @@ UNFINISHED = (schema.RUNNING, schema.INTERRUPTED)
 
 @dataclass(frozen=True)
 class Freed:
-    """Files removed, and their bytes in all."""
+    """Names of the files removed, and their bytes in all."""
 
-    files: tuple[Path, ...]
+    files: tuple[str, ...]
     size: int
 
 
@@ -47,14 +46,16 @@ def _clean(home: Home, sweep: Sweep, keep: int, dry_run: bool) -> Freed:
     kept = {*list(ranking.trials["key"])[:keep], *ranking.pareto}
     kept |= set(trials.loc[trials["recipe"] | trials["status"].isin(UNFINISHED), "key"])
     unfinished = set(trials.loc[trials["status"].isin(UNFINISHED), "key"])
+    storage = home.storage(sweep.name, sweep.settings.get("storage"))
+    there = storage.list()
     files = []
     for key in trials["key"]:
-        folder = home.trial(sweep.name, key)
-        files += [folder / CHECKPOINT_FILE] if key not in unfinished else []
-        files += [folder / WEIGHTS_FILE] if key not in kept else []
-    files = [file for file in files if file.is_file()]
-    size = sum(file.stat().st_size for file in files)
+        folder = require_key(sweep.name, key)
+        if key not in unfinished:
+            files += [name for name in there if name.startswith(f"{folder}/{CHECKPOINTS}/")]
+        if key not in kept:
+            files += [name for name in (f"{folder}/{WEIGHTS_FILE}", f"{folder}/{BEST_FILE}") if name in there]
     if not dry_run:
-        for file in files:
-            file.unlink()
-    return Freed(tuple(files), size)
+        for name in files:
+            storage.delete(name)
+    return Freed(tuple(files), sum(there[name] for name in files))

@@ -119,6 +119,24 @@ class UiOptions:
 
 
 @dataclass(frozen=True)
+class DoctorOptions:
+    """Try everything that a sweep relies on: versions, devices, storage, tracking, Ray. Exit code 1 if one fails."""
+
+    storage: str | None = None
+    """Folder or s3://bucket/prefix; default: the home."""
+    tracking: str | None = None
+    """MLflow tracking URI; default: the home's database."""
+    study: str | None = None
+    """Optuna storage URL; default: the home's database."""
+    address: str | None = None
+    """Ray cluster: auto or HOST:PORT; every node of it is tried. Default: start a Ray on this machine."""
+    home: Path | None = None
+    """Folder of all sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
 class ExportOptions:
     """Write the winning generator, or another trial's, as a folder that needs nothing else."""
 
@@ -168,6 +186,7 @@ def _commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
         "status": (StatusOptions, commands.status),
         "clean": (CleanOptions, commands.clean),
         "ui": (UiOptions, commands.ui),
+        "doctor": (DoctorOptions, commands.doctor),
         "rank": (RankOptions, rank),
         "export": (ExportOptions, commands.export),
         "generate": (GenerateOptions, commands.generate),

@@ -126,6 +126,23 @@ def ui(options: cli.UiOptions) -> int:
     return subprocess.run([sys.executable, "-m", "mlflow", *words], check=False).returncode
 
 
+def doctor(options: cli.DoctorOptions) -> int:
+    """Try everything that a sweep relies on."""
+    from dataclasses import asdict
+
+    from pipeline.doctor import FAILED, run_checks
+
+    checks = []
+    for check in run_checks(options):
+        checks.append(check)
+        if not options.json:  # each as soon as it is known: a server may let one wait
+            print(f"{check.status:8} {check.name:9} {check.detail}", flush=True)
+    failed = any(check.status == FAILED for check in checks)
+    if options.json:
+        print(_json({"ok": not failed, "checks": [asdict(check) for check in checks]}))
+    return int(failed)
+
+
 def export(options: cli.ExportOptions) -> int:
     """Write the winner."""
     from pipeline.export import export_trial

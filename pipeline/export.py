@@ -14,15 +14,17 @@ from analysis.rank import rank
 from analysis.runs import load
 from pipeline.bundle import CONFIG, TAGS, WEIGHTS, Bundle, write_manifest
 from pipeline.generate import draw_panel
+from pipeline.home import require_key
 from pipeline.model_card import model_card
+from trainables.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 from trainables.data.tags import Vocabulary
 from trainables.errors import UsageError, UserError, nearest
 from trainables.files import write_json
-from trainables.trial import CONFIG_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from analysis.rank import Ranking
     from pipeline.home import Home
+    from trainables.storage import Storage
 
 
 def export_trial(home: Home, sweep_name: str, output: Path, key: str | None = None, tracking: str | None = None) -> str:
@@ -42,10 +44,11 @@ def export_trial(home: Home, sweep_name: str, output: Path, key: str | None = No
         raise UserError(f"{output} is the folder you stand in, and an export replaces its folder; take another -o")
     ranking = rank(load(sweep_name, home=home.root, tracking=tracking))
     chosen = _choose(ranking, key)
-    source = home.trial(sweep_name, chosen["key"])
-    if not (source / WEIGHTS_FILE).is_file():
+    everything = home.storage(sweep_name, ranking.sweep.settings.get("storage"))
+    source = everything.below(require_key(sweep_name, chosen["key"]))
+    if not source.exists(WEIGHTS_FILE):
         raise UserError(
-            f"trial {chosen['key']} has no weights in {source}; export another with --trial, or run it again"
+            f"trial {chosen['key']} has no weights in {source.location}; export another with --trial, or run it again"
         )
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
@@ -70,11 +73,11 @@ def _choose(ranking: Ranking, key: str | None) -> dict[str, Any]:
     return dict(trials[wanted])
 
 
-def _write(folder: Path, source: Path, ranking: Ranking, trial: dict[str, Any]) -> None:
+def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any]) -> None:
     data = ranking.sweep.data
     vocabulary = Vocabulary.from_json(data["vocabulary"])
-    shutil.copyfile(source / WEIGHTS_FILE, folder / WEIGHTS)
-    about = json.loads((source / CONFIG_FILE).read_text(encoding="utf-8"))
+    source.get(WEIGHTS_FILE, folder / WEIGHTS)
+    about = json.loads(source.read(CONFIG_FILE))
     write_json(folder / CONFIG, about)
     write_json(
         folder / TAGS,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.connect import tracking_uri
-from trainables.errors import UsageError, UserError
+from trainables.errors import UsageError, UserError, first_line
+from trainables.storage import Storage, storage_location
 
 _SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -22,6 +25,26 @@ class Home:
     def find(cls, folder: Path | None) -> Home:
         """``folder``, else ``$GANSWEEP_HOME``, else ``./gansweep-runs``."""
         return cls(Path(tracking_uri(folder).removeprefix("sqlite:///")).parent)
+
+    def identity(self) -> str:
+        """A random id, kept in the file ``home.id``: it moves with the home, and no two homes share one.
+
+        Raises:
+            UserError: the file cannot be read or written.
+        """
+        path = self.root / "home.id"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with path.open("a+", encoding="ascii") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # two sweeps may start in a new home at once
+                file.seek(0)
+                known = file.read().strip()
+                if not known:
+                    known = uuid.uuid4().hex
+                    file.write(f"{known}\n")
+                return known
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read or write {path}: {first_line(error)}; give another --home") from error
 
     @property
     def tracking(self) -> str:
@@ -42,11 +65,11 @@ class Home:
         """Folder of one sweep: its settings, and one folder per trial."""
         return self.root / "trials" / require_sweep_name(name)
 
-    def trial(self, name: str, key: str) -> Path:
-        """Folder of one trial; keys come from the tracking server, so they are checked."""
-        if not re.fullmatch(re.escape(name) + r"-\d{5,}", key):
-            raise UserError(f"trial key {key!r} is none of sweep {name!r}, whose keys look like {name}-00000")
-        return self.sweep(name) / key
+    def storage(self, name: str, location: str | None) -> Storage:
+        """Where a sweep's trials keep their files, a folder each: below ``--storage``, else in the sweep's folder."""
+        if location is None:
+            return Storage(str(self.sweep(name).absolute()), in_place=True)
+        return Storage(storage_location(location)).below(require_sweep_name(name))
 
     def lock(self, name: str) -> Path:
         """File that the sweep's driver holds."""
@@ -55,6 +78,13 @@ class Home:
     def artifacts(self, name: str) -> Path:
         """Where MLflow keeps the sweep's artifacts."""
         return self.root / "artifacts" / require_sweep_name(name)
+
+
+def require_key(name: str, key: str) -> str:
+    """Refuse a key that is none of the sweep's: keys come from the tracking server, and name folders."""
+    if not re.fullmatch(re.escape(name) + r"-\d{5,}", key):
+        raise UserError(f"trial key {key!r} is none of sweep {name!r}, whose keys look like {name}-00000")
+    return key
 
 
 def require_sweep_name(name: str) -> str:

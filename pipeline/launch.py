@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
+import functools
 import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 
 from analysis import schema
+from analysis.connect import readable_errors
+from pipeline.cluster import connected, local_ray, this_machine
+from pipeline.combinations import combination_notes, require_combination
 from pipeline.home import Home
 from pipeline.lock import exclusive
 from pipeline.outcome import Outcome
-from pipeline.preflight import SETTINGS_FILE, require_resources, require_same_sweep
+from pipeline.ownership import claim_study, require_own_experiment
+from pipeline.placement import placed
+from pipeline.preflight import SETTINGS_FILE, require_nodes, require_resources, require_same_sweep
 from pipeline.progress import Progress, clock
-from pipeline.schedulers import make_scheduler
-from pipeline.settings import usable_cores
-from pipeline.study import StudySearcher, make_sampler, objectives, open_study
+from pipeline.recorded import recorded_results
+from pipeline.samplers import make_sampler, proposals
+from pipeline.schedulers import make_scheduler, replay
+from pipeline.study import StudySearcher, objectives, open_study
 from pipeline.tracking import Tracker, open_client
 from trainables.data.dataset import TaggedImages, load_folder
 from trainables.data.defects import defects_by_kind
@@ -34,9 +38,12 @@ from trainables.trial import TrialContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+    from pipeline.cluster import Node
     from pipeline.settings import SweepSettings
     from search_spaces.space import Space
+    from trainables.storage import Storage
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,13 @@ class Prepared:
 
     @property
     def folder(self) -> Path:
-        """Where the sweep keeps its trials."""
+        """The sweep's own folder in the home."""
         return self.home.sweep(self.settings.name)
+
+    @property
+    def storage(self) -> Storage:
+        """Where the trials keep their files."""
+        return self.home.storage(self.settings.name, self.settings.storage)
 
 
 def run_sweep(settings: SweepSettings, console: Console | None = None) -> str:
@@ -68,33 +80,42 @@ def run_sweep(settings: SweepSettings, console: Console | None = None) -> str:
     """
     home = Home.find(settings.home)
     space = settings.resolve_space()
-    with exclusive(home, settings.name):
-        return _run(settings, home, space, console or Console(stderr=True, highlight=False))
+    require_combination(settings, space)
+    with exclusive(home, settings.name), connected(settings.address) as nodes:
+        nodes = require_nodes(nodes, home.storage(settings.name, settings.storage))
+        return _run(settings, home, space, nodes, console or Console(stderr=True, highlight=False))
 
 
-def _run(settings: SweepSettings, home: Home, space: Space, console: Console) -> str:
+def _run(settings: SweepSettings, home: Home, space: Space, nodes: tuple[Node, ...], console: Console) -> str:
     for name, value in settings.moved(space).items():
         console.print(f"the recipe's {name} moves from {value} to {space.recipe[name]}, to lie inside the space")
-    client = open_client(home, settings.tracking)
-    sampler = make_sampler(settings.sampler, settings.seed)
-    study = open_study(settings.study or home.study, settings.name, objectives(space).values(), sampler)
-    prepared = prepare(settings, home, space, console)
+    client, url = open_client(home, settings.tracking), settings.study or home.study
+    with readable_errors(settings.tracking or home.tracking):
+        require_own_experiment(client, home, settings.name, adopt=settings.adopt)
+    say = functools.partial(console.print, markup=False, soft_wrap=True)
+    study = open_study(url, settings.name, objectives(space).values(), say=say)
+    claim_study(study, home, url, adopt=settings.adopt)
+    prepared = prepare(settings, home, space, console, nodes)
+    settings = prepared.settings
+    study.sampler = make_sampler(settings.sampler, settings.seed, prepared.space, known=len(study.trials))
+    for note in combination_notes(settings, prepared.space):
+        console.print(note, soft_wrap=True)
     artifacts = home.artifacts(settings.name) if settings.tracking is None else None
-    tracker = Tracker(client, settings.name, artifacts, prepared.space)
+    tracker = Tracker(
+        client, home, settings.name, prepared.space, prepared.storage, say, artifacts=artifacts, adopt=settings.adopt
+    )
     tracker.start(settings.public(), describe_data(prepared), prepared.scorer.fingerprint.to_json())
     searcher = StudySearcher(
         study,
         prepared.space,
         sweep=settings.name,
-        trials=settings.trials,
+        trials=proposals(study.sampler, settings.trials),
         seed=settings.seed,
         max_kimg=settings.max_kimg,
         folder=prepared.folder,
     )
     for key, ended in searcher.ended():
         tracker.reconcile(key, ended)
-    if settings.sampler == "nsga2" and settings.scheduler != "none":
-        console.print("nsga2: early-stopped trials are told to the study as complete, at the budget they reached")
     status = schema.INTERRUPTED
     try:
         if searcher.pending:
@@ -106,8 +127,10 @@ def _run(settings: SweepSettings, home: Home, space: Space, console: Console) ->
     return status
 
 
-def prepare(settings: SweepSettings, home: Home, space: Space, console: Console) -> Prepared:
-    """Load the pictures, train or find the judge, measure the reference."""
+def prepare(
+    settings: SweepSettings, home: Home, space: Space, console: Console, nodes: tuple[Node, ...] = ()
+) -> Prepared:
+    """Load the pictures, decide how many trials run at once, train or find the judge, measure the reference."""
     # Workers stand in another folder.
     weights = settings.weights.resolve() if settings.weights is not None else None
     open_extractor(settings.extractor, weights)  # a mistake shows before the name is taken and the judge trained
@@ -117,7 +140,10 @@ def prepare(settings: SweepSettings, home: Home, space: Space, console: Console)
         console.print(
             f"  {len(names)} {kind}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}", soft_wrap=True
         )
-    require_resources(settings, images.pixels.nbytes, home.root)
+    settings, told = placed(settings, nodes or (this_machine(),), space, images)
+    if told:
+        console.print(f"  {told}", soft_wrap=True)
+    require_resources(settings, images.pixels.nbytes, home.root, nodes if settings.address else ())
     if len(images.pixels) == images.complete:
         # Without partially tagged pictures the two choices would be the same configuration twice.
         space = space.without("training.extra_data", False)
@@ -188,11 +214,7 @@ def _tune(prepared: Prepared, searcher: StudySearcher, tracker: Tracker, console
     from trainables.tune import TuneTrial
 
     settings, folder = prepared.settings, prepared.folder
-    gpus = settings.gpus()
-    if gpus is None:
-        import torch
-
-        gpus = 1.0 if torch.cuda.is_available() else 0.0
+    gpus = settings.gpus() or 0.0  # placed() has settled "auto"
     context = TrialContext(
         images=prepared.images,
         scorer=prepared.scorer,
@@ -200,18 +222,25 @@ def _tune(prepared: Prepared, searcher: StudySearcher, tracker: Tracker, console
         eval_kimg=settings.eval_kimg,
         threads=settings.cpus_per_trial,
         device="cuda" if gpus else "cpu",
+        gpu_share=min(gpus, 1.0),
+        max_seconds=settings.max_trial_seconds,
+        checkpoint_seconds=settings.checkpoint_seconds,
     )
+    scheduler = make_scheduler(settings.scheduler, settings.max_kimg, settings.eval_kimg)
+    replay(scheduler, recorded_results(tracker.client, tracker.experiment))
     trials = searcher.pending
-    with _ray(settings, folder), tempfile.TemporaryDirectory(prefix="gansweep-tune-") as scratch:
+    cores = settings.slots() * settings.cpus_per_trial
+    with local_ray(folder, cores), tempfile.TemporaryDirectory(prefix="gansweep-tune-") as scratch:
         trainable = tune.with_resources(
-            tune.with_parameters(TuneTrial, context=context), {"cpu": settings.cpus_per_trial, "gpu": gpus}
+            tune.with_parameters(TuneTrial, context=context, storage=prepared.storage),
+            {"cpu": settings.cpus_per_trial, "gpu": gpus},
         )
         with Progress(trials, settings.max_kimg, settings.slots(), console) as progress:
             tuner = tune.Tuner(
                 trainable,
                 tune_config=tune.TuneConfig(
                     search_alg=searcher,
-                    scheduler=make_scheduler(settings.scheduler, settings.max_kimg, settings.eval_kimg),
+                    scheduler=scheduler,
                     num_samples=trials,
                     max_concurrent_trials=settings.slots(),
                     reuse_actors=True,
@@ -220,43 +249,12 @@ def _tune(prepared: Prepared, searcher: StudySearcher, tracker: Tracker, console
                 run_config=tune.RunConfig(
                     name=settings.name,
                     storage_path=scratch,
-                    callbacks=[SweepCallback(tracker, progress, settings.max_kimg, folder)],
+                    callbacks=[SweepCallback(tracker, progress, settings.max_kimg, prepared.storage)],
                     verbose=0,
-                    failure_config=tune.FailureConfig(max_failures=0),
+                    failure_config=tune.FailureConfig(max_failures=1),  # a node may die under a trial
                 ),
             )
             tuner.fit()
-
-
-@contextlib.contextmanager
-def _ray(settings: SweepSettings, folder: Path) -> Iterator[None]:
-    """A quiet local Ray, unless one is there already; the driver stands in the sweep's own folder.
-
-    Ray puts the driver's working directory first on its workers' import path: a foreign ``analysis`` or ``pipeline``
-    package there would be imported instead of ours.
-    """
-    import ray
-
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a diverged trial has no distance to report
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are reported by our own callback
-    before = Path.cwd()
-    os.chdir(folder)
-    started = not ray.is_initialized()
-    try:
-        if started:
-            cores = max(usable_cores(), settings.slots() * settings.cpus_per_trial)
-            ray.init(
-                num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
-                _node_ip_address="127.0.0.1",
-            )  # fmt: skip
-        yield
-    finally:
-        if started:
-            ray.shutdown()
-        os.chdir(before)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,12 @@ from analysis import schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_OUT_OF_MEMORY = re.compile(r"MemoryError|allocate memory|out of memory|memory usage threshold", re.IGNORECASE)
+"""How torch (GPU and CPU), Python, NumPy, the system and Ray's memory monitor say it."""
+_KILLED = "its worker process has died"
+"""Ray's words for a process that ended without any."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +27,24 @@ class Outcome:
 
 
 def outcome(result: Mapping[str, Any] | None, max_kimg: int, crash: str | None = None) -> Outcome:
-    """Judge a trial by its last result, or by the exception that ended it."""
+    """Judge a trial by its last result, or by the text of the error that ended it, whose last line says most."""
     if crash is not None:
-        return Outcome(schema.FAILED, f"crashed: {crash}")
+        return Outcome(schema.FAILED, _crash_reason(crash))
     if not result or schema.KIMG not in result:
         return Outcome(schema.FAILED, "ended before its first result")
     if result.get("failure"):
         return Outcome(schema.FAILED, str(result["failure"]))
+    if result.get("stopped"):
+        return Outcome(schema.STOPPED, str(result["stopped"]))
     if result[schema.KIMG] >= max_kimg:
         return Outcome(schema.COMPLETE)
     return Outcome(schema.STOPPED, f"stopped by the scheduler at {result[schema.KIMG]} kimg")
+
+
+def _crash_reason(text: str) -> str:
+    last = (text.strip().splitlines() or ["worker died"])[-1][:300]
+    if _OUT_OF_MEMORY.search(text):
+        return f"out of memory: {last}"
+    if _KILLED in text:
+        return "killed: the system ended the trial's process, most often for want of memory"
+    return f"crashed: {last}"

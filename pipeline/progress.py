@@ -63,6 +63,10 @@ class Progress:
                 self._best[name] = better(self._best.get(name, result[name]), result[name])
         self._show()
 
+    def note(self, key: str, text: str) -> None:
+        """Something about a trial that the user should know."""
+        self.console.print(f"trial {key}: {text}", markup=False, soft_wrap=True)
+
     def ended(self, key: str, how: Outcome) -> None:
         """A trial has ended."""
         self._running.discard(key)

@@ -8,13 +8,14 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import tyro
 
 from analysis.connect import shown
 from search_spaces.registry import find_space
 from trainables.errors import UsageError, UserError
+from trainables.storage import storage_location
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
 
 Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 
-PRIVATE = ("home", "tracking", "study", "concurrent", "cpus_per_trial", "gpus_per_trial", "time_limit", "data")
+Sampler = Literal["tpe", "random", "qmc", "grid", "gp", "nsga2", "cmaes"]
+Scheduler = Literal["asha", "mo-asha", "hyperband", "median", "none"]
+
+PRIVATE = (
+    "home", "tracking", "study", "address", "concurrent", "cpus_per_trial", "gpus_per_trial", "time_limit", "data",
+    "checkpoint_seconds", "adopt",
+)  # fmt: skip
 """Settings that may differ between two starts of one sweep: where and how fast, not what."""
 
 
@@ -45,15 +52,19 @@ class SweepSettings:
     eval_kimg: int = 10
     """Score every so many thousand images."""
     concurrent: int | None = None
-    """Trials at once; default: as many as the cores allow."""
+    """Trials at once; default: as many as the cores and GPUs allow."""
     cpus_per_trial: int = 1
     """Cores, and training threads, of each trial."""
     gpus_per_trial: str = "auto"
-    """GPUs of each trial, or a share of one; auto takes one where there is one."""
-    sampler: Literal["tpe", "random", "nsga2"] = "tpe"
-    """How configurations are proposed."""
-    scheduler: Literal["asha", "none"] = "asha"
-    """How hopeless trials are stopped early."""
+    """GPUs of each trial, or a share of one; auto measures how many trials one GPU's memory holds."""
+    max_trial_seconds: float | None = None
+    """Stop a trial that has trained for longer than this."""
+    sampler: Sampler = "tpe"
+    """How configurations are proposed: tpe (density estimates), random, qmc (spread evenly), grid (every choice, three
+    values of a range), gp (Gaussian process), nsga2 (evolution), cmaes (one objective, ranges without conditions)."""
+    scheduler: Scheduler = "asha"
+    """How hopeless trials are stopped early: asha (best third at each rung, by distance), mo-asha (by distance and tag
+    accuracy), hyperband (asha with some trials judged later or never), median (above the others' median), none."""
     extractor: str = "efficientnet"
     """Feature network of the Frechet distance: efficientnet (comes with the package) or inception (standard FID)."""
     weights: Path | None = None
@@ -78,6 +89,15 @@ class SweepSettings:
     """MLflow tracking URI; default: a database in the home."""
     study: str | None = None
     """Optuna storage URL; default: a database in the home."""
+    storage: str | None = None
+    """Where trials keep checkpoints and pictures: a folder that all nodes share, or s3://bucket/prefix; default: the
+    home."""
+    checkpoint_seconds: int = 300
+    """Save the state of a trial as often as this; it is saved at every evaluation besides."""
+    address: str | None = None
+    """Ray cluster to run on: auto (the one of this machine) or HOST:PORT; default: a Ray of its own on this machine."""
+    adopt: bool = False
+    """Take over a sweep that another home began on the same tracking server or study, and that it no longer runs."""
     seed: int = 0
     """Seed of proposals, training and scoring noise."""
 
@@ -85,13 +105,20 @@ class SweepSettings:
         for name, low, high in (
             ("trials", 1, 1_000_000), ("max_kimg", 1, 10_000_000), ("eval_kimg", 1, self.max_kimg),
             ("concurrent", 1, 100_000), ("cpus_per_trial", 1, 1024), ("samples", 2, 1_000_000),
-            ("max_bad_share", 0, 1), ("seed", 0, 2**31 - 1),
+            ("max_bad_share", 0, 1), ("max_trial_seconds", 1, 10_000_000), ("seed", 0, 2**31 - 1),
+            ("checkpoint_seconds", 1, 86_400),
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UsageError(f"--{name.replace('_', '-')} is {value}; allowed: {low} to {high}")
+        for name, allowed in (("sampler", get_args(Sampler)), ("scheduler", get_args(Scheduler))):
+            if getattr(self, name) not in allowed:
+                raise UsageError(f"--{name} is {getattr(self, name)!r}; allowed: {', '.join(allowed)}")
         self.gpus()
         self.seconds()
+        require_address(self.address)
+        if self.storage is not None:  # a relative folder is another one for who stands elsewhere
+            object.__setattr__(self, "storage", storage_location(self.storage))
 
     def gpus(self) -> float | None:
         """GPUs per trial; ``None`` for auto."""
@@ -167,6 +194,18 @@ class SweepSettings:
             return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise UserError(f"cannot read settings {path}: {error}") from error
+
+
+def require_address(address: str | None) -> None:
+    """Refuse what cannot be the address of a Ray cluster."""
+    if address is None or address == "auto":
+        return
+    match = re.fullmatch(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]):(\d{1,5})", address)
+    if not match or not 1 <= int(match[1]) <= 65535:
+        raise UsageError(
+            f"--address is {address!r}; allowed: auto, or HOST:PORT of the head, e.g. 10.0.0.1:6379; the command runs "
+            "on a node of the cluster"
+        )
 
 
 def usable_cores() -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
+import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -13,31 +14,26 @@ from ray.tune.search import Searcher
 from analysis import schema
 from analysis.connect import shown
 from pipeline.outcome import Outcome, outcome
+from pipeline.patient import open_storage
+from pipeline.samplers import KEEPS_STOPPED
 from trainables.config import GanConfig
 from trainables.errors import UserError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from optuna.trial import FrozenTrial
 
     from search_spaces.space import Space
 
 PARAMS, OUTCOME, REASON = "params", "status", "reason"
 """User attributes of an Optuna trial; the last scores and kimg stand beside them under their own names."""
-
-
-def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """``tpe`` (multivariate, grouped by condition, wary of trials still running), ``random`` or ``nsga2``."""
-    if name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    if name == "nsga2":
-        return optuna.samplers.NSGAIISampler(seed=seed, population_size=20)
-    with warnings.catch_warnings():
-        # Grouping is the published way to sample a space with conditions; Optuna still calls it experimental.
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            seed=seed, n_startup_trials=10, multivariate=True, group=True, constant_liar=True
-        )
+CONTINUES = "continues"
+"""User attribute of an Optuna trial that goes on with an ended one under a larger budget: the number of that one,
+whose key, seed and MLflow run it keeps. Optuna's finished trials cannot be told again."""
+BUDGET = "continues_from"
+"""User attribute beside ``CONTINUES``: the budget in kimg that the ended one had completed."""
 
 
 def objectives(space: Space) -> dict[str, str]:
@@ -47,9 +43,15 @@ def objectives(space: Space) -> dict[str, str]:
 
 
 def open_study(
-    url: str, name: str, ways: Iterable[str], sampler: optuna.samplers.BaseSampler | None = None
+    url: str,
+    name: str,
+    ways: Iterable[str],
+    sampler: optuna.samplers.BaseSampler | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> optuna.Study:
     """The persistent study of a sweep, one direction per objective, made when it is not there yet.
+
+    A database that goes away later is waited for, and ``say`` tells so.
 
     Raises:
         UserError: a storage that does not answer.
@@ -57,7 +59,7 @@ def open_study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         return optuna.create_study(
-            storage=url,
+            storage=open_storage(url, say or _to_stderr),
             study_name=name,
             sampler=sampler,
             directions=["minimize" if way == "minimize" else "maximize" for way in ways],
@@ -70,7 +72,8 @@ def open_study(
 class StudySearcher(Searcher):
     """Proposes trials from the study and tells it the truth about how they ended.
 
-    Trial 0 is the recipe. A trial that was running when an earlier driver died is issued again under its key.
+    Trial 0 is the recipe. A trial that was running when an earlier driver died is issued again under its key; so is an
+    ended one that goes on under a larger budget.
     """
 
     def __init__(
@@ -83,21 +86,51 @@ class StudySearcher(Searcher):
         self._last: dict[str, dict[str, Any]] = {}
         known = study.get_trials(deepcopy=False)
         self._unfinished = [trial.number for trial in known if trial.state == TrialState.RUNNING]
-        self._left = trials - sum(trial.state != TrialState.WAITING for trial in known)
+        self._waiting = sum(trial.state == TrialState.WAITING and CONTINUES in trial.user_attrs for trial in known)
+        own = [trial for trial in known if CONTINUES not in trial.user_attrs]
+        self._left = trials - sum(trial.state != TrialState.WAITING for trial in own)
         if not known:
             study.enqueue_trial(space.active_defaults())
 
     def ended(self) -> Iterator[tuple[str, Outcome]]:
-        """Keys and outcomes of the trials that the study knows to have ended."""
-        for trial in self.study.get_trials(deepcopy=False):
+        """Keys and outcomes of the trials that the study knows to have ended, and that do not go on."""
+        last = {first_number(trial): trial for trial in self.study.get_trials(deepcopy=False)}
+        for number, trial in last.items():
             if trial.state.is_finished() and OUTCOME in trial.user_attrs:
                 attributes = trial.user_attrs
-                yield trial_key(self.sweep, trial.number), Outcome(attributes[OUTCOME], attributes.get(REASON, ""))
+                yield trial_key(self.sweep, number), Outcome(attributes[OUTCOME], attributes.get(REASON, ""))
+
+    def go_on(self, budget: int, reduction: int) -> list[str]:
+        """Let the best of the trials that completed an earlier ``budget`` in kimg go on, by distance.
+
+        Every start of the sweep may ask again: who goes on does not depend on who does already.
+
+        Args:
+            budget: the earlier budget.
+            reduction: the best ``1 / reduction`` of them, rounded up, go on.
+
+        Returns:
+            Keys of all trials that go on from there.
+        """
+        known = self.study.get_trials(deepcopy=False)
+        there = [
+            trial for trial in known
+            if trial.user_attrs.get(OUTCOME) == schema.COMPLETE and trial.user_attrs.get(schema.KIMG) == budget
+        ]  # fmt: skip
+        there.sort(key=lambda trial: (trial.user_attrs[schema.DISTANCE], trial.number))
+        best = there[: math.ceil(len(there) / reduction)]
+        begun = {first_number(trial) for trial in known if trial.user_attrs.get(BUDGET) == budget}
+        for trial in best:
+            if first_number(trial) not in begun:
+                attributes = {CONTINUES: first_number(trial), BUDGET: budget, PARAMS: trial.user_attrs[PARAMS]}
+                self.study.enqueue_trial(trial.params, user_attrs=attributes)
+                self._waiting += 1
+        return [trial_key(self.sweep, first_number(trial)) for trial in best]
 
     @property
     def pending(self) -> int:
         """Trials that are still to be issued."""
-        return len(self._unfinished) + max(0, self._left)
+        return len(self._unfinished) + self._waiting + max(0, self._left)
 
     @property
     def running(self) -> int:
@@ -112,21 +145,25 @@ class StudySearcher(Searcher):
             trial = optuna.Trial(self.study, frozen._trial_id)
             # A driver can die between asking for a trial and issuing it.
             params = dict(frozen.user_attrs[PARAMS]) if PARAMS in frozen.user_attrs else self._draw(trial)
-        elif self._left > 0:
-            self._left -= 1
-            trial = self.study.ask()
+        elif self._waiting or self._left > 0:
+            trial = self.study.ask()  # those that wait come first
+            if CONTINUES in trial.user_attrs:
+                self._waiting -= 1
+            else:
+                self._left -= 1
             params = self._draw(trial)
         else:
             return Searcher.FINISHED
         self._asked[trial_id] = trial
-        key = trial_key(self.sweep, trial.number)
+        number = first_number(trial)
+        key = trial_key(self.sweep, number)
         return {
             "key": key,
-            "number": trial.number,
-            "recipe": trial.number == 0,  # a searcher may come upon it again: that is a trial like others
+            "number": number,
+            "recipe": number == 0,  # a searcher may come upon it again: that is a trial like others
             "params": params,
             "config_hash": GanConfig.from_params(params).hash(),
-            "seed": training_seed(self.seed, trial.number),
+            "seed": training_seed(self.seed, number),
             "folder": str(self.folder / key),
         }
 
@@ -153,8 +190,7 @@ class StudySearcher(Searcher):
         for name in (*self.objectives, schema.KIMG):
             if name in result:
                 trial.set_user_attr(name, result[name])
-        # NSGA-II never leaves its first generation when early-stopped trials count as pruned.
-        keeps_stopped = isinstance(self.study.sampler, optuna.samplers.NSGAIISampler)
+        keeps_stopped = isinstance(self.study.sampler, KEEPS_STOPPED)
         if ended.status == schema.COMPLETE or (ended.status == schema.STOPPED and keeps_stopped):
             self.study.tell(trial, [float(result[name]) for name in self.objectives])
         else:
@@ -169,6 +205,15 @@ class StudySearcher(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles searchers now and then; the study stays with the driver."""
         return {}
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def first_number(trial: optuna.Trial | FrozenTrial) -> int:
+    """The number that a trial's key and seed follow from: its own, or that of the trial it continues."""
+    return int(trial.user_attrs.get(CONTINUES, trial.number))
 
 
 def trial_key(sweep: str, number: int) -> str:

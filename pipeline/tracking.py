@@ -5,32 +5,39 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import time
-from collections import defaultdict
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
 from analysis import schema
-from analysis.connect import open_tracking, readable_errors
+from analysis.connect import open_tracking, readable_errors, shown
+from pipeline.ownership import claim_experiment
+from pipeline.sender import Sender
+from pipeline.spool import Spool
+from pipeline.writer import MlflowWriter, dataset_input, lasts, to_params, to_tags, trial_runs
+from trainables.checkpoint import read_results
 from trainables.errors import UsageError, UserError
-from trainables.trial import read_results
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from mlflow.entities import Run
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from pipeline.home import Home
     from pipeline.outcome import Outcome
     from search_spaces.space import Space
+    from trainables.storage import Storage
 
-PARAMETERS_PER_CALL = 100
-"""MLflow refuses more parameters in one request."""
+SPOOL = "spool"
+"""Folder in that of the sweep: what is still to be sent."""
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
+HTTP_DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+"""MLflow's own patience with a server, in attempts and seconds, where the user sets no other: ours is in ``Sender``."""
 MLFLOW_STATUS = {
     schema.COMPLETE: "FINISHED",
     schema.STOPPED: "FINISHED",
@@ -44,6 +51,11 @@ def open_client(home: Home, tracking: str | None) -> MlflowClient:
     scheme = (tracking or "").partition(":")[0].partition("+")[0]
     if tracking is not None and scheme not in SCHEMES:
         raise UsageError(f"--tracking is {tracking!r}; expected one of {', '.join(SCHEMES)}, e.g. sqlite:///FILE")
+    for name, value in HTTP_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    # Failures are said in one line by who meets them, not with a traceback by MLflow and a warning for each attempt.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     if tracking is not None and scheme != "sqlite":
         return open_tracking(tracking=tracking)
     try:
@@ -58,19 +70,59 @@ def open_client(home: Home, tracking: str | None) -> MlflowClient:
 
 
 class Tracker:
-    """One experiment per sweep, one parent run, one nested run per trial key."""
+    """One experiment per sweep, one parent run, one nested run per trial key.
 
-    def __init__(self, client: MlflowClient, sweep: str, artifacts: Path | None, space: Space) -> None:
-        self.client, self.sweep, self.space = client, sweep, space
-        with readable_errors("tracking"):
-            self.experiment = self._experiment(artifacts)
+    What is read is read here, at the beginning, and a server that does not answer then is an error. After ``start``
+    nothing waits for the server: every write goes to the spool, from which a thread sends it.
+
+    Args:
+        client: MLflow.
+        home: holds the spool; its id keeps another home from the sweep.
+        sweep: its name.
+        space: what is searched.
+        storage: where the trials keep their files.
+        say: tells the user one line.
+        artifacts: where MLflow keeps those of the sweep; default: where the server decides.
+        adopt: take the sweep over from another home.
+
+    Raises:
+        UserError: the sweep is another home's; what an earlier start left cannot be sent.
+        AnalysisError: the server does not answer.
+    """
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        home: Home,
+        sweep: str,
+        space: Space,
+        storage: Storage,
+        say: Callable[[str], None],
+        *,
+        artifacts: Path | None = None,
+        adopt: bool = False,
+    ) -> None:
+        self.client, self.sweep, self.space, self.storage = client, sweep, space, storage
+        with readable_errors(client.tracking_uri):
+            self.experiment = claim_experiment(client, home, sweep, artifacts=artifacts, adopt=adopt)
             self.parent = self._parent()
-        self._runs: dict[str, str] = {}
-        self._steps: defaultdict[str, set[int]] = defaultdict(set)
-        """Steps of each key that are logged."""
+            writer = MlflowWriter(client, self.experiment, self.parent, storage)
+            spool = Spool(home.sweep(sweep) / SPOOL)
+            self.sender = Sender(spool, writer, lasts, shown(client.tracking_uri), say)
+            self.sender.flush()
+            runs = trial_runs(client, self.experiment)
+        self._stale = {key for key, run in runs.items() if run.data.tags.get(schema.STATUS) == schema.RUNNING}
+        """Keys whose runs an earlier driver left open."""
+        self._last = {key: int(run.data.metrics.get(schema.KIMG, -1)) for key, run in runs.items()}
+        """The last step of each key that has a run. Steps are sent in order: those before it are there too."""
+        self._open: set[str] = set()
 
     def start(self, settings: Mapping[str, Any], data: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
-        """Describe the sweep on its parent run."""
+        """Describe the sweep on its parent run, then begin to send in the background.
+
+        Raises:
+            AnalysisError: the server does not answer.
+        """
         tags = {
             schema.FINGERPRINT: json.dumps(fingerprint, sort_keys=True),
             schema.STATUS: schema.RUNNING,
@@ -78,137 +130,102 @@ class Tracker:
             "mlflow.note.content": f"Sweep **{self.sweep}** over `{self.space.name}`: {self.space.summary}.\n\n"
             f"`gansweep rank {self.sweep}` ranks its trials.",
         }
-        # A sweep may go on with other private settings (more slots, say), but MLflow changes no parameter.
-        known = self.client.get_run(self.parent).data.params
-        fresh = {name: value for name, value in settings.items() if name not in known}
-        self.client.log_batch(self.parent, tags=_tags(tags), params=_params(fresh))
-        self.client.log_dict(self.parent, dict(settings), schema.SETTINGS_FILE)
-        self.client.log_dict(self.parent, self.space.to_json(), schema.SPACE_FILE)
-        self.client.log_dict(self.parent, dict(data), schema.DATA_FILE)
-        self.client.update_run(self.parent, status="RUNNING")
+        with readable_errors(self.client.tracking_uri):
+            # A sweep may go on with other private settings (more slots, say), but MLflow changes no parameter.
+            known = self.client.get_run(self.parent).data.params
+            fresh = {name: value for name, value in settings.items() if name not in known}
+            self.client.log_batch(self.parent, tags=to_tags(tags), params=to_params(fresh))
+            self.client.log_dict(self.parent, dict(settings), schema.SETTINGS_FILE)
+            self.client.log_dict(self.parent, self.space.to_json(), schema.SPACE_FILE)
+            self.client.log_dict(self.parent, dict(data), schema.DATA_FILE)
+            self.client.update_run(self.parent, status="RUNNING")
+            self.client.log_inputs(self.parent, [dataset_input(data)])
         self._fingerprint = tags[schema.FINGERPRINT]
-        self._dataset = DatasetInput(
-            Dataset(
-                name=str(data["name"]),
-                digest=str(data["fingerprint"]),
-                source_type="local",
-                source=json.dumps({"uri": str(data["name"])}),
-                profile=json.dumps({name: data[name] for name in ("pictures", "complete", "partial")}),
-            ),
-            [InputTag("mlflow.data.context", "training")],
-        )
-        self.client.log_inputs(self.parent, [self._dataset])
+        self._data = {name: data[name] for name in ("name", "fingerprint", "pictures", "complete", "partial")}
+        self.sender.start()
 
     def start_trial(self, config: Mapping[str, Any]) -> None:
-        """Find or make the run of a trial's key."""
+        """Make the run of a trial's key, or go on with it."""
         key = config["key"]
-        if key in self._runs:
+        if key in self._open:
             return
-        run = self._find(schema.KEY, key)
+        self._open.add(key)
+        if key in self._last:
+            self._put("go on", key)
+            # What the trial had written when an earlier driver died, before the driver had it.
+            for result in read_results(self.storage.below(key)):
+                self.log_result(key, result)
+            return
         params = config["params"]
-        if run is not None:
-            self._continue_trial(key, run.info.run_id, Path(config["folder"]))
-            return
         tags = {
             schema.KIND: schema.KIND_TRIAL,
             schema.SWEEP: self.sweep,
-            schema.KEY: key,
             schema.NUMBER: str(config["number"]),
             schema.SYSTEM: str(params["system"]),
             schema.STATUS: schema.RUNNING,
             schema.RECIPE: str(config["recipe"]).lower(),
             schema.CONFIG_HASH: config["config_hash"],
             schema.FINGERPRINT: self._fingerprint,
-            "mlflow.parentRunId": self.parent,
         }
-        name = run_name(config["number"], params, self.space)
-        made = self.client.create_run(self.experiment, run_name=name, tags=tags)
-        self._runs[key] = made.info.run_id
-        listed = _params({**params, "seed": config["seed"]})
-        self.client.log_batch(made.info.run_id, params=listed[:PARAMETERS_PER_CALL])
-        self.client.log_inputs(made.info.run_id, [self._dataset])
-        self.client.log_dict(made.info.run_id, dict(params), "config.json")
-
-    def _continue_trial(self, key: str, run: str, folder: Path) -> None:
-        """Open a run again, and log what the trial had written when an earlier driver died."""
-        self._runs[key] = run
-        self._steps[key] = {point.step for point in self.client.get_metric_history(run, schema.KIMG)}
-        self.client.update_run(run, status="RUNNING")
-        self.client.set_tag(run, schema.STATUS, schema.RUNNING)
-        for result in read_results(folder):
-            self.log_result(key, result, folder)
+        self._put(
+            "start",
+            key,
+            name=run_name(config["number"], params, self.space),
+            tags=tags,
+            params={name: str(value) for name, value in (*params.items(), ("seed", config["seed"]))},
+            config=dict(params),
+            data=self._data,
+        )
+        self._last[key] = -1
 
     def last_kimg(self, key: str) -> int:
         """How far the trial's run has come; 0 at its beginning."""
-        return max(self._steps[key], default=0)
+        return max(0, self._last.get(key, 0))
 
-    def log_result(self, key: str, result: Mapping[str, Any], folder: Path) -> None:
+    def log_result(self, key: str, result: Mapping[str, Any]) -> None:
         """One batch of metrics at the step ``kimg``, and the pictures the trial drew; a step is logged only once."""
-        run, step, now = self._runs[key], int(result[schema.KIMG]), int(time.time() * 1000)
-        if step in self._steps[key]:
+        step = int(result[schema.KIMG])
+        if step <= self._last[key]:
             return
-        self._steps[key].add(step)
-        metrics = [
-            Metric(name, float(value), now, step)
+        self._last[key] = step
+        values = {
+            name: float(value)
             for name, value in result.items()
             if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        ]
-        self.client.log_batch(run, metrics=metrics)
+        }
+        self._put("metrics", key, step=step, values=values)
         for picture in result.get("pictures", ()):
-            self.client.log_artifact(run, str(folder / picture), schema.SAMPLES_FOLDER)
+            self._put("picture", key, name=f"{key}/{picture}")
 
     def reconcile(self, key: str, ended: Outcome) -> None:
         """Close the run of a trial that has ended, where an earlier driver died before it could."""
-        if key not in self._stale:
-            return
-        self._runs[key] = self._stale.pop(key)
-        self.finish_trial(key, ended)
-
-    @cached_property
-    def _stale(self) -> dict[str, str]:
-        query = f"tags.`{schema.KIND}` = '{schema.KIND_TRIAL}' and tags.`{schema.STATUS}` = '{schema.RUNNING}'"
-        found: dict[str, str] = {}
-        token = None
-        while True:
-            page = self.client.search_runs([self.experiment], query, page_token=token)
-            found |= {run.data.tags[schema.KEY]: run.info.run_id for run in page}
-            token = page.token
-            if not token:
-                return found
+        if key in self._stale:
+            self._stale.discard(key)
+            self.finish_trial(key, ended)
 
     def finish_trial(self, key: str, ended: Outcome) -> None:
         """Close a trial's run with its status and reason."""
-        run = self._runs.pop(key)
-        self.client.log_batch(run, tags=_tags({schema.STATUS: ended.status, schema.REASON: ended.reason}))
-        self.client.set_terminated(run, MLFLOW_STATUS[ended.status])
+        self._open.discard(key)
+        tags = {schema.STATUS: ended.status, schema.REASON: ended.reason}
+        self._put("end", key, tags=tags, status=MLFLOW_STATUS[ended.status])
 
     def finish(self, status: str, interrupted: Outcome) -> None:
-        """Close what is still open, then the parent run."""
-        for key in list(self._runs):
+        """Close what is still open, then the parent run; wait a while until all is sent, and say what is not."""
+        for key in sorted(self._open):
             self.finish_trial(key, interrupted)
-        self.client.set_tag(self.parent, schema.STATUS, status)
-        self.client.set_terminated(self.parent, MLFLOW_STATUS[status])
+        self._put("end", None, tags={schema.STATUS: status}, status=MLFLOW_STATUS[status])
+        self.sender.finish()
 
-    def _experiment(self, artifacts: Path | None) -> str:
-        found = self.client.get_experiment_by_name(self.sweep)
-        if found is None:
-            location = artifacts.as_uri() if artifacts is not None else None
-            return str(self.client.create_experiment(self.sweep, artifact_location=location))
-        if found.lifecycle_stage == "deleted":
-            raise UserError(f"MLflow experiment {self.sweep!r} was deleted; restore it or take another --name")
-        return str(found.experiment_id)
+    def _put(self, do: str, key: str | None, **what: Any) -> None:
+        self.sender.put({"do": do, "key": key, "time": int(time.time() * 1000), **what})
 
     def _parent(self) -> str:
-        run = self._find(schema.KIND, schema.KIND_SWEEP)
-        if run is not None:
-            return str(run.info.run_id)
+        query = f"tags.`{schema.KIND}` = '{schema.KIND_SWEEP}'"
+        found = self.client.search_runs([self.experiment], query, max_results=1)
+        if found:
+            return str(found[0].info.run_id)
         tags = {schema.KIND: schema.KIND_SWEEP, schema.SWEEP: self.sweep}
         return str(self.client.create_run(self.experiment, run_name=self.sweep, tags=tags).info.run_id)
-
-    def _find(self, tag: str, value: str) -> Run | None:
-        query = f"tags.`{tag}` = '{value}'"
-        runs = self.client.search_runs([self.experiment], query, max_results=1)
-        return runs[0] if runs else None
 
 
 def run_name(number: int, params: Mapping[str, Any], space: Space, most: int = 4) -> str:
@@ -227,11 +244,3 @@ def run_name(number: int, params: Mapping[str, Any], space: Space, most: int = 4
 
 def _brief(value: Any) -> str:
     return f"{value:.2g}" if isinstance(value, float) else str(value)
-
-
-def _tags(tags: Mapping[str, str]) -> list[RunTag]:
-    return [RunTag(name, value) for name, value in tags.items()]
-
-
-def _params(values: Mapping[str, Any]) -> list[Param]:
-    return [Param(name, str(value)[:500]) for name, value in values.items()]

@@ -8,6 +8,7 @@ while cores are needed for training. Nothing is read back from the device within
 from __future__ import annotations
 
 import copy
+import math
 import sys
 import time
 from collections import defaultdict
@@ -21,7 +22,7 @@ from trainables.augment import rotate
 from trainables.systems.conditional import Batch, ConditionalGan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from torch import nn
 
@@ -38,6 +39,10 @@ NORM_EVERY = 8
 
 class Diverged(Exception):  # noqa: N818 - a state of training, not a fault of the program
     """Training has left the finite range or exploded; the text says which figure did and when."""
+
+
+class OutOfTime(Exception):  # noqa: N818 - likewise
+    """Training has taken longer than it may."""
 
 
 @dataclass(frozen=True)
@@ -73,28 +78,39 @@ class TrainingLoop:
         self.budget = budget
         self.images = 0
         self.updates = 0
+        self._figures = _Means()
 
-    def train_until(self, images: int) -> dict[str, float]:
-        """Train until the discriminator has seen ``images`` real pictures in all.
+    def train_until(
+        self, images: int, seconds: float = math.inf, on_check: Callable[[], None] = lambda: None
+    ) -> dict[str, float]:
+        """Train until the discriminator has seen ``images`` real pictures in all, for ``seconds`` at most.
+
+        ``on_check`` is called every ``CHECK_EVERY`` updates, when training was found to be finite; what
+        ``state_dict`` gives then leads to the same end as not stopping.
 
         Returns:
             The mean of every figure since the last call, and ``images_per_second``.
 
         Raises:
             Diverged: a loss became NaN, infinite, or larger than ``LOSS_LIMIT``.
+            OutOfTime: after the update that was under way.
         """
         self.generator.train()
         self.discriminator.train()
-        figures = _Means()
+        figures = self._figures
         start, before = time.perf_counter(), self.images
         while self.images < images:
             self._update(figures)
             self.updates += 1
             if self.updates % CHECK_EVERY == 0:
                 self._require_finite(figures)
+                on_check()
+            if time.perf_counter() - start > seconds:
+                raise OutOfTime(f"{self.images / 1000:.1f} kimg trained")
         self._require_finite(figures)
         if not all(bool(weight.isfinite().all()) for weight in self.generator.parameters()):
             raise Diverged(f"weights of the generator are not finite after {self.images / 1000:.1f} kimg")
+        self._figures = _Means()
         seconds = time.perf_counter() - start
         return figures.means() | {"images_per_second": (self.images - before) / max(seconds, 1e-9)}
 
@@ -189,6 +205,7 @@ class TrainingLoop:
             "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
             "images": self.images,
             "updates": self.updates,
+            "figures": self._figures.state_dict(),
             "random": torch.get_rng_state(),
         }
         if self.device.type == "cuda":
@@ -206,6 +223,7 @@ class TrainingLoop:
         ):
             getattr(self, name).load_state_dict(state[name])
         self.images, self.updates = int(state["images"]), int(state["updates"])
+        self._figures.load_state_dict(state["figures"], self.device)
         torch.set_rng_state(state["random"].cpu())
         if "random_cuda" in state:
             torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.device)
@@ -247,6 +265,15 @@ class _Means:
         """Largest magnitude of each figure since the last look."""
         worst, self._worst = self._worst, {}
         return _read(worst)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": dict(self._sums), "counts": dict(self._counts), "worst": dict(self._worst)}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        self._sums, self._worst = (
+            {name: value.to(device) for name, value in state[part].items()} for part in ("sums", "worst")
+        )
+        self._counts = defaultdict(int, state["counts"])
 
     def means(self) -> dict[str, float]:
         return {name: value / self._counts[name] for name, value in _read(self._sums).items()}

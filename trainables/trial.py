@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+from trainables.checkpoint import BEST_FILE, CONFIG_FILE, WEIGHTS_FILE, Checkpoints, read_results, write_results
 from trainables.config import GanConfig
 from trainables.data.tags import combinations
-from trainables.errors import UserError, first_line
-from trainables.files import whole_file, write_json
-from trainables.loop import Diverged, TrainingData, TrainingLoop
+from trainables.files import write_json
+from trainables.loop import Diverged, OutOfTime, TrainingData, TrainingLoop
 from trainables.networks.blocks import count_parameters, settle_batch_norm
 from trainables.panels import make_panel, panel_names
-from trainables.pictures import as_tensor, grid, save_png, to_uint8
+from trainables.pictures import as_tensor, grid, to_uint8
 from trainables.systems.conditional import ConditionalGan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
     from trainables.data.dataset import TaggedImages
     from trainables.scoring.scorer import Scorer
+    from trainables.storage import Storage
 
-WEIGHTS_FILE = "generator.safetensors"
-CONFIG_FILE = "config.json"
-CHECKPOINT_FILE = "checkpoint.pt"
 PANEL_BATCH = 64
-RESULTS_FILE = "results.jsonl"
-"""Every result of a trial, written before its checkpoint: the driver may die before it has logged one."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +43,12 @@ class TrialContext:
     eval_kimg: int
     threads: int = 1
     device: str = "cpu"
+    checkpoint_seconds: float = 300.0
+    """Within an interval, the state is saved as often as this; it is saved at every evaluation besides."""
+    gpu_share: float = 1.0
+    """Of the GPU's memory: a process that asks for more runs out of memory, and not its neighbours."""
+    max_seconds: float | None = None
+    """A trial that has taken longer is stopped."""
 
 
 class Trial:
@@ -58,27 +58,46 @@ class Trial:
         context: data, scorer and budget.
         params: flat dotted parameters of the configuration.
         seed: seeds initial weights, batches and noise; equal seeds give equal weights on a CPU.
-        folder: where weights, pictures and the checkpoint go.
+        storage: where weights, pictures, results and checkpoints go.
+        clock: seconds from any start.
     """
 
-    def __init__(self, context: TrialContext, params: Mapping[str, Any], seed: int, folder: Path) -> None:
+    def __init__(
+        self,
+        context: TrialContext,
+        params: Mapping[str, Any],
+        seed: int,
+        storage: Storage,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         torch.set_num_threads(context.threads)
-        torch.manual_seed(seed)
-        self.context, self.folder = context, folder
+        if context.device.startswith("cuda") and 0 < context.gpu_share < 1:
+            torch.cuda.set_per_process_memory_fraction(context.gpu_share)
+        self.context, self.seed, self.storage, self._clock = context, seed, storage, clock
         self.config = GanConfig.from_params({**params, "image_size": context.images.size})
         pairs = combinations(context.images.labels[: context.images.complete])
         self.pairs = pairs if self.config.tags.encoding == "pairs" else ()
+        self.checkpoints = Checkpoints(storage)
+        self.notice = ""
+        """What the next result tells the user."""
+        self._begin()
+        psutil.cpu_percent()  # measures from one call to the next: the first one only starts it
+        with storage.writing(CONFIG_FILE) as path:
+            write_json(path, {"params": self.config.to_params(), "seed": seed, "pairs": self.pairs})
+
+    def _begin(self) -> None:
+        """Untrained networks, and nothing scored."""
+        torch.manual_seed(self.seed)
+        context = self.context
         system = ConditionalGan(self.config, context.images.vocabulary.sizes, self.pairs)
         self.parameters = {
             "generator_parameters": count_parameters(system.generator),
             "discriminator_parameters": count_parameters(system.discriminator),
         }
         self.loop = TrainingLoop(system, _training_data(context, self.config), self.config, context.max_kimg * 1000)
-        self.seconds = 0.0
-        self.kimg = 0
-        psutil.cpu_percent()  # measures from one call to the next: the first one only starts it
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / CONFIG_FILE, {"params": self.config.to_params(), "seed": seed, "pairs": self.pairs})
+        self.kimg, self.seconds = 0, 0.0
+        self.results: list[dict[str, Any]] = []
+        self._counted = self._saved = self._clock()
 
     @torch.no_grad()
     def draw(self, noise: Tensor, tags: Tensor) -> Tensor:
@@ -90,18 +109,37 @@ class Trial:
         """Train for one interval, score, draw samples, save.
 
         Returns:
-            ``kimg``, ``seconds``, ``done``, every score and figure; ``pictures`` (paths relative to the folder);
-            on divergence ``failure`` with the reason and ``done``.
+            ``kimg``, ``seconds``, ``done``, every score and figure; ``pictures`` (names in the storage);
+            on divergence ``failure`` with the reason and ``done``; ``notice``, when the user should know something.
+            A trial that has used its budget gives its last result again.
         """
-        start = time.perf_counter()
+        said = {"notice": self.notice} if self.notice else {}
+        self.notice = ""
+        if self.results and self.kimg >= self.context.max_kimg:
+            return {**self.results[-1], **said}
+        self._counted = self._clock()
         target = min(self.kimg + self.context.eval_kimg, self.context.max_kimg)
+        limit = math.inf if self.context.max_seconds is None else self.context.max_seconds
         try:
-            figures = self.loop.train_until(target * 1000)
+            figures = self.loop.train_until(target * 1000, limit - self.seconds, self._save_if_due)
         except Diverged as reason:
-            seconds = self.seconds + time.perf_counter() - start
-            return {"kimg": self.kimg, "seconds": seconds, "failure": f"diverged: {reason}", "done": True}
+            self._count_seconds()
+            return {"kimg": self.kimg, "seconds": self.seconds, "failure": f"diverged: {reason}", "done": True, **said}
+        except OutOfTime as reason:
+            self._count_seconds()
+            return {**self._out_of_time(f"out of time: took more than {limit:g} s, {reason}"), **said}
         self.kimg = target
-        trained = time.perf_counter()
+        result = self._evaluate(figures)
+        best = all(result["distance"] < earlier["distance"] for earlier in self.results)
+        self._save_weights(WEIGHTS_FILE, *([BEST_FILE] if best else []))
+        # In this order: wherever the process dies, the journal has every result that a checkpoint has.
+        self.results.append(result)
+        write_results(self.storage, self.results)
+        self.save()
+        return {**result, **said}
+
+    def _evaluate(self, figures: dict[str, float]) -> dict[str, Any]:
+        trained = self._clock()
         self._settle()
         scores = self.context.scorer.score(
             self.draw, self.config.generator.noise_dim, self.context.device, conditional=self.config.conditional
@@ -111,9 +149,8 @@ class Trial:
         if done and self.config.conditional:
             names = panel_names(self.context.images.vocabulary)
             pictures += [self._save_panel(name, f"panels/{name}.png") for name in names]
-        self.seconds += time.perf_counter() - start
-        self._save_weights()
-        result = {
+        self._count_seconds()
+        return {
             "kimg": self.kimg,
             "seconds": self.seconds,
             "done": done,
@@ -121,37 +158,51 @@ class Trial:
             **figures,
             **scores,
             **self.parameters,
-            "score_seconds": time.perf_counter() - trained,
+            "score_seconds": self._clock() - trained,
             **_system_metrics(self.context.device),
         }
-        with (self.folder / RESULTS_FILE).open("a", encoding="utf-8") as journal:
-            # The newline comes first: a line that a dying process cut short must not swallow this one.
-            journal.write("\n" + json.dumps(result))
-        self.save()
-        return result
+
+    def _out_of_time(self, reason: str) -> dict[str, Any]:
+        """The last result again, which counts at its own kimg; without one the trial has failed."""
+        if not self.results:
+            return {"kimg": self.kimg, "seconds": self.seconds, "failure": reason, "done": True}
+        return {**self.results[-1], "stopped": reason, "done": True}
 
     def save(self) -> None:
-        """Write the whole state of training, atomically."""
-        state = {"loop": self.loop.state_dict(), "kimg": self.kimg, "seconds": self.seconds}
-        with whole_file(self.folder / CHECKPOINT_FILE) as partial:
-            torch.save(state, partial)
+        """Store the whole state of training."""
+        self.checkpoints.save(
+            {"loop": self.loop.state_dict(), "kimg": self.kimg, "seconds": self.seconds, "results": self.results}
+        )
+        self._saved = self._clock()
 
     def load(self) -> bool:
-        """Continue from the folder's checkpoint; False when there is none.
+        """Continue from the last good checkpoint; False when there is none. Damaged ones become the ``notice``.
 
         Raises:
-            UserError: a checkpoint that cannot be read.
+            UserError: a storage that does not answer.
         """
-        path = self.folder / CHECKPOINT_FILE
-        if not path.exists():
-            return False
-        try:
-            state = torch.load(path, map_location=self.context.device, weights_only=True)
-            self.loop.load_state_dict(state["loop"])
-            self.kimg, self.seconds = int(state["kimg"]), float(state["seconds"])
-        except Exception as error:
-            raise UserError(f"cannot read checkpoint {path}: {first_line(error)}") from error
-        return True
+        self.storage.discard_partials()
+        restored = self.checkpoints.restore(self._take, self._begin)
+        if restored.problem:
+            then = f"the trial goes on from {self.loop.images / 1000:.1f} kimg" if restored.found else "it begins anew"
+            self.notice = f"{restored.problem}: {then}"
+        if read_results(self.storage) != self.results:
+            write_results(self.storage, self.results)
+        return restored.found
+
+    def _take(self, state: dict[str, Any]) -> None:
+        self.loop.load_state_dict(state["loop"])
+        self.kimg, self.seconds, self.results = int(state["kimg"]), float(state["seconds"]), list(state["results"])
+
+    def _save_if_due(self) -> None:
+        if self._clock() - self._saved >= self.context.checkpoint_seconds:
+            self._count_seconds()
+            self.save()
+
+    def _count_seconds(self) -> None:
+        now = self._clock()
+        self.seconds += now - self._counted
+        self._counted = now
 
     def _settle(self) -> None:
         """Fit the batch-norm statistics of the averaged generator to its weights, on codes of their own seed."""
@@ -184,23 +235,17 @@ class Trial:
         )
         pixels = to_uint8(pictures).permute(0, 2, 3, 1).cpu().numpy()
         rows = panel.rows if self.config.conditional else ()
-        save_png(grid(pixels, panel.columns, rows, scale=max(1, 64 // pixels.shape[1])), self.folder / path)
+        sheet = grid(pixels, panel.columns, rows, scale=max(1, 64 // pixels.shape[1]))
+        with self.storage.writing(path) as file:
+            sheet.save(file, format="PNG")
         return path
 
-    def _save_weights(self) -> None:
+    def _save_weights(self, *names: str) -> None:
         state = {name: value.contiguous() for name, value in self.loop.average.state_dict().items()}
-        with whole_file(self.folder / WEIGHTS_FILE) as partial:
-            save_file(state, partial, {"kimg": str(self.kimg)})
-
-
-def read_results(folder: Path) -> list[dict[str, Any]]:
-    """The results that a trial has written so far; a line that was cut short is left out: its interval is run again."""
-    path = folder / RESULTS_FILE
-    results = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        with contextlib.suppress(json.JSONDecodeError):
-            results.append(json.loads(line))
-    return [result for result in results if isinstance(result, dict)]
+        content = save(state, {"kimg": str(self.kimg)})
+        for name in names:
+            with self.storage.writing(name) as path:
+                path.write_bytes(content)
 
 
 def _training_data(context: TrialContext, config: GanConfig) -> TrainingData:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -10,19 +9,23 @@ from ray import tune
 from trainables.trial import Trial
 
 if TYPE_CHECKING:
+    from trainables.storage import Storage
     from trainables.trial import TrialContext
 
 
 class TuneTrial(tune.Trainable):
-    """Runs a ``Trial`` for Tune. The configuration carries ``params``, ``seed`` and ``folder``.
+    """Runs a ``Trial`` for Tune. The configuration carries ``key``, ``params`` and ``seed``.
 
-    State lives in the trial's own folder, not in Tune's checkpoints, which would be unpickled.
+    State lives in the trial's own folder of the storage, not in Tune's checkpoints, which would be unpickled.
     """
 
-    def setup(self, config: dict[str, Any], context: TrialContext | None = None) -> None:
-        """Build the networks, and continue from the folder's checkpoint when there is one."""
+    def setup(
+        self, config: dict[str, Any], context: TrialContext | None = None, storage: Storage | None = None
+    ) -> None:
+        """Build the networks, and continue from the trial's checkpoint when there is one."""
         assert context is not None, "tune.with_parameters gives the context"
-        self.context = context
+        assert storage is not None, "tune.with_parameters gives the storage"
+        self.context, self.storage = context, storage
         self._begin(config)
 
     def step(self) -> dict[str, Any]:
@@ -36,7 +39,7 @@ class TuneTrial(tune.Trainable):
         return True
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self.trial = Trial(self.context, config["params"], config["seed"], Path(config["folder"]))
+        self.trial = Trial(self.context, config["params"], config["seed"], self.storage.below(config["key"]))
         self.trial.load()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

@@ -40,7 +40,7 @@ NAME = "tiny"
 TRIALS = 6
 SEED = 3
 CRASHES = 2
-"""Number of the trial whose checkpoint is damaged before the sweep begins."""
+"""Number of the trial that cannot write its configuration: a folder stands in its place."""
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 FIXED = (
@@ -187,9 +187,7 @@ def swept(judged_home: Path, faces: Path, local_ray: None) -> Swept:
         choices=("optimizer.discriminator_lr=2e-4,1.0",),
         seed=SEED,
     )
-    damaged = Home.find(judged_home).sweep(NAME) / f"{NAME}-{CRASHES:05d}" / "checkpoint.pt"
-    damaged.parent.mkdir(parents=True)
-    damaged.write_bytes(b"no checkpoint")
+    (Home.find(judged_home).sweep(NAME) / f"{NAME}-{CRASHES:05d}" / "config.json").mkdir(parents=True)
     return sweep(settings)
 
 

@@ -20,24 +20,25 @@ if TYPE_CHECKING:
 
     from tests.pipeline.conftest import Swept
 
-WEIGHTS, CHECKPOINT = "generator.safetensors", "checkpoint.pt"
+BEST, WEIGHTS, CHECKPOINT = "best.safetensors", "generator.safetensors", f"checkpoints/000001-{'0' * 64}.pt"
 
 
 @pytest.fixture
 def home(swept: Swept, tmp_path: Path) -> Home:
-    """A copy of the swept home, in which every trial has left weights of 10 bytes and a checkpoint of 7."""
+    """A copy of the swept home, in which every trial has left weights of 10 and 3 bytes and a checkpoint of 7."""
     shutil.copytree(swept.home.root, tmp_path / "home", ignore=shutil.ignore_patterns("cache"))
     home = Home.find(tmp_path / "home")
     for run in swept.runs():
         folder = home.sweep("tiny") / run.data.tags["gansweep.key"]
-        folder.mkdir(exist_ok=True)
+        (folder / CHECKPOINT).parent.mkdir(exist_ok=True)
         (folder / WEIGHTS).write_bytes(b"0123456789")
+        (folder / BEST).write_bytes(b"012")
         (folder / CHECKPOINT).write_bytes(b"0123456")
     return home
 
 
 def left(home: Home, name: str) -> set[str]:
-    return {path.parent.name for path in home.sweep("tiny").glob(f"*/{name}")}
+    return {path.relative_to(home.sweep("tiny")).parts[0] for path in home.sweep("tiny").glob(f"*/{name}")}
 
 
 def must_stay(swept: Swept) -> set[str]:
@@ -59,12 +60,12 @@ def test_weights_of_the_best_the_recipe_and_the_front_stay(swept: Swept, home: H
     everything = left(home, WEIGHTS)
     freed = clean_sweep(home, "tiny", None, keep=0, dry_run=False)
     kept = must_stay(swept)
-    assert left(home, WEIGHTS) == kept
+    assert left(home, WEIGHTS) == left(home, BEST) == kept
     assert left(home, CHECKPOINT) == set()
     gone = len(everything) - len(kept)
     assert gone > 0
-    assert freed.size == 10 * gone + 7 * len(everything)
-    assert len(freed.files) == gone + len(everything)
+    assert freed.size == 13 * gone + 7 * len(everything)
+    assert len(freed.files) == 2 * gone + len(everything)
     assert clean_sweep(home, "tiny", None, keep=0, dry_run=False).files == ()
 
 
@@ -77,7 +78,7 @@ def test_samples_and_configurations_stay(home: Home) -> None:
     before = sorted(home.sweep("tiny").glob("*/samples/*.png")) + sorted(home.sweep("tiny").glob("*/config.json"))
     clean_sweep(home, "tiny", None, keep=0, dry_run=False)
     assert before
-    assert all(path.is_file() for path in before)
+    assert all(path.exists() for path in before)
 
 
 def test_a_dry_run_removes_nothing_and_says_the_same(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,7 +106,7 @@ def test_a_crashing_trial_is_failed_with_the_exception_and_the_sweep_goes_on(swe
     assert (status(run), run.info.status) == ("failed", "FAILED")
     reason = run.data.tags["gansweep.reason"]
     assert reason.startswith("crashed: ")
-    assert "cannot read checkpoint" in reason
+    assert "cannot write config.json" in reason
     assert "\n" not in reason
     assert trial.state == TrialState.FAIL
     assert trial.user_attrs["reason"].startswith("crashed: ")
@@ -148,7 +148,7 @@ def test_samples_are_artifacts_that_open(swept: Swept, tmp_path: Path) -> None:
 
 
 def test_checkpoints_go_and_weights_stay(swept: Swept) -> None:
-    assert not list(swept.folder.rglob("checkpoint.pt"))
+    assert not list(swept.folder.rglob("*.pt"))
     for run in swept.runs():
         folder = swept.folder / run.data.tags["gansweep.key"]
         assert (folder / "generator.safetensors").is_file() == ("kimg" in run.data.metrics)
@@ -224,11 +224,14 @@ def die_between_result_and_log(settings: SweepSettings) -> None:
     config = searcher.suggest("dead")
     assert isinstance(config, dict)
     context = TrialContext(prepared.images, prepared.scorer, settings.max_kimg, settings.eval_kimg)
-    trial = Trial(context, config["params"], config["seed"], prepared.folder / config["key"])
-    tracker = Tracker(open_client(home, None), settings.name, home.artifacts(settings.name), prepared.space)
+    storage = prepared.storage
+    trial = Trial(context, config["params"], config["seed"], storage.below(config["key"]))
+    client, artifacts = open_client(home, None), home.artifacts(settings.name)
+    tracker = Tracker(client, home, settings.name, prepared.space, storage, quiet.print, artifacts=artifacts)
     tracker.start(settings.to_json(), describe_data(prepared), prepared.scorer.fingerprint.to_json())
     tracker.start_trial(config)
-    tracker.log_result(config["key"], trial.step(), prepared.folder / config["key"])
+    tracker.log_result(config["key"], trial.step())
+    tracker.sender.close()
     trial.step()
 
 
@@ -241,6 +244,42 @@ def test_no_result_is_lost_when_the_driver_dies_before_it_is_logged(
     assert status(run) == "complete"
     found = Swept(settings, "", "").client.get_metric_history(run.info.run_id, "distance")
     assert [point.step for point in found] == [1, 2, 3]
+
+
+def test_another_storage_holds_all_that_trials_write_and_export_and_clean_find_it(
+    judged_home: Path, faces: Path, local_ray: None, tmp_path: Path
+) -> None:
+    storage = tmp_path / "disk"
+    settings = tiny_settings(
+        judged_home, faces, "stored", trials=1, max_kimg=2, storage=str(storage), checkpoint_seconds=1
+    )
+    swept = sweep(settings)
+    (run,) = swept.runs()
+    assert status(run) == "complete"
+    files = sorted(path.relative_to(storage).as_posix() for path in storage.rglob("*") if path.is_file())
+    folder = "stored/stored-00000"
+    assert files == sorted(
+        f"{folder}/{name}"
+        for name in (
+            "best.safetensors", "config.json", "generator.safetensors", "results.jsonl", "panels/eyes.png",
+            "panels/grid.png", "panels/hair.png", "panels/noise.png", "samples/kimg-000001.png",
+            "samples/kimg-000002.png",
+        )
+    )  # fmt: skip
+    assert [path.name for path in swept.folder.iterdir()] == ["sweep.json"]
+    logged = {entry.path for entry in swept.client.list_artifacts(run.info.run_id, "samples")}
+    assert logged == {f"samples/{name.rpartition('/')[2]}" for name in files if name.endswith(".png")}
+    where = ["--home", str(judged_home)]
+    assert main(["export", "stored", "-o", str(tmp_path / "export"), *where]) == 0
+    assert (tmp_path / "export" / "weights.safetensors").read_bytes() == (
+        storage / folder / "generator.safetensors"
+    ).read_bytes()
+    (storage / folder / "checkpoints").mkdir()
+    (storage / folder / "checkpoints" / f"000001-{'0' * 64}.pt").write_bytes(b"state")
+    assert main(["clean", "stored", *where]) == 0
+    assert sorted(path.relative_to(storage).as_posix() for path in storage.rglob("*") if path.is_file()) == files
+    with pytest.raises(UserError, match=r"--storage \("):
+        sweep(dataclasses.replace(settings, storage=None))
 
 
 @pytest.mark.slow

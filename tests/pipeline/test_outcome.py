@@ -28,3 +28,26 @@ def test_the_last_result_decides(result: dict[str, Any] | None, status: str, rea
 
 def test_a_crash_wins_over_any_result() -> None:
     assert outcome({"kimg": 10}, 10, "ValueError: no") == Outcome("failed", "crashed: ValueError: no")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("File x\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB.\n",
+         "out of memory: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB."),
+        ("MemoryError", "out of memory: MemoryError"),
+        ("Memory on the node was 7 GB / 8 GB, which exceeds the memory usage threshold of 0.95.\nSee the manual.",
+         "out of memory: See the manual."),
+        ("The actor is dead because its worker process has died. (1) the process was killed by the OOM killer",
+         "killed: the system ended the trial's process, most often for want of memory"),
+        ("", "crashed: worker died"),
+        ("ValueError: out of range", "crashed: ValueError: out of range"),
+    ],
+)  # fmt: skip
+def test_want_of_memory_is_told_from_other_crashes(text: str, reason: str) -> None:
+    assert outcome(None, 10, text) == Outcome("failed", reason)
+
+
+def test_a_trial_that_took_too_long_is_stopped_at_its_last_scores() -> None:
+    result = {"kimg": 4, "distance": 1.0, "stopped": "out of time: took more than 60 s, 5.1 kimg trained"}
+    assert outcome(result, 10) == Outcome("stopped", result["stopped"])

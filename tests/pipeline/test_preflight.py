@@ -10,9 +10,19 @@ from typing import Any
 
 import pytest
 
-from pipeline.preflight import require_resources, require_same_sweep
+from pipeline.cluster import Node
+from pipeline.preflight import (
+    _answer,
+    node_facts,
+    node_faults,
+    require_nodes,
+    require_resources,
+    require_same_sweep,
+    storage_fault,
+)
 from pipeline.settings import PRIVATE, SweepSettings
 from trainables.errors import UserError
+from trainables.storage import Storage
 
 GIB = 2**30
 MINE = SweepSettings("acgan", Path("faces"), "s", trials=10, concurrent=4, image_size=16)
@@ -94,8 +104,9 @@ def test_a_space_that_has_changed_is_refused(tmp_path: Path) -> None:
 
 def test_private_settings_may_differ(tmp_path: Path) -> None:
     changes: dict[str, Any] = {
-        "home": Path("/elsewhere"), "tracking": "http://x", "study": "sqlite://", "concurrent": 1,
+        "home": Path("/elsewhere"), "tracking": "http://x", "study": "sqlite://", "address": "auto", "concurrent": 1,
         "cpus_per_trial": 2, "gpus_per_trial": "0", "time_limit": "1h", "data": Path("/moved"),
+        "checkpoint_seconds": 60.0, "adopt": True,
     }  # fmt: skip
     assert set(changes) == set(PRIVATE)
     check(tmp_path / "sweep.json")
@@ -107,3 +118,91 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "sweep.json").write_bytes(content)
     with pytest.raises(UserError, match=r"cannot read .*sweep\.json"):
         check(tmp_path / "sweep.json")
+
+
+GOOD = {
+    "versions": {"python": "3.11.7", "torch": "2.9.0", "ray": "2.60.0"},
+    "memory": 8 * GIB,
+    "scratch": ("/tmp", 2 * GIB),
+    "storage": "",
+}
+NODES = (Node("10.0.0.1", 4, 0, 0.0, "a"), Node("10.0.0.2", 4, 0, 0.0, "b"))
+
+
+def test_a_node_like_the_driver_has_no_faults() -> None:
+    assert node_faults(GOOD, GOOD) == []
+
+
+def test_every_fault_of_a_node_is_told() -> None:
+    bad = {
+        "versions": {"python": "3.12.1", "torch": "2.9.0", "ray": "2.60.0"},
+        "memory": 8 * GIB,
+        "scratch": ("/scratch", GIB // 2),
+        "storage": "cannot write probe in /shared: no space left",
+    }
+    assert node_faults(bad, GOOD) == [
+        "has python 3.12.1, the driver has 3.11.7",
+        "has 0.5 GiB free in /scratch, 1 are needed",
+        "cannot write probe in /shared: no space left",
+    ]
+
+
+def test_a_storage_that_the_driver_shares_has_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "token").touch()
+    assert storage_fault(Storage(str(tmp_path)), "token") == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["token"]
+
+
+def test_a_folder_of_the_nodes_own_is_told(tmp_path: Path) -> None:
+    assert storage_fault(Storage(str(tmp_path)), "token").startswith(f"sees another {tmp_path} than the driver; share")
+
+
+def test_a_storage_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").touch()
+
+    def full(self: Storage) -> None:
+        raise UserError("cannot write: no space left")
+
+    monkeypatch.setattr(Storage, "probe", full)
+    assert storage_fault(Storage(str(tmp_path)), "token") == "cannot write: no space left"
+
+
+def test_the_driver_alone_is_checked_without_ray(tmp_path: Path) -> None:
+    (node,) = require_nodes((Node("this machine", 2, 0, 1.0),), Storage(str(tmp_path), in_place=True))
+    assert node.memory > GIB / 8
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_nodes_that_fail_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage(str(tmp_path))
+    mine = node_facts(storage, "token")
+    answers: list[Any] = [(NODES[0], {**mine, "storage": "cannot write"}), (NODES[1], "does not answer within 120 s")]
+    monkeypatch.setattr("pipeline.preflight._ask", lambda *asked: answers)
+    with pytest.raises(UserError) as caught:
+        require_nodes(NODES, storage)
+    said = "the sweep cannot run; 10.0.0.1: cannot write; 10.0.0.2: does not answer within 120 s"
+    assert str(caught.value) == said
+    answers[:] = [(node, {**mine, "storage": "", "memory": 3 * GIB}) for node in NODES]
+    assert [node.memory for node in require_nodes(NODES, storage)] == [3 * GIB] * 2
+
+
+def test_what_a_node_raises_is_one_line(local_ray: None) -> None:
+    import ray
+
+    def broken() -> None:
+        raise ModuleNotFoundError("No module named 'torch'\nmore")
+
+    asked = ray.remote(max_retries=0)(broken).remote()
+    ray.wait([asked], timeout=60)
+    assert _answer(asked) == "fails: No module named 'torch'"
+
+
+def test_memory_is_counted_node_by_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine(monkeypatch, memory=1.0, disk=100)
+    # Four trials at 0.8 GiB and the pictures: 3.2 + 1 = 4.2 GiB on a node; the driver holds the pictures alone.
+    nodes = [dataclasses.replace(node, memory=4.3 * GIB) for node in NODES]
+    settings = dataclasses.replace(MINE, concurrent=8, gpus_per_trial="0")
+    require_resources(settings, GIB // 2, tmp_path, nodes)
+    nodes[1] = dataclasses.replace(nodes[1], memory=3.6 * GIB)
+    with pytest.raises(UserError, match=r"on 10\.0\.0\.2: its 4 trials at once need about 3\.7 GiB, 3\.6 GiB are free"):
+        require_resources(settings, GIB // 2, tmp_path, nodes)

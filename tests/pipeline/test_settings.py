@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import string
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.settings import SweepSettings
+from pipeline.settings import Sampler, Scheduler, SweepSettings
 from trainables.errors import UsageError, UserError
 
 WORDS = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=8)
@@ -30,11 +31,13 @@ def settings(**changes: object) -> SweepSettings:
             "eval_kimg": st.integers(1, 10),
             "concurrent": st.none() | st.integers(1, 10**5),
             "gpus_per_trial": st.just("auto") | st.floats(0, 64).map(str),
-            "sampler": st.sampled_from(["tpe", "random", "nsga2"]),
-            "scheduler": st.sampled_from(["asha", "none"]),
+            "sampler": st.sampled_from(get_args(Sampler)),
+            "scheduler": st.sampled_from(get_args(Scheduler)),
             "weights": st.none() | PATHS,
             "home": st.none() | PATHS,
             "time_limit": st.none() | st.integers(1, 99).map("{}m".format),
+            "storage": st.none() | st.just("s3://bucket/prefix") | PATHS.map(str),
+            "checkpoint_seconds": st.integers(1, 86_400),
             "tracking": st.none() | st.just("http://127.0.0.1:5000"),
             "max_bad_share": st.floats(0, 1),
             **dict.fromkeys(("set", "fix", "range", "choices"), PAIRS),
@@ -75,6 +78,9 @@ def test_a_saved_file_that_does_not_fit_is_refused(tmp_path: Path, content: str)
         ("samples", 1, "2 to 1000000"),
         ("max_bad_share", -0.1, "0 to 1"),
         ("max_bad_share", 1.1, "0 to 1"),
+        ("checkpoint_seconds", 0, "1 to 86400"),
+        ("checkpoint_seconds", 86_401, "1 to 86400"),
+        ("storage", "gs://bucket", "a folder, or s3://bucket/prefix"),
         ("seed", -1, "0 to 2147483647"),
         ("seed", 2**31, "0 to 2147483647"),
         ("gpus_per_trial", "-1", "auto, or 0 to 64"),
@@ -111,6 +117,13 @@ def test_the_ends_of_a_range_are_allowed(field: str, value: int) -> None:
 )
 def test_time_limits(text: str, seconds: float) -> None:
     assert settings(time_limit=text).seconds() == seconds
+
+
+def test_a_relative_storage_is_the_same_folder_for_who_stands_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert settings(storage="disk").to_json()["storage"] == str(tmp_path / "disk")
 
 
 def test_no_time_limit_and_automatic_gpus_are_none() -> None:

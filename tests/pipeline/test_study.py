@@ -14,8 +14,9 @@ from ray.tune.search import Searcher
 
 from analysis.rank import rank
 from pipeline.describe import sweep_status
+from pipeline.samplers import make_sampler
 from pipeline.settings import SweepSettings
-from pipeline.study import StudySearcher, make_sampler, objectives, open_study, training_seed, trial_key
+from pipeline.study import StudySearcher, objectives, open_study, training_seed, trial_key
 from tests.support.sweeps import make_sweep
 from trainables.errors import UserError
 
@@ -47,7 +48,7 @@ def searcher(space: Space, url: str, tmp_path: Path) -> Searchers:
     """A searcher as a new driver process would make it."""
 
     def make(trials: int = 3, seed: int = 0, sampler: str = "random") -> StudySearcher:
-        study = open_study(url, "s", objectives(space).values(), make_sampler(sampler, seed))
+        study = open_study(url, "s", objectives(space).values(), make_sampler(sampler, seed, space))
         return StudySearcher(study, space, sweep="s", trials=trials, seed=seed, max_kimg=10, folder=tmp_path)
 
     return make
@@ -80,7 +81,7 @@ def test_the_first_trial_is_exactly_the_recipe(searcher: Searchers, space: Space
 def test_a_recipe_with_another_default_is_the_first_trial(url: str, tmp_path: Path) -> None:
     changed = SweepSettings("acgan", tmp_path, "s", set=("generator.width=16",), fix=("training.flip=true",))
     space = changed.resolve_space()
-    study = open_study(url, "s", objectives(space).values(), make_sampler("tpe", 0))
+    study = open_study(url, "s", objectives(space).values(), make_sampler("tpe", 0, space))
     config = ask(StudySearcher(study, space, sweep="s", trials=1, seed=0, max_kimg=10, folder=tmp_path), "a")
     assert config["params"]["generator.width"] == 16
     assert config["params"]["training.flip"] is True
@@ -139,8 +140,11 @@ def test_a_crash_is_told_as_a_crash(searcher: Searchers, url: str) -> None:
     assert recorded(url)[0].user_attrs["reason"].startswith("crashed: ")
 
 
-def test_nsga2_keeps_a_stopped_trial_at_the_budget_it_reached(searcher: Searchers, url: str) -> None:
-    asked = searcher(sampler="nsga2")
+@pytest.mark.parametrize("sampler", ["nsga2", "gp"])
+def test_a_stopped_trial_counts_at_the_budget_it_reached_for_who_learns_from_complete_ones(
+    searcher: Searchers, url: str, sampler: str
+) -> None:
+    asked = searcher(sampler=sampler)
     for trial_id, result in (("a", SHORT), ("b", DIVERGED)):
         ask(asked, trial_id)
         asked.on_trial_complete(trial_id, result)
@@ -197,7 +201,7 @@ def test_training_seeds_differ_between_trials_and_between_sweeps() -> None:
 
 def test_equal_seeds_propose_equal_trials_and_other_seeds_others(space: Space, tmp_path: Path) -> None:
     def proposals(file: str, seed: int) -> list[dict[str, Any]]:
-        study = open_study(f"sqlite:///{tmp_path}/{file}.db", "s", WAYS, make_sampler("tpe", seed))
+        study = open_study(f"sqlite:///{tmp_path}/{file}.db", "s", WAYS, make_sampler("tpe", seed, space))
         asked = StudySearcher(study, space, sweep="s", trials=4, seed=seed, max_kimg=10, folder=tmp_path)
         return [ask(asked, str(place))["params"] for place in range(4)]
 
@@ -221,15 +225,6 @@ def test_the_study_minimises_distance_and_maximises_tag_accuracy(searcher: Searc
     searcher()
     study = optuna.load_study(study_name="s", storage=url)
     assert [way.name for way in study.directions] == ["MINIMIZE", "MAXIMIZE"]
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [("tpe", optuna.samplers.TPESampler), ("random", optuna.samplers.RandomSampler),
-     ("nsga2", optuna.samplers.NSGAIISampler)],
-)  # fmt: skip
-def test_samplers_by_name(name: str, kind: type) -> None:
-    assert isinstance(make_sampler(name, 0), kind)
 
 
 @pytest.mark.parametrize(
@@ -275,10 +270,10 @@ def test_an_unconditional_space_is_judged_by_distance_alone(space: Space, tmp_pa
         assert list(objectives(SweepSettings(name, tmp_path, "s").resolve_space())) == ["distance", "tag_accuracy"]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2", "gp", "qmc", "grid"])
 def test_a_study_of_an_unconditional_space_has_one_direction(url: str, tmp_path: Path, sampler: str) -> None:
     space = unconditional(tmp_path)
-    study = open_study(url, "s", objectives(space).values(), make_sampler(sampler, 0))
+    study = open_study(url, "s", objectives(space).values(), make_sampler(sampler, 0, space))
     asked = StudySearcher(study, space, sweep="s", trials=3, seed=0, max_kimg=10, folder=tmp_path)
     for trial_id, distance in (("a", 12.5), ("b", 10.0)):
         ask(asked, trial_id)

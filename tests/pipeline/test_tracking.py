@@ -18,9 +18,10 @@ from pipeline.outcome import Outcome
 from pipeline.settings import SweepSettings
 from pipeline.tracking import Tracker, open_client, run_name
 from trainables.errors import UserError
+from trainables.storage import Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mlflow.entities import Run
 
@@ -50,20 +51,54 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def track(home: Home, space: Space, name: str) -> Callable[..., Tracker]:
-    """A tracker of the test's sweep, as a new driver process would make it."""
+def storage(tmp_path: Path) -> Storage:
+    return Storage(str(tmp_path), in_place=True)
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What the user was told."""
+    return []
+
+
+@pytest.fixture
+def trackers() -> Iterator[list[Tracker]]:
+    """Every tracker of the test, the one of the last driver at the end."""
+    made: list[Tracker] = []
+    yield made
+    for tracker in made:
+        tracker.sender.close()
+
+
+@pytest.fixture
+def track(
+    home: Home, space: Space, name: str, storage: Storage, trackers: list[Tracker], said: list[str]
+) -> Callable[..., Tracker]:
+    """A tracker of the test's sweep, as a new driver process would make it when the last one has died."""
 
     def make(**settings: Any) -> Tracker:
-        tracker = Tracker(open_client(home, None), name, home.artifacts(name), space)
+        settle(trackers)
+        for dead in trackers:
+            dead.sender.close()
+        tracker = Tracker(
+            open_client(home, None), home, name, space, storage, said.append, artifacts=home.artifacts(name)
+        )
+        trackers.append(tracker)
         tracker.start({**SETTINGS, **settings}, DATA, FINGERPRINT)
         return tracker
 
     return make
 
 
+def settle(trackers: list[Tracker]) -> None:
+    """Wait until all is sent."""
+    assert all(tracker.sender.spool.shrinks(1, timeout=60) for tracker in trackers)
+
+
 @pytest.fixture
-def stored(home: Home, name: str) -> Callable[[str], list[Run]]:
+def stored(home: Home, name: str, trackers: list[Tracker]) -> Callable[[str], list[Run]]:
     def find(kind: str) -> list[Run]:
+        settle(trackers)
         client = MlflowClient(home.tracking)
         experiment = client.get_experiment_by_name(name)
         runs = client.search_runs([experiment.experiment_id])
@@ -129,20 +164,21 @@ def test_metrics_have_kimg_as_their_step_and_are_finite(
     tracker = track()
     tracker.start_trial(config(space))
     infinite = {"distance": math.nan, "d_loss": math.inf, "g_loss": -math.inf}
-    tracker.log_result("k-00000", {"kimg": 10, "distance": 5.5, "done": False, "trial_id": "x"}, Path())
-    tracker.log_result("k-00000", {"kimg": 20, **infinite, "tag_accuracy": 0.5}, Path())
+    tracker.log_result("k-00000", {"kimg": 10, "distance": 5.5, "done": False, "trial_id": "x"})
+    tracker.log_result("k-00000", {"kimg": 20, **infinite, "tag_accuracy": 0.5})
     client, run = MlflowClient(home.tracking), stored("trial")[0]
     history = {m: [(p.step, p.value) for p in client.get_metric_history(run.info.run_id, m)] for m in run.data.metrics}
     assert history == {"kimg": [(10, 10.0), (20, 20.0)], "distance": [(10, 5.5)], "tag_accuracy": [(20, 0.5)]}
 
 
 def test_pictures_become_artifacts(
-    track: Callable[..., Tracker], space: Space, stored: Any, home: Home, tmp_path: Path
+    track: Callable[..., Tracker], space: Space, stored: Any, home: Home, tmp_path: Path, storage: Storage
 ) -> None:
     tracker = track()
     tracker.start_trial(config(space))
-    Image.new("RGB", (4, 4), "red").save(tmp_path / "grid.png")
-    tracker.log_result("k-00000", {"kimg": 1, "pictures": ["grid.png"]}, tmp_path)
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "red.png")
+    storage.put(tmp_path / "red.png", "k-00000/panels/grid.png")
+    tracker.log_result("k-00000", {"kimg": 1, "pictures": ["panels/grid.png"]})
     client, run = MlflowClient(home.tracking), stored("trial")[0].info.run_id
     assert [entry.path for entry in client.list_artifacts(run, "samples")] == ["samples/grid.png"]
     fetched = client.download_artifacts(run, "samples/grid.png", str(tmp_path / "..")).replace("\\", "/")

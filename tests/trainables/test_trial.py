@@ -11,17 +11,18 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from tests.support.tiny import Extractors, JudgeStub, Touch, drawn_faces, same
+from tests.support.tiny import Extractors, JudgeStub, drawn_faces, same
 from trainables.config import GanConfig
 from trainables.data.tags import UNKNOWN
-from trainables.errors import UsageError, UserError
+from trainables.errors import UsageError
 from trainables.networks.blocks import count_parameters
 from trainables.networks.generator import Generator
 from trainables.panels import ROWS, common_tags
 from trainables.scoring import scorer
 from trainables.scoring.features import open_extractor
 from trainables.scoring.scorer import make_scorer
-from trainables.trial import Trial, TrialContext, read_results
+from trainables.storage import Storage
+from trainables.trial import Trial, TrialContext
 
 PARAMS = {
     "generator.width": 4,
@@ -55,12 +56,16 @@ def context(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(context, tmp_path_factory) -> tuple[Trial, list[dict]]:
-    trial = Trial(context, PARAMS, 1, tmp_path_factory.mktemp("trial") / "new" / "folder")
+    trial = make(context, tmp_path_factory.mktemp("trial") / "new" / "folder")
     return trial, [trial.step(), trial.step()]
 
 
 def make(context: TrialContext, folder: Path, seed: int = 1, **changes) -> Trial:
-    return Trial(context, PARAMS | changes, seed, folder)
+    return Trial(context, PARAMS | changes, seed, Storage(str(folder), in_place=True))
+
+
+def folder(trial: Trial) -> Path:
+    return Path(trial.storage.location)
 
 
 def networks(trial: Trial) -> list[dict]:
@@ -99,12 +104,12 @@ def test_seconds_add_up_and_parameters_are_counted(finished) -> None:
 
 def test_the_folder_says_what_was_trained(finished) -> None:
     trial, _ = finished
-    about = json.loads((trial.folder / "config.json").read_text())
+    about = json.loads((folder(trial) / "config.json").read_text())
     assert about["seed"] == 1
     assert GanConfig.from_params(about["params"]) == GanConfig.from_params(PARAMS | {"image_size": 16})
-    left = {path.relative_to(trial.folder).as_posix() for path in trial.folder.rglob("*") if path.is_file()}
-    assert left == {
-        "config.json", "generator.safetensors", "checkpoint.pt", "results.jsonl",
+    left = {path.relative_to(folder(trial)).as_posix() for path in folder(trial).rglob("*") if path.is_file()}
+    assert {name for name in left if not name.startswith("checkpoints/")} == {
+        "config.json", "generator.safetensors", "best.safetensors", "results.jsonl",
         "samples/kimg-000002.png", "samples/kimg-000003.png",
         "panels/noise.png", "panels/hair.png", "panels/eyes.png", "panels/grid.png",
     }  # fmt: skip
@@ -112,7 +117,7 @@ def test_the_folder_says_what_was_trained(finished) -> None:
 
 def test_the_weights_file_draws_the_same_pictures(finished) -> None:
     trial, _ = finished
-    path = trial.folder / "generator.safetensors"
+    path = folder(trial) / "generator.safetensors"
     generator = Generator(trial.config, (12, 11)).eval()
     generator.load_state_dict(load_file(path))
     noise, tags = torch.randn(3, 8), torch.tensor([[0, 1], [5, 5], [11, 10]])
@@ -127,7 +132,7 @@ def test_samples_are_rows_of_tags_and_columns_of_noise(finished) -> None:
     assert results[0]["pictures"] == ["samples/kimg-000002.png"]
     panels = [f"panels/{name}.png" for name in ("noise", "hair", "eyes", "grid")]
     assert results[1]["pictures"] == ["samples/kimg-000003.png", *panels]
-    with Image.open(trial.folder / results[0]["pictures"][0]) as picture:
+    with Image.open(folder(trial) / results[0]["pictures"][0]) as picture:
         pixels = np.asarray(picture)
     side = 64 + 2  # 16 px enlarged four times, and a gap
     assert pixels.shape[0] == 8 * side
@@ -233,51 +238,6 @@ def test_the_default_extractor_scores_a_trial(tmp_path, monkeypatch) -> None:
     assert result["distance"] > 1
 
 
-DAMAGES = {
-    "empty": lambda content: b"",
-    "garbage": lambda content: b"this is no checkpoint",
-    "truncated": lambda content: content[: len(content) // 2],
-    "beginning": lambda content: content[:4],
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_refused_in_one_line(context, finished, tmp_path, damage) -> None:
-    trial = make(context, tmp_path)
-    path = tmp_path / "checkpoint.pt"
-    path.write_bytes(DAMAGES[damage]((finished[0].folder / "checkpoint.pt").read_bytes()))
-    with pytest.raises(UserError) as error:
-        trial.load()
-    assert str(error.value).startswith(f"cannot read checkpoint {path}: ")
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("state", [{}, {"loop": {}, "kimg": 1, "seconds": 1.0}, [1, 2]], ids=str)
-def test_a_file_that_is_no_checkpoint_is_refused(context, tmp_path, state) -> None:
-    trial = make(context, tmp_path)
-    torch.save(state, tmp_path / "checkpoint.pt")
-    with pytest.raises(UserError, match="cannot read checkpoint"):
-        trial.load()
-
-
-def test_a_checkpoint_of_another_configuration_is_refused_in_one_line(context, finished, tmp_path) -> None:
-    trial = make(context, tmp_path, **{"generator.width": 2})
-    (tmp_path / "checkpoint.pt").write_bytes((finished[0].folder / "checkpoint.pt").read_bytes())
-    with pytest.raises(UserError, match="cannot read checkpoint") as error:
-        trial.load()
-    assert "\n" not in str(error.value)
-
-
-def test_code_in_a_checkpoint_is_not_run(context, tmp_path) -> None:
-    trial, mark = make(context, tmp_path), tmp_path / "executed"
-    torch.save({"loop": Touch(mark)}, tmp_path / "checkpoint.pt")
-    with pytest.raises(UserError, match="cannot read checkpoint"):
-        trial.load()
-    assert not mark.exists()
-    torch.load(tmp_path / "checkpoint.pt", weights_only=False)  # the trap works
-    assert mark.exists()
-
-
 def test_sampled_tags_are_the_commonest_pair_of_each_common_class() -> None:
     labels = np.array([[0, 0]] + [[0, 1]] * 2 + [[1, 2]] * 5 + [[1, 0]] * 4 + [[2, 0], [2, 3]])
     # 1 occurs nine times, 0 three times, 2 twice; the two pairs of 2 are equally common: the first
@@ -293,7 +253,7 @@ def test_panels_are_drawn_at_the_end_of_a_conditional_trial(finished) -> None:
     trial, _ = finished
     side = 64 + 2
     for name, rows, columns in (("noise", 8, 8), ("hair", 4, 12), ("eyes", 4, 11), ("grid", 12, 11)):
-        with Image.open(trial.folder / "panels" / f"{name}.png") as picture:
+        with Image.open(folder(trial) / "panels" / f"{name}.png") as picture:
             assert picture.height == rows * side
             assert columns * side < picture.width < (columns + 6) * side  # and names beside the rows
 
@@ -304,7 +264,7 @@ def test_a_panels_rows_share_their_noise(finished) -> None:
     side = 64 + 2
 
     def tiles(name: str, columns: int) -> np.ndarray:
-        with Image.open(trial.folder / "panels" / f"{name}.png") as picture:
+        with Image.open(folder(trial) / "panels" / f"{name}.png") as picture:
             pixels = np.asarray(picture)
         rows = pixels.shape[0] // side
         drawn = pixels[:, -columns * side :].reshape(rows, side, columns, side, 3)
@@ -342,7 +302,17 @@ def test_pairs_of_the_data_travel_with_the_trial(context, tmp_path) -> None:
     assert make(context, tmp_path / "other").pairs == ()
 
 
-def test_a_result_that_was_cut_short_spoils_no_other(tmp_path) -> None:
-    (tmp_path / "results.jsonl").write_text('\n{"kimg": 1}\n{"kimg": 2, "dist\n{"kimg": 2}')
-    assert read_results(tmp_path) == [{"kimg": 1}, {"kimg": 2}]
-    assert read_results(tmp_path / "elsewhere") == []
+def test_a_trial_that_takes_too_long_gives_its_last_result_again(context, tmp_path) -> None:
+    trial = make(context, tmp_path)
+    first = trial.step()
+    trial.context = replace(context, max_seconds=1e-9)
+    last = trial.step()
+    assert last.pop("stopped").startswith("out of time: took more than 1e-09 s, ")
+    assert last == {**first, "done": True}
+
+
+def test_a_trial_that_takes_too_long_for_a_first_result_fails(context, tmp_path) -> None:
+    result = make(replace(context, max_seconds=1e-9), tmp_path).step()
+    assert (result["kimg"], result["done"]) == (0, True)
+    # One update of 50 pictures is always made.
+    assert result["failure"] == "out of time: took more than 1e-09 s, 0.1 kimg trained"

@@ -1,0 +1,172 @@
+"""How many trials run at once, and how much of a GPU each gets: packed by measured memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from trainables.config import GanConfig
+from trainables.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipeline.cluster import Node
+    from pipeline.settings import SweepSettings
+    from search_spaces.space import Space
+    from trainables.config import Value
+    from trainables.data.dataset import TaggedImages
+
+GIB = 2**30
+MARGIN = 0.25
+"""Kept free above the measured peak: evaluation, fragmentation, and configurations that need a little more."""
+CUDA_CONTEXT = 0.6 * GIB
+"""What a process takes of a GPU before its first tensor; the allocator does not see it."""
+MEASURE_SECONDS = 300.0
+LARGER = ("generator.width", "generator.blocks", "generator.noise_dim", "discriminator.width", "training.batch_size")
+"""Parameters whose largest value needs the most memory."""
+
+
+def slots_of(nodes: Sequence[Node], cpus: float, gpus: float) -> int:
+    """Trials that fit at once when each takes ``cpus`` cores and ``gpus`` GPUs, or a share of one, of one node."""
+    return sum(_slots_of_node(node, cpus, gpus) for node in nodes)
+
+
+def _slots_of_node(node: Node, cpus: float, gpus: float) -> int:
+    by_cores = int(node.cpus // cpus)
+    if not gpus:
+        return by_cores
+    # A share never spans two GPUs: three of 0.4 need two of them.
+    by_gpus = int(node.gpus) * int(1 / gpus + 1e-6) if gpus < 1 else int(node.gpus // gpus)
+    return min(by_cores, by_gpus)
+
+
+def gpu_share(peak: float, total: float, at_most: int) -> float:
+    """The share of a GPU of ``total`` bytes that a trial of ``peak`` bytes takes, with ``MARGIN``.
+
+    ``at_most`` trials share one GPU, since more would find no cores. A trial that does not fit takes a whole one.
+    Ray counts in ten-thousandths, so the share is rounded down to them.
+    """
+    fit = max(1, min(at_most, int(total // (peak * (1 + MARGIN)))))
+    return math.floor(10_000 / fit) / 10_000
+
+
+def largest(space: Space) -> dict[str, Value]:
+    """The recipe with the widest and deepest networks and the largest batch that the space searches."""
+    params = dict(space.recipe)
+    for dimension in space.dimensions:
+        if dimension.name in LARGER:
+            values = dimension.choices or (dimension.low, dimension.high)
+            top = max(cast("tuple[float, ...]", values))
+            params[dimension.name] = int(top)
+    return GanConfig.from_params(params).to_params()
+
+
+def placed(
+    settings: SweepSettings, nodes: Sequence[Node], space: Space, images: TaggedImages
+) -> tuple[SweepSettings, str]:
+    """The settings with ``gpus_per_trial`` and ``concurrent`` as numbers, and what to tell the user.
+
+    Raises:
+        UserError: no node has what one trial asks for.
+    """
+    gpus, told = settings.gpus(), ""
+    if gpus is None:
+        gpus, told = _packed(settings, nodes, space, images) if any(node.gpus for node in nodes) else (0.0, "")
+    room = slots_of(nodes, settings.cpus_per_trial, gpus)
+    if not room and settings.concurrent is None and (settings.address or gpus):
+        raise UserError(
+            f"no node has {settings.cpus_per_trial} free cores and {gpus:g} GPUs for one trial: "
+            f"{', '.join(f'{node.host} has {node.cpus:g} cores, {node.gpus:g} GPUs' for node in nodes)}; use a smaller "
+            "--cpus-per-trial or --gpus-per-trial, or give --concurrent where the cluster grows by itself"
+        )
+    asked = min(settings.trials, settings.concurrent or max(1, room))
+    return dataclasses.replace(settings, concurrent=asked, gpus_per_trial=f"{gpus:g}"), told
+
+
+def _packed(settings: SweepSettings, nodes: Sequence[Node], space: Space, images: TaggedImages) -> tuple[float, str]:
+    """Measure the recipe and the largest configuration on a GPU, and share GPUs by the larger peak."""
+    peaks, total = [], 0
+    for params in (dict(space.recipe), largest(space)):
+        request = {"params": params, "sizes": images.vocabulary.sizes, "device": "cuda"}
+        found = _on_a_gpu_node(request) if settings.address else measure(request)
+        # Every trial keeps the pictures on its GPU.
+        peaks.append(found["peak"] + images.pixels.nbytes + CUDA_CONTEXT)
+        total = found["total"]
+    machine = max(nodes, key=lambda node: node.gpus)
+    at_most = max(1, int(machine.cpus // settings.cpus_per_trial // machine.gpus))
+    share = gpu_share(max(peaks), total, at_most)
+    return share, (
+        f"{int(1 / share)} trials share a GPU of {total / GIB:.1f} GiB: the recipe needs {peaks[0] / GIB:.1f}, the "
+        f"largest configuration {peaks[1] / GIB:.1f} GiB"
+    )
+
+
+def _on_a_gpu_node(request: dict[str, Any]) -> dict[str, int]:
+    import ray
+
+    task = ray.remote(num_cpus=1, num_gpus=1)(measure)
+    try:
+        return ray.get(task.remote(request), timeout=MEASURE_SECONDS)
+    except ray.exceptions.GetTimeoutError as error:
+        raise UserError("no GPU of the cluster became free to measure a trial on; give --gpus-per-trial") from error
+
+
+def measure(request: Mapping[str, Any]) -> dict[str, int]:
+    """Measure one update of both networks in a process of its own.
+
+    Args:
+        request: ``params`` of the configuration, ``sizes`` of the tag groups, ``device`` (cpu or cuda).
+
+    Returns:
+        ``peak``: bytes, of the GPU, or resident on the CPU; ``total``: memory of the device.
+
+    Raises:
+        UserError: the update failed, e.g. for want of memory.
+    """
+    words = [sys.executable, "-P", "-m", "pipeline.placement"]
+    done = subprocess.run(
+        words, input=json.dumps(request), capture_output=True, text=True, timeout=MEASURE_SECONDS, check=False,
+        env=_environment(),
+    )  # fmt: skip
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise UserError(f"cannot measure the memory of a trial: {said}; give --gpus-per-trial a number")
+    return cast("dict[str, int]", json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with this very code first on the path: on a worker it lies in a folder of Ray's."""
+    import os
+
+    code = str(Path(__file__).resolve().parent.parent)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([code, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
+
+
+def _measure_here(request: Mapping[str, Any]) -> dict[str, int]:
+    import psutil
+    import torch
+
+    from trainables.loop import TrainingData, TrainingLoop
+    from trainables.systems.conditional import ConditionalGan
+
+    config, device, sizes = GanConfig.from_params(request["params"]), request["device"], tuple(request["sizes"])
+    pairs = ((0,) * len(sizes),) if config.tags.encoding == "pairs" else ()
+    tags = torch.zeros(config.training.batch_size, len(sizes), dtype=torch.int64, device=device)
+    shape = (len(tags), config.image_size, config.image_size, 3)
+    data = TrainingData(torch.zeros(shape, dtype=torch.uint8, device=device), tags, tags)
+    TrainingLoop(ConditionalGan(config, sizes, pairs), data, config).train_until(1)
+    if device == "cuda":
+        return {"peak": torch.cuda.max_memory_reserved(), "total": torch.cuda.mem_get_info()[1]}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"peak": peak, "total": psutil.virtual_memory().total}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_measure_here(json.load(sys.stdin))))

@@ -1,0 +1,43 @@
+"""The results of a sweep's trials as MLflow has them, for a scheduler that is rebuilt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analysis import schema
+from analysis.connect import readable_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+def recorded_results(client: MlflowClient, experiment: str) -> list[tuple[str, int, dict[str, float]]]:
+    """Key, kimg and objectives of every result of a sweep's trials, in the order in which they were logged.
+
+    Raises:
+        AnalysisError: a tracking server that does not answer.
+    """
+    found: dict[tuple[str, int], tuple[int, dict[str, float]]] = {}
+    with readable_errors("tracking"):
+        for run in _trial_runs(client, experiment):
+            for name in schema.OBJECTIVES:
+                for point in client.get_metric_history(run.info.run_id, name):
+                    # A point that was logged twice counts from the first time.
+                    place = (run.data.tags[schema.KEY], point.step)
+                    when, values = found.setdefault(place, (point.timestamp, {}))
+                    found[place] = (min(when, point.timestamp), {name: point.value} | values)
+    ordered = sorted(found.items(), key=lambda item: (item[1][0], item[0]))
+    return [(key, kimg, values) for (key, kimg), (_, values) in ordered]
+
+
+def _trial_runs(client: MlflowClient, experiment: str) -> Iterator[Run]:
+    token = None
+    while True:
+        page = client.search_runs([experiment], f"tags.`{schema.KIND}` = '{schema.KIND_TRIAL}'", page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return

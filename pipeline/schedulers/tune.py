@@ -1,0 +1,38 @@
+"""A stopping rule as a scheduler of Ray Tune."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from analysis import schema
+
+if TYPE_CHECKING:
+    from ray.tune.execution.tune_controller import TuneController
+    from ray.tune.experiment import Trial
+
+    from pipeline.schedulers.rule import StoppingRule
+
+
+class RuleScheduler(FIFOScheduler):
+    """Starts trials in their order, stops them by a rule and at the end of their budget."""
+
+    def __init__(self, rule: StoppingRule, max_kimg: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.rule, self.max_kimg = rule, max_kimg
+
+    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
+        """Whether the trial goes on."""
+        if schema.KIMG not in result or result.get("failure"):
+            return TrialScheduler.CONTINUE
+        goes_on = self.rule.report(trial.config["key"], int(result[schema.KIMG]), result)
+        return TrialScheduler.CONTINUE if goes_on and result[schema.KIMG] < self.max_kimg else TrialScheduler.STOP
+
+    def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> None:
+        """Record the result with which a trial ended of itself; Tune asks no decision for it."""
+        self.on_trial_result(tune_controller, trial, result)
+
+    def debug_string(self) -> str:
+        """The rule's name, for Tune's log."""
+        return type(self.rule).__name__

@@ -1,0 +1,188 @@
+"""The thread that carries out what the spool holds, however often the other side goes away."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from pipeline.spool import REFUSED
+from trainables.errors import UserError, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.spool import Spool
+
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
+"""Seconds between attempts double from the first to the longest."""
+PATIENCE = 60.0
+"""Seconds without one success after which the end of a sweep waits no longer."""
+SAY_EVERY = 10.0
+"""Seconds between two lines while the end of a sweep waits."""
+CLOSE_WITHIN = 2.0
+"""Seconds for a request under way to end; what is not marked by then is repeated by the next driver."""
+
+
+class Sender:
+    """Carries out operations in their order, each until it succeeds or is refused for good.
+
+    Args:
+        spool: the operations.
+        carry_out: carries out one; doing it twice must do no harm.
+        lasts: whether an error would come again, however often one tries.
+        place: what the operations are sent to, as it may be shown.
+        say: tells the user one line.
+        wait: waits so many seconds between attempts; default: until the end of the sweep at most.
+        clock: seconds from any start.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        carry_out: Callable[[dict[str, Any]], None],
+        lasts: Callable[[Exception], bool],
+        place: str,
+        say: Callable[[str], None],
+        wait: Callable[[float], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.spool, self.place = spool, place
+        self.refused = 0
+        self._carry_out, self._lasts, self._say, self._clock = carry_out, lasts, say, clock
+        self._work, self._hurry, self._closing = threading.Event(), threading.Event(), threading.Event()
+        self._wait = wait or self._wait_unless_hurried
+        self._failures = 0
+        self._reasons: set[str] = set()
+        self._thread: threading.Thread | None = None
+        self._tell_notice()
+
+    def start(self) -> None:
+        """Begin to send in the background."""
+        self._thread = threading.Thread(target=self._run, name="gansweep-tracking", daemon=True)
+        self._thread.start()
+
+    def put(self, operation: dict[str, Any]) -> None:
+        """Have an operation carried out after all that wait; returns when it is on the disk."""
+        self.spool.append(operation)
+        self._tell_notice()
+        self._work.set()
+
+    def flush(self) -> None:
+        """Carry out here and now what an earlier driver left.
+
+        Raises:
+            UserError: an error that may pass; the operations stay.
+        """
+        if len(self.spool):
+            self._say(f"tracking: sending {_writes(len(self.spool))} of an earlier start to {self.place}")
+        while (operation := self.spool.first()) is not None:
+            error = self._attempt(operation)
+            if error is not None:
+                raise UserError(
+                    f"{self.place} does not take {_writes(len(self.spool))} of an earlier start "
+                    f"({first_line(error)}); they stay in {self.spool.folder}, start again when it answers"
+                ) from error
+
+    def step(self) -> float:
+        """Try the first operation once.
+
+        Returns:
+            Seconds to wait before the next attempt: 0 when it was done or refused for good, or there is none.
+        """
+        operation = self.spool.first()
+        error = self._attempt(operation) if operation is not None else None
+        if error is None:
+            if operation is not None and self._failures:
+                self._failures = 0
+                self._say(f"tracking: {self.place} answers again")
+            return 0.0
+        if not self._failures:
+            self._say(
+                f"tracking: {self.place} does not answer ({first_line(error)}); training goes on, results wait in "
+                f"{self.spool.folder}"
+            )
+        self._failures += 1
+        return float(min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failures - 1, 30)))
+
+    def finish(self, patience: float = PATIENCE) -> None:
+        """Wait until all is sent, or until nothing could be sent for ``patience`` seconds, and say what is left."""
+        self._hurry.set()
+        with contextlib.suppress(KeyboardInterrupt):  # who is in a hurry finds the rest in the spool
+            self._drain(patience)
+        self.close()
+        if len(self.spool):
+            self._say(
+                f"tracking: {_writes(len(self.spool))} wait for {self.place}; they stay in {self.spool.folder} and "
+                "are sent when the same command is given again"
+            )
+        if self.refused:
+            self._say(
+                f"tracking: {_writes(self.refused)} could not be sent at all; {self.spool.folder / REFUSED} keeps them"
+            )
+
+    def close(self) -> None:
+        """Stop sending; what is left stays on the disk."""
+        self._closing.set()
+        self._hurry.set()
+        self._work.set()
+        if self._thread is not None:
+            self._thread.join(CLOSE_WITHIN)
+        if self._thread is None or not self._thread.is_alive():
+            self.spool.close()
+
+    def _drain(self, patience: float) -> None:
+        told, idle = self._clock(), 0.0
+        while left := len(self.spool):
+            slice_ = min(SAY_EVERY, patience)
+            idle = 0.0 if self.spool.shrinks(left, slice_) else idle + slice_
+            if idle >= patience:
+                return
+            if self._clock() - told >= SAY_EVERY:
+                told = self._clock()
+                self._say(f"tracking: {_writes(len(self.spool))} wait for {self.place}")
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            pause = self.step()
+            if pause:
+                self._wait(pause)
+            elif not len(self.spool):
+                self._work.wait()
+                self._work.clear()
+
+    def _attempt(self, operation: dict[str, Any]) -> Exception | None:
+        """Try an operation; returns an error that may pass."""
+        try:
+            self._carry_out(operation)
+        except Exception as error:  # MLflow, its databases and its artifact stores have errors of their own each
+            if not self._lasts(error):
+                return error
+            self._refuse(operation, first_line(error))
+        else:
+            self.spool.mark()
+        return None
+
+    def _refuse(self, operation: dict[str, Any], reason: str) -> None:
+        self.spool.refuse(reason)
+        self.refused += 1
+        if reason not in self._reasons:  # one line for a reason, not for each of a thousand results
+            self._reasons.add(reason)
+            self._say(f"tracking: {operation['do']} of {operation['key']} cannot be sent to {self.place}: {reason}")
+        self._tell_notice()
+
+    def _wait_unless_hurried(self, seconds: float) -> None:
+        if self._hurry.wait(seconds):
+            self._hurry.clear()
+            self._failures = 1  # what was said stays said, but the waits begin anew
+
+    def _tell_notice(self) -> None:
+        notice, self.spool.notice = self.spool.notice, ""
+        if notice and notice not in self._reasons:
+            self._reasons.add(notice)
+            self._say(f"tracking: {notice}")
+
+
+def _writes(count: int) -> str:
+    return f"{count} write{'s' * (count != 1)}"

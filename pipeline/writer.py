@@ -1,0 +1,159 @@
+"""Carries out on MLflow what the tracker has written down; everything may be done twice without harm."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import requests
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from analysis import schema
+from trainables.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+    from trainables.storage import Storage
+
+PARAMETERS_PER_CALL = 100
+"""MLflow refuses more parameters in one request."""
+MAY_PASS = (401, 403, 408, 429, 499)
+"""HTTP states of the 4xx that another attempt may mend: a login can be renewed, load and time-outs pass."""
+_DATABASE_TROUBLE = re.compile(r"InterfaceError|OperationalError|PendingRollbackError|QueuePool limit")
+"""MLflow calls some failures of its database's connection a bad request."""
+
+
+class MlflowWriter:
+    """One method per kind of operation.
+
+    An operation names its trial by ``key`` (none: the sweep's parent run), since the run may not be there yet; it
+    carries ``time``, the milliseconds since 1970 at which it came about: MLflow keeps one of two equal metrics.
+    """
+
+    def __init__(self, client: MlflowClient, experiment: str, parent: str, storage: Storage) -> None:
+        self.client, self.experiment, self.parent, self.storage = client, experiment, parent, storage
+        self._runs: dict[str, str] = {}
+
+    def __call__(self, operation: dict[str, Any]) -> None:
+        """Carry out an operation.
+
+        Raises:
+            Exception: whatever MLflow and its stores raise; see ``lasts``.
+        """
+        kinds = {
+            "start": self._start,
+            "go on": self._go_on,
+            "metrics": self._metrics,
+            "picture": self._picture,
+            "end": self._end,
+        }
+        if operation["do"] not in kinds:
+            raise UserError(f"this version does not know the operation {operation['do']!r}")
+        kinds[operation["do"]](operation)
+
+    def _start(self, operation: dict[str, Any]) -> None:
+        """Make a trial's run, unless it is there: the answer to an earlier attempt may have been lost."""
+        key, run = operation["key"], self._find(operation["key"])
+        if run is None:
+            run = self.client.create_run(
+                self.experiment,
+                start_time=operation["time"],
+                tags={**operation["tags"], schema.KEY: key, "mlflow.parentRunId": self.parent},
+                run_name=operation["name"],
+            ).info.run_id
+            self._runs[key] = run
+        params = to_params(operation["params"])
+        for first in range(0, len(params), PARAMETERS_PER_CALL):
+            self.client.log_batch(run, params=params[first : first + PARAMETERS_PER_CALL])
+        self.client.log_inputs(run, [dataset_input(operation["data"])])
+        self.client.log_dict(run, operation["config"], "config.json")
+
+    def _go_on(self, operation: dict[str, Any]) -> None:
+        run = self._run(operation["key"])
+        self.client.update_run(run, status="RUNNING")
+        self.client.set_tag(run, schema.STATUS, schema.RUNNING)
+
+    def _metrics(self, operation: dict[str, Any]) -> None:
+        metrics = [
+            Metric(name, value, operation["time"], operation["step"]) for name, value in operation["values"].items()
+        ]
+        self.client.log_batch(self._run(operation["key"]), metrics=metrics)
+
+    def _picture(self, operation: dict[str, Any]) -> None:
+        with self.storage.fetched(operation["name"]) as path:
+            self.client.log_artifact(self._run(operation["key"]), str(path), schema.SAMPLES_FOLDER)
+
+    def _end(self, operation: dict[str, Any]) -> None:
+        run = self._run(operation["key"])
+        self.client.log_batch(run, tags=to_tags(operation["tags"]))
+        self.client.set_terminated(run, operation["status"], operation["time"])
+
+    def _run(self, key: str | None) -> str:
+        run = self.parent if key is None else self._find(key)
+        if run is None:
+            raise UserError(f"trial {key} has no run")
+        return run
+
+    def _find(self, key: str) -> str | None:
+        if key not in self._runs:
+            found = self.client.search_runs([self.experiment], f"tags.`{schema.KEY}` = '{key}'", max_results=1)
+            if not found:
+                return None
+            self._runs[key] = found[0].info.run_id
+        return self._runs[key]
+
+
+def lasts(error: Exception) -> bool:
+    """Whether a request would be refused again, however often it were sent."""
+    if isinstance(error, MlflowException):
+        status = error.get_http_status_code()  # type: ignore[no-untyped-call]
+        return _refusal(status) and not _DATABASE_TROUBLE.search(str(error))
+    if isinstance(error, requests.RequestException):
+        return error.response is not None and _refusal(error.response.status_code)
+    return isinstance(error, (UserError, TypeError, ValueError, LookupError, AttributeError))
+
+
+def _refusal(status: int) -> bool:
+    return 400 <= status < 500 and status not in MAY_PASS
+
+
+def trial_runs(client: MlflowClient, experiment: str) -> dict[str, Run]:
+    """All runs of trials of an experiment, by key."""
+    found: dict[str, Run] = {}
+    token = None
+    while True:
+        page = client.search_runs([experiment], f"tags.`{schema.KIND}` = '{schema.KIND_TRIAL}'", page_token=token)
+        found |= {run.data.tags[schema.KEY]: run for run in page}
+        token = page.token
+        if not token:
+            return found
+
+
+def dataset_input(data: Mapping[str, Any]) -> DatasetInput:
+    """The training data as an input of a run, from what ``data.json`` says."""
+    return DatasetInput(
+        Dataset(
+            name=str(data["name"]),
+            digest=str(data["fingerprint"]),
+            source_type="local",
+            source=json.dumps({"uri": str(data["name"])}),
+            profile=json.dumps({name: data[name] for name in ("pictures", "complete", "partial")}),
+        ),
+        [InputTag("mlflow.data.context", "training")],
+    )
+
+
+def to_tags(tags: Mapping[str, str]) -> list[RunTag]:
+    """Tags as MLflow takes them."""
+    return [RunTag(name, value) for name, value in tags.items()]
+
+
+def to_params(values: Mapping[str, Any]) -> list[Param]:
+    """Parameters as MLflow takes them: text of at most 500 characters."""
+    return [Param(name, str(value)[:500]) for name, value in values.items()]

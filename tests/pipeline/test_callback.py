@@ -1,0 +1,65 @@
+"""What the driver does with what trials report."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+
+from pipeline.callback import SweepCallback
+from pipeline.progress import Progress
+from trainables.storage import Storage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class TrackerStub:
+    """Remembers results."""
+
+    def __init__(self) -> None:
+        self.results: list[dict[str, Any]] = []
+
+    def log_result(self, key: str, result: dict[str, Any]) -> None:
+        self.results.append(result)
+
+    def start_trial(self, config: dict[str, Any]) -> None:
+        """It is known."""
+
+    def finish_trial(self, key: str, ended: Any) -> None:
+        """It is over."""
+
+
+@pytest.fixture
+def printed() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def callback(tmp_path: Path, printed: io.StringIO) -> SweepCallback:
+    """A callback for one trial that has left a checkpoint."""
+    (tmp_path / "s-00000" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "s-00000" / "checkpoints" / "000001.pt").write_bytes(b"state")
+    progress = Progress(1, 4, 1, Console(file=printed, width=200, highlight=False))
+    progress.__enter__()
+    return SweepCallback(TrackerStub(), progress, 4, Storage(str(tmp_path), in_place=True))  # type: ignore[arg-type]
+
+
+def trial(kimg: int = 4, error: str | None = None) -> Any:
+    return SimpleNamespace(config={"key": "s-00000"}, last_result={"kimg": kimg}, error_file=error)
+
+
+def test_a_notice_reaches_the_user_once(callback: SweepCallback, printed: io.StringIO) -> None:
+    for result in ({"kimg": 1, "notice": "checkpoint 2 cannot be used"}, {"kimg": 3}):
+        callback.on_trial_result(1, [], trial(), result)
+    assert printed.getvalue() == "trial s-00000: checkpoint 2 cannot be used\n"
+
+
+def test_checkpoints_of_an_ended_trial_go_and_of_a_crashed_one_stay(callback: SweepCallback, tmp_path: Path) -> None:
+    callback.on_trial_error(1, [], trial())
+    assert [path.name for path in tmp_path.rglob("*.pt")] == ["000001.pt"]
+    callback.on_trial_complete(1, [], trial())
+    assert not list(tmp_path.rglob("*.pt"))

@@ -1,0 +1,170 @@
+"""Packing trials on nodes and GPUs: arithmetic by hand, and real measurements on the CPU."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pipeline.placement
+from pipeline.cluster import Node
+from pipeline.outcome import outcome
+from pipeline.placement import gpu_share, largest, measure, placed, slots_of
+from pipeline.settings import SweepSettings
+from search_spaces.registry import SPACES
+from tests.support.tiny import painted_images, random_labels
+from trainables.errors import UserError
+
+GIB = 2**30
+MINE = SweepSettings("acgan", Path("faces"), "s", trials=100, image_size=16)
+
+
+def node(cpus: float, gpus: float = 0.0, host: str = "a") -> Node:
+    return Node(host, cpus, gpus, 64 * GIB, host)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cpus", "gpus", "slots"),
+    [
+        ([node(8)], 1, 0, 8),
+        ([node(8)], 3, 0, 2),
+        ([node(3), node(3)], 2, 0, 2),  # the two odd cores are on different nodes
+        ([node(16, 4)], 1, 1, 4),
+        ([node(3, 4)], 1, 1, 3),
+        ([node(16, 4)], 1, 2, 2),
+        ([node(64, 2)], 1, 0.25, 8),
+        ([node(64, 2)], 1, 0.4, 4),  # two fit on one GPU, and none spans two
+        ([node(64, 1)], 1, 0.3333, 3),
+        ([node(64, 1), node(64)], 1, 0.5, 2),
+        ([node(0, 0)], 1, 0, 0),
+    ],
+)
+def test_slots_are_counted_node_by_node(nodes: list[Node], cpus: int, gpus: float, slots: int) -> None:
+    assert slots_of(nodes, cpus, gpus) == slots
+
+
+@pytest.mark.parametrize(
+    ("peak", "total", "at_most", "share"),
+    [
+        (8.0, 80.0, 100, 0.125),  # 8 * 1.25 = 10: eight of them
+        (8.1, 80.0, 100, 0.1428),  # 10.125: seven
+        (8.0, 80.0, 4, 0.25),
+        (40.0, 80.0, 100, 1.0),  # 50: one
+        (100.0, 80.0, 100, 1.0),
+    ],
+)
+def test_a_share_holds_the_peak_and_its_margin(peak: float, total: float, at_most: int, share: float) -> None:
+    assert gpu_share(peak, total, at_most) == share
+    assert slots_of([node(1000, 1)], 1, share) == int(1 / share)
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+def test_the_largest_configuration_has_the_largest_networks(name: str) -> None:
+    space = SPACES[name]
+    params = largest(space)
+    for dimension in space.dimensions:
+        if dimension.name in ("generator.width", "discriminator.width", "generator.blocks", "training.batch_size"):
+            ends = dimension.choices or (dimension.low, dimension.high)
+            assert params[dimension.name] == max(ends)  # type: ignore[type-var]
+        elif dimension.name != "generator.noise_dim":
+            assert params[dimension.name] == space.recipe[dimension.name]
+
+
+def images() -> Any:
+    return painted_images(random_labels(8))
+
+
+def test_cores_decide_without_gpus() -> None:
+    settings, told = placed(MINE, [node(8), node(4)], MINE.resolve_space(), images())
+    assert (settings.concurrent, settings.gpus_per_trial, told) == (12, "0", "")
+    few = dataclasses.replace(MINE, trials=5)
+    assert placed(few, [node(8)], MINE.resolve_space(), images())[0].concurrent == 5
+
+
+def test_what_is_asked_for_is_kept() -> None:
+    asked = dataclasses.replace(MINE, concurrent=3, gpus_per_trial="0.5")
+    settings, _ = placed(asked, [node(8, 4)], MINE.resolve_space(), images())
+    assert (settings.slots(), settings.gpus()) == (3, 0.5)
+
+
+def test_auto_packs_the_larger_of_two_measured_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def measured(request: dict[str, Any]) -> dict[str, int]:
+        asked.append(request)
+        return {"peak": 3 * GIB if len(asked) == 1 else 7 * GIB, "total": 80 * GIB}
+
+    monkeypatch.setattr(pipeline.placement, "measure", measured)
+    space, pictures = MINE.resolve_space(), images()
+    pictures = dataclasses.replace(pictures, pixels=np.broadcast_to(np.uint8(0), (2 * GIB, 1, 1, 1)))
+    settings, told = placed(MINE, [node(32, 2)], space, pictures)
+    # (7 + 2 of pictures + 0.6 of the context) * 1.25 = 12: six fit in 80.
+    assert settings.gpus() == 0.1666
+    assert settings.concurrent == 12
+    assert told.startswith("6 trials share a GPU of 80.0 GiB: the recipe needs 5.6, the largest configuration 9.6 GiB")
+    assert [request["params"]["generator.width"] for request in asked] == [
+        space.recipe["generator.width"], largest(space)["generator.width"],
+    ]  # fmt: skip
+
+
+def test_cores_limit_how_many_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline.placement, "measure", lambda request: {"peak": GIB, "total": 80 * GIB})
+    settings, _ = placed(MINE, [node(8, 2)], MINE.resolve_space(), images())
+    assert (settings.gpus(), settings.concurrent) == (0.25, 8)
+
+
+def test_a_trial_that_no_node_has_room_for_is_refused() -> None:
+    asked = dataclasses.replace(MINE, gpus_per_trial="2")
+    with pytest.raises(UserError, match=r"no node has 1 free cores and 2 GPUs for one trial: a has 8 cores, 1 GPUs"):
+        placed(asked, [node(8, 1)], MINE.resolve_space(), images())
+    # A cluster that grows by itself may have it later.
+    grows = dataclasses.replace(asked, concurrent=2)
+    assert placed(grows, [node(8, 1)], MINE.resolve_space(), images())[0].concurrent == 2
+
+
+TINY = {"image_size": 16, "generator.width": 4, "discriminator.width": 4, "training.batch_size": 8}
+
+
+def test_a_wider_configuration_is_measured_as_larger() -> None:
+    small = measure({"params": TINY, "sizes": (3, 2), "device": "cpu"})
+    wide = measure({"params": {**TINY, "generator.width": 512}, "sizes": (3, 2), "device": "cpu"})
+    # Block widths 1024 and 512: 5 * 5 * 1024 * 512 weights, a gradient and two moments of 4 bytes each: 200 MiB.
+    assert wide["peak"] - small["peak"] > 5 * 5 * 1024 * 512 * 4 * 4
+    assert small["peak"] < wide["peak"] < wide["total"]
+
+
+def test_a_configuration_that_cannot_be_built_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"cannot measure the memory of a trial: .*give --gpus-per-trial a number"):
+        measure({"params": {**TINY, "generator.width": -1}, "sizes": (3, 2), "device": "cpu"})
+
+
+LIMITED = """
+import resource, sys
+import torch
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28))
+{allocate}
+"""
+
+
+@pytest.mark.parametrize(
+    "allocate", ["torch.zeros(2**30)", "bytearray(2**30)", "import numpy; numpy.ones(2**28)"], ids=["torch", "py", "np"]
+)
+def test_running_out_of_memory_is_recognised(allocate: str) -> None:
+    words = [sys.executable, "-c", LIMITED.format(allocate=allocate)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    ended = outcome(None, 10, done.stderr)
+    assert ended.status == "failed"
+    assert ended.reason.startswith("out of memory: ")
+    assert "\n" not in ended.reason
+
+
+def test_the_limit_of_that_test_leaves_room() -> None:
+    done = subprocess.run([sys.executable, "-c", LIMITED.format(allocate="torch.zeros(2**20)")], check=False)
+    assert done.returncode == 0
