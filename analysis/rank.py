@@ -3,6 +3,10 @@
 Scores are compared as they stand at the end of each trial. A trial that the scheduler stopped early has its score at
 its own, smaller budget, which is why ``kimg`` stands beside every score: it might have come further, and is ranked
 where it stopped.
+
+A Frechet distance grows as samples become fewer, so distances are compared only between trials whose scores were
+measured on equally many pictures: those scored on most, which have come to the end, stand first; those that an early
+rung stopped, scored on fewer, follow in an order of their own.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import tyro
 
 from analysis import schema
 from analysis.errors import AnalysisError, AnalysisUsageError
-from analysis.runs import PARAMS, SCORES, Sweep, load, nearest
+from analysis.runs import METRICS, PARAMS, SCORES, Sweep, load, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,11 +118,6 @@ def rank(sweep: Sweep, by: str = schema.DISTANCE, allow_mixed: bool = False) -> 
     return Ranking(sweep, by, trials, agreed, mixed=len(fingerprints) > 1)
 
 
-def direction(score: str) -> str:
-    """``maximize`` for accuracies, ``minimize`` for distances (distance, fid, fd_*, kid)."""
-    return "maximize" if score.startswith(schema.TAG_ACCURACY) else "minimize"
-
-
 def write_csv(ranking: Ranking, path: Path) -> None:
     """Write every trial with every column, in the order of the ranking."""
     try:
@@ -179,8 +178,10 @@ def _ordered(trials: pd.DataFrame, score: str) -> pd.DataFrame:
     # so there is nothing to export, and a configuration that diverges once cannot be recommended.
     failed = (trials["status"] == schema.FAILED).to_numpy()
     group = np.select([~scored, failed], [2, 1], 0)
-    sign = -1.0 if direction(score) == "maximize" else 1.0
-    order = np.lexsort((trials["number"], sign * values.fillna(0.0), group))  # equal scores: the earlier trial first
+    sign = -1.0 if schema.direction(score) == "maximize" else 1.0
+    samples = trials["samples"].fillna(0.0) if schema.needs_equal_samples(score) else 0.0 * values.fillna(0.0)
+    # Equal scores: the earlier trial first.
+    order = np.lexsort((trials["number"], sign * values.fillna(0.0), -samples, group))
     ranked = int((group == 0).sum())
     table = trials.iloc[order].reset_index(drop=True)
     table.insert(0, "rank", pd.Series(table.index + 1, dtype="Int64").where(table.index < ranked))
@@ -192,13 +193,18 @@ def _first(ordered: pd.DataFrame) -> str | None:
 
 
 def _front(trials: pd.DataFrame) -> Any:
-    """Mark the front. A sweep without tag accuracies (an unconditional system) has the one objective it measured."""
+    """Mark the front of the trials that were scored on most pictures.
+
+    A sweep without tag accuracies (an unconditional system) has the one objective it measured.
+    """
     from analysis.pareto import pareto_front
 
     measured = [name for name in schema.OBJECTIVES if _score(trials, name).notna().any()]
     objectives = measured if schema.DISTANCE in measured else list(schema.OBJECTIVES)
     values = trials.reindex(columns=[f"{SCORES}{name}" for name in objectives]).astype(float)
-    values[trials["status"] == schema.FAILED] = math.nan
+    failed = trials["status"] == schema.FAILED
+    samples = trials["samples"].where(~failed & values.notna().any(axis=1))
+    values[failed | (samples < samples.max())] = math.nan
     return pareto_front(values.to_numpy(), [schema.OBJECTIVES[name] for name in objectives])
 
 
@@ -233,13 +239,24 @@ def _differences(fingerprints: Sequence[str]) -> str:
 # JSON --------------------------------------------------------------------------------------------------------
 def _trial_json(row: Mapping[Any, Any]) -> dict[str, Any]:
     plain = {str(name): _plain(value) for name, value in row.items()}
-    names = ("key", "number", "system", "status", "reason", "recipe", "rank", "kimg", "seconds")
+    names = ("key", "number", "system", "status", "reason", "recipe", "rank", "kimg", "seconds", "samples")
     return {
         **{name: plain[name] for name in names},
         "scores": _section(plain, SCORES),
+        "intervals": _intervals(_section(plain, METRICS)),
         "params": {name: value for name, value in _section(plain, PARAMS).items() if value is not None},
         "mlflow_run_id": plain["mlflow_run_id"],
     }
+
+
+def _intervals(metrics: Mapping[str, Any]) -> dict[str, list[float]]:
+    pairs = {}
+    for metric, low in metrics.items():
+        name = metric.removeprefix(schema.INTERVAL).removesuffix("/low")
+        high = metrics.get(f"{schema.INTERVAL}{name}/high")
+        if metric.endswith("/low") and low is not None and high is not None:
+            pairs[name] = [low, high]
+    return pairs
 
 
 def _section(plain: Mapping[str, Any], prefix: str) -> dict[str, Any]:

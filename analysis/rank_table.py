@@ -158,6 +158,7 @@ def _footer(ranking: Ranking) -> Table:
         shares = ", ".join(f"{name} {_percent(share)}" for name, share in judge.items())
         lines["the judge"] = f"is right on real held-out pictures: {shares} (it cannot vouch for more than that)"
     lines |= _ended_early(ranking.trials)
+    lines |= _fewer_samples(ranking)
     lines["measured with"] = _in_words(ranking.fingerprint)
     if ranking.mixed:
         lines["WARNING"] = "the scores above were measured in different ways and do not compare"
@@ -190,6 +191,17 @@ def _ended_early(trials: pd.DataFrame) -> dict[str, str]:
             frequent = "; ".join(f"{count} {_printable(reason)}" for reason, count in _top(reasons))
             lines[status] = f"{len(reasons)}, {note}: {frequent}"
     return lines
+
+
+def _fewer_samples(ranking: Ranking) -> dict[str, str]:
+    """Say where the ranking passes to distances of fewer samples, which do not compare with those above."""
+    ranked = ranking.trials.loc[ranking.trials["rank"].notna(), "samples"].dropna()
+    counts = sorted({int(count) for count in ranked}, reverse=True)
+    if len(counts) < 2 or not schema.needs_equal_samples(ranking.by):
+        return {}
+    fewer = ", ".join(f"{int((ranked == count).sum())} on {count}" for count in counts[1:])
+    return {"scored on fewer": f"{fewer} pictures rather than {counts[0]}, ranked below and among themselves: "
+            "a distance grows as samples become fewer"}  # fmt: skip
 
 
 def _top(reasons: pd.Series[Any], most: int = 3) -> list[tuple[str, int]]:

@@ -7,7 +7,7 @@
 
 ``Sweep.trials`` has one row per trial. Its columns are ``TRIAL_COLUMNS``, then ``scores.<name>`` (of generated
 pictures), ``metrics.<name>`` (all else that was logged) and ``params.<dotted.name>``, each with the last value.
-What a trial never logged is missing (NaN or NA), as is a metric that was NaN; an infinite metric stays infinite.
+``samples`` is the number of generated pictures that the scores were measured on. What a trial never logged is missing (NaN or NA), as is a metric that was NaN; an infinite metric stays infinite.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ __all__ = ["METRICS", "PARAMS", "SCORES", "TRIAL_COLUMNS", "Sweep", "curves", "l
 TRIAL_COLUMNS: Final = (
     "key", "number", "system", "status", "reason", "recipe",
     "config_hash", "fingerprint", "mlflow_run_id", "kimg", "seconds",
+    "samples",
 )  # fmt: skip
 """Always in ``Sweep.trials``, in this order. ``fingerprint`` is canonical JSON: equal text, comparable scores."""
 SCORES: Final = "scores."
@@ -232,6 +233,7 @@ def _row(run: Run, dimensions: Mapping[str, Mapping[str, Any]], fingerprint: Map
         "mlflow_run_id": run.info.run_id,
         "kimg": metrics.pop(schema.KIMG, math.nan),
         "seconds": metrics.pop(schema.SECONDS, math.nan),
+        "samples": metrics.pop(schema.SAMPLES, math.nan),
     }
     row |= {f"{SCORES if schema.is_score(name) else METRICS}{name}": value for name, value in metrics.items()}
     row |= {f"{PARAMS}{name}": _parsed(text, dimensions.get(name)) for name, text in run.data.params.items()}

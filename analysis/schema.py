@@ -56,14 +56,31 @@ SECONDS: Final = "seconds"
 """Seconds of wall time inside the trial so far."""
 IMAGES_PER_SECOND: Final = "images_per_second"
 OBJECTIVES: Final = {DISTANCE: "minimize", TAG_ACCURACY: "maximize"}
-SCORE_PREFIXES: Final = ("fid", "fd_", "kid", "tag_accuracy")
+SAMPLES: Final = "samples"
+"""Generated pictures that the scores of a step were measured on: fewer at early rungs than at the end."""
+DISTANCE_PREFIXES: Final = ("fid", "fd_")
+"""Full names of distances. They grow as samples become fewer, so two of different ``SAMPLES`` never compare."""
+HIGHER_IS_BETTER: Final = (TAG_ACCURACY, "precision", "recall", "density", "coverage", "diversity")
+SCORE_PREFIXES: Final = (*DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", "memorised")
 """A metric whose name starts with one of these is a score of generated pictures, not a training signal."""
+INTERVAL: Final = "interval/"
+"""``interval/<score>/low`` and ``/high``: 95% interval of a finished trial's score over its sampling noise."""
 
 # Artifacts ---------------------------------------------------------------------------------------------------
 SPACE_FILE: Final = "space.json"
 SETTINGS_FILE: Final = "sweep.json"
 DATA_FILE: Final = "data.json"
 SAMPLES_FOLDER: Final = "samples"
+
+
+def direction(score: str) -> str:
+    """``maximize`` for accuracies and the like, ``minimize`` for distances (distance, fid, fd_*, kid)."""
+    return "maximize" if score.startswith(HIGHER_IS_BETTER) else "minimize"
+
+
+def needs_equal_samples(score: str) -> bool:
+    """Whether two values of a score compare only if they were measured on equally many pictures."""
+    return score == DISTANCE or score.startswith(DISTANCE_PREFIXES)
 
 
 def is_score(name: str) -> bool:

@@ -174,6 +174,41 @@ class GenerateOptions:
     """Print the pictures' tags as one JSON object."""
 
 
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How close a folder of drawn pictures is to a folder of real ones. No sweep is needed."""
+
+    real: Path
+    """Folder of real pictures."""
+    fake: Path
+    """Folder of drawn pictures."""
+    extractor: str = "efficientnet"
+    """Feature network: efficientnet, efficientnet-128, efficientnet-224, inception, or a network's file."""
+    weights: Path | None = None
+    """Weights of the extractor, where they are not those it comes with."""
+    resize: str | None = None
+    """How inception's pictures are resized: tf1 (the original FID), pytorch (pytorch-fid) or clean (clean-fid)."""
+    precision: str = "float32"
+    """Arithmetic of the extractor: float32, or bf16 (faster; another score)."""
+    tags: bool = False
+    """Also judge tags: both folders need a tag file, the fake one's says what was asked for."""
+    confusions: Path | None = None
+    """With --tags: a .png for the confusion matrices."""
+    cascade: Path | None = None
+    """Also count faces, found by this OpenCV cascade file."""
+    fid_infinity: bool = False
+    """Also extrapolate the distance to infinitely many pictures."""
+    samples: int | None = None
+    """Score so many of the drawn pictures, drawn by the seed; default: all."""
+    seed: int = 0
+    """Of everything random in the scores."""
+    home: Path | None = None
+    """Its cache keeps the real pictures' features and the judge; default: $GANSWEEP_HOME or ./gansweep-runs, where it
+    exists."""
+    json: bool = False
+    """Print one JSON object."""
+
+
 def _commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
     from analysis.rank import run as rank
     from pipeline import commands
@@ -190,6 +225,7 @@ def _commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
         "rank": (RankOptions, rank),
         "export": (ExportOptions, commands.export),
         "generate": (GenerateOptions, commands.generate),
+        "score": (ScoreOptions, commands.score),
     }
 
 

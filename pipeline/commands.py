@@ -176,5 +176,15 @@ def generate(options: cli.GenerateOptions) -> int:
     return 0
 
 
+def score(options: cli.ScoreOptions) -> int:
+    """Compare two folders of pictures."""
+    from pipeline.score import score_folders
+    from pipeline.score_text import format_scores
+
+    found = score_folders(options)
+    print(_json(found) if options.json else format_scores(found))
+    return 0
+
+
 def _json(value: Any) -> str:
     return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)

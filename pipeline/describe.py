@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from analysis import schema
+from analysis.rank import rank
 from trainables.config import GanConfig
 from trainables.data.tags import REPORT_PAIRS, REPORT_VOCABULARY
 
@@ -61,12 +62,11 @@ def sweep_status(sweep: Sweep, *, driven: bool = True) -> dict[str, Any]:
         failed = trials[trials["status"] == schema.FAILED]
         reasons = {str(reason): int(count) for reason, count in failed["reason"].value_counts().items()}
     best = {}
-    for name, direction in schema.OBJECTIVES.items():
-        column = f"scores.{name}"
-        if column in trials:
-            scored = trials.loc[trials["status"] != schema.FAILED, ["key", column]].dropna()
-            for row in scored.sort_values(column, ascending=direction == "minimize").head(1).to_dict("records"):
-                best[name] = {"key": row["key"], "value": float(row[column])}
+    for name in [name for name in schema.OBJECTIVES if name in sweep.scores]:
+        ranking = rank(sweep, name, allow_mixed=True)
+        if ranking.best is not None:
+            found = ranking.trials.iloc[0]
+            best[name] = {"key": ranking.best, "value": float(found[f"scores.{name}"])}
     slots, running = sweep.settings.get("concurrent"), counts.get(schema.RUNNING, 0)
     return {
         "sweep": sweep.name,

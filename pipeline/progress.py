@@ -32,6 +32,7 @@ class Progress:
     _running: set[str] = field(default_factory=set)
     _ended: Counter[str] = field(default_factory=Counter)
     _best: dict[str, float] = field(default_factory=dict)
+    _samples: float = 0.0
     _ended_kimg: float = 0.0
     _before: float = 0.0
 
@@ -57,8 +58,12 @@ class Progress:
     def result(self, key: str, result: Mapping[str, Any]) -> None:
         """A trial has been scored."""
         self._kimg[key] = float(result.get(schema.KIMG, 0))
+        samples = float(result.get(schema.SAMPLES, 0))
+        if samples > self._samples:  # distances of fewer samples do not compare
+            self._samples = samples
+            self._best.clear()
         for name, direction in schema.OBJECTIVES.items():
-            if name in result:
+            if name in result and samples == self._samples:
                 better = min if direction == "minimize" else max
                 self._best[name] = better(self._best.get(name, result[name]), result[name])
         self._show()

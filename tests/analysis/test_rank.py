@@ -67,6 +67,39 @@ def test_stopped_and_interrupted_trials_are_ranked() -> None:
     assert list(rank(make_sweep(rows)).trials["key"]) == keys([1, 2, 0])
 
 
+def test_distances_of_fewer_samples_never_compete_with_those_of_more() -> None:
+    early: dict[str, Any] = {"samples": 256, "status": schema.STOPPED}
+    rows = [
+        trial(30, 0.5, samples=2048), trial(20, 0.8, **early), trial(40, 0.6, samples=2048), trial(10, 0.9, **early),
+        trial(1, 0.99, samples=4096, status=schema.FAILED),
+    ]  # fmt: skip
+    ranking = rank(make_sweep(rows))
+    assert list(ranking.trials["key"]) == keys([0, 2, 3, 1, 4])
+    assert ranking.trials["rank"].fillna(0).tolist() == [1, 2, 3, 4, 0]
+    assert ranking.pareto == keys([0, 2])
+    assert "2 on 256 pictures rather than 2048" in format_table(ranking)
+    # An accuracy has no such bias.
+    by_accuracy = rank(make_sweep(rows), "tag_accuracy")
+    assert list(by_accuracy.trials["key"]) == keys([3, 1, 2, 0, 4])
+    assert "rather than" not in format_table(by_accuracy)
+
+
+def test_intervals_are_pairs_of_their_score() -> None:
+    ends = {"metrics.interval/distance/low": 9.0, "metrics.interval/distance/high": 11.5, "metrics.d_loss": 1.0}
+    with_one, without = rank(make_sweep([trial(10.0, 0.5, **ends), trial(20.0, 0.5)])).to_json()["trials"]
+    assert with_one["intervals"] == {"distance": [9.0, 11.5]}
+    assert without["intervals"] == {}
+
+
+@pytest.mark.parametrize(
+    ("score", "way"),
+    [("distance", "minimize"), ("fid", "minimize"), ("kid", "minimize"), ("memorised", "minimize"),
+     ("tag_accuracy_hair", "maximize"), ("coverage", "maximize"), ("diversity", "maximize"), ("recall", "maximize")],
+)  # fmt: skip
+def test_which_way_is_better(score: str, way: str) -> None:
+    assert schema.direction(score) == way
+
+
 def test_pareto_front_by_hand_in_the_order_of_the_ranking() -> None:
     sweep = make_sweep([trial(30, 0.9), trial(10, 0.5), trial(20, 0.4), trial(5, None), trial(10, 0.5)])
     assert rank(sweep).pareto == keys([1, 4, 0])
@@ -137,6 +170,8 @@ def test_json_is_strict_and_keeps_the_contract(faces: Sweep) -> None:
         "rank": 3,
         "kimg": 20.0,
         "seconds": 74.0,
+        "samples": None,
+        "intervals": {},
         "scores": {
             "distance": 90.0,
             "fd_efficientnet_lite0": 90.0,

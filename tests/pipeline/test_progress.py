@@ -99,6 +99,13 @@ def test_at_the_end_no_time_is_left(watch: Watch, begin: Callable[..., Progress]
     assert progress.console.file.getvalue().endswith("best distance 3.50\n")  # type: ignore[attr-defined]
 
 
+def test_the_best_is_of_the_scores_on_most_samples(begin: Callable[..., Progress]) -> None:
+    progress = begin(2)
+    for key, samples, distance in (("a", 256, 1.0), ("a", 2048, 7.0), ("b", 256, 2.0), ("b", 2048, 8.0)):
+        progress.result(key, {"kimg": 5, "distance": distance, "samples": samples})
+    assert "best distance 7.00" in progress.line()
+
+
 def test_without_a_terminal_a_line_comes_only_now_and_then(watch: Watch, begin: Callable[..., Progress]) -> None:
     progress = begin(1)
     for second in range(61):

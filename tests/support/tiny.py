@@ -85,7 +85,9 @@ class Extractors:
         self.measured: list[int] = []
         self.weights = "aaaa"
 
-    def __call__(self, name: str, weights: Any = None, device: str = "cpu") -> Extractor:
+    def __call__(
+        self, name: str, weights: Any = None, device: str = "cpu", *, resize: Any = None, precision: str = "float32"
+    ) -> Extractor:
         def network(pictures: Tensor) -> Tensor:
             self.measured.append(len(pictures))
             return quadrants(pictures)

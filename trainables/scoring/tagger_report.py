@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from scipy.stats import binomtest
 from torch import Tensor
 from torchmetrics.functional.classification import (
     multiclass_accuracy,
+    multiclass_calibration_error,
     multiclass_confusion_matrix,
 )
 
@@ -19,8 +20,13 @@ from trainables.data.tags import UNKNOWN, TagGroup, Vocabulary
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 JOINT = "both"
 """Key of the accuracy on all tag groups at once, beside the groups' own names."""
+CALIBRATION_BINS: Final = 15
+"""Equally wide bins of confidence, as in Guo et al. 2017."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class JudgeReport:
         per_class: ``{group: {class: {"accuracy": share or None, "support": pictures}}}``.
         intervals: 95 % Wilson interval ``(low, high)`` of every entry of ``accuracy``.
         confusions: by tag group, the commonest errors ``(tagged, judged, pictures)``, commonest first.
+        calibration: by tag group, the expected calibration error; empty in judges trained before it was measured.
 
     A share of no pictures at all is ``None``.
     """
@@ -48,6 +55,7 @@ class JudgeReport:
     per_class: dict[str, dict[str, dict[str, float | int | None]]]
     intervals: dict[str, tuple[float, float]]
     confusions: dict[str, list[tuple[str, str, int]]]
+    calibration: dict[str, float | None] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict that ``from_json`` reads back."""
@@ -77,6 +85,8 @@ def report_on(logits: Sequence[Tensor], labels: Tensor, vocabulary: Vocabulary, 
     hits[JOINT] = right[complete].all(1)
     tables = [_GroupFigures.of(*each) for each in zip(vocabulary.groups, logits, labels.T, strict=True)]
     named = dict(zip(vocabulary.names, tables, strict=True))
+    probabilities = [scores.double().softmax(1).cpu().numpy() for scores in logits]
+    tags = labels.cpu().numpy()
     return JudgeReport(
         held_out=len(labels),
         trained_on=trained_on,
@@ -86,7 +96,28 @@ def report_on(logits: Sequence[Tensor], labels: Tensor, vocabulary: Vocabulary, 
         per_class={name: table.per_class for name, table in named.items()},
         intervals={name: wilson(int(hit.sum()), len(hit)) for name, hit in hits.items()},
         confusions={name: table.confusions for name, table in named.items()},
+        calibration={
+            name: calibration_error(shares, tags[:, place])
+            for place, (name, shares) in enumerate(zip(vocabulary.names, probabilities, strict=True))
+        },
     )
+
+
+def calibration_error(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> float | None:
+    """Expected calibration error (Guo et al. 2017): how far confidence is from accuracy, weighted by pictures.
+
+    Args:
+        probabilities: ``(n, classes)``, rows summing to 1.
+        labels: ``(n,)`` classes, or ``UNKNOWN``: left out.
+
+    Returns:
+        0 (confidence is accuracy in every bin) to 1; ``None`` where nothing is known.
+    """
+    known = labels != UNKNOWN
+    if not known.any():
+        return None
+    shares, tags = torch.from_numpy(probabilities[known]), torch.from_numpy(labels[known])
+    return float(multiclass_calibration_error(shares, tags, shares.shape[1], n_bins=CALIBRATION_BINS, norm="l1"))
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:

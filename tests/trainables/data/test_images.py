@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainables.data.images import PIXEL_LIMIT, BadImage, load_image
+from trainables.data.images import PIXEL_LIMIT, BadImage, decode_whole, load_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,3 +161,15 @@ def test_missing_files(tmp_path) -> None:
         with pytest.raises(BadImage) as caught:
             load_image(path, 4)
         assert caught.value.kind == "missing"
+
+
+def test_a_whole_picture_keeps_its_size_and_is_upright_and_over_white() -> None:
+    wide = np.random.default_rng(0).integers(0, 256, (5, 9, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(decode_whole(encoded(Image.fromarray(wide))), wide)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    turned = decode_whole(encoded(Image.fromarray(wide), exif=exif))
+    np.testing.assert_array_equal(turned, np.rot90(wide, -1))
+    assert (decode_whole(encoded(Image.new("RGBA", (3, 2), (255, 0, 0, 0)))) == 255).all()
+    with pytest.raises(BadImage, match="not an image"):
+        decode_whole(b"text")

@@ -4,15 +4,14 @@ import hashlib
 import pickle
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
-from torch_fidelity import feature_extractor_inceptionv3 as fidelity
 
 from tests.support.tiny import Touch, drawn_faces
 from trainables.errors import UsageError, UserError
-from trainables.scoring.features import EXTRACTORS, open_extractor
+from trainables.scoring.features import EXTRACTORS, Extractor, open_extractor
+from trainables.scoring.inference import CPU_ACTIVATIONS
 
 
 def faces(count: int = 6) -> torch.Tensor:
@@ -63,6 +62,46 @@ def test_an_unknown_name_is_refused_with_the_nearest(wrong, meant) -> None:
     with pytest.raises(UsageError, match=f"unknown extractor '{wrong}'; allowed: .*; did you mean '{meant}'") as error:
         open_extractor(wrong)
     assert all(name in str(error.value) for name in EXTRACTORS)
+
+
+@pytest.mark.parametrize(
+    ("name", "resize", "allowed"),
+    [
+        ("inception", "bilinear", "tf1, pytorch, clean"),
+        ("inception", "antialias", "tf1, pytorch, clean"),
+        ("efficientnet", "tf1", "none: it has its own"),
+        ("network.pt", "clean", "none: it has its own"),
+    ],
+)
+def test_a_resize_that_the_extractor_has_not_is_refused(name, resize, allowed) -> None:
+    with pytest.raises(UsageError, match=f"unknown resize '{resize}' for extractor '{name}'; allowed: {allowed}"):
+        open_extractor(name, resize=resize)
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(UsageError, match="unknown precision 'float16'; allowed: float32, bf16"):
+        open_extractor("efficientnet", precision="float16")
+
+
+def test_the_default_batch_is_what_fits() -> None:
+    sizes = ("efficientnet-64", "efficientnet-128", "efficientnet-224")
+    batches = [open_extractor(name).batch for name in sizes]
+    assert batches == sorted(batches, reverse=True)
+    # 192 channels of 32 x 32 float32 each: 0.75 MiB a picture.
+    assert batches[0] == CPU_ACTIVATIONS // (192 * 32 * 32 * 4)
+
+
+def test_float32_stays_float32_on_a_gpu(monkeypatch) -> None:
+    """cuDNN's default would round the pictures to TF32."""
+    seen = []
+
+    def network(pictures):
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return pictures.flatten(1)
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    Extractor("stub", "fd_stub", "", "none", network)(faces(1))
+    assert (seen, torch.backends.cudnn.allow_tf32) == ([False], True)
 
 
 def garbage(path: Path) -> None:
@@ -125,33 +164,18 @@ def test_code_in_a_weights_file_is_not_run(name, legacy, tmp_path) -> None:
     assert mark.exists()
 
 
-@pytest.fixture(scope="module")
-def inception_weights(tmp_path_factory) -> Path:
-    """Random weights in the format that torch-fidelity publishes."""
-    path = tmp_path_factory.mktemp("weights") / "inception.pth"
-    torch.manual_seed(0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fidelity, "load_state_dict_from_url", lambda *_, **__: {})
-        patch.setattr(fidelity.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
-        torch.save(fidelity.FeatureExtractorInceptionV3("inception", ["2048"]).state_dict(), path)
-    return path
-
-
-def test_inception_from_a_file_gives_the_features_of_the_standard_fid(inception_weights) -> None:
+def test_inception_from_a_file_says_what_it_is(inception_weights) -> None:
     extractor = open_extractor("inception", inception_weights)
-    assert (extractor.name, extractor.score) == ("inception", "fid")
+    assert (extractor.name, extractor.score, extractor.precision) == ("inception", "fid", "float32")
     assert extractor.weights == hashlib.sha256(inception_weights.read_bytes()).hexdigest()[:16]
     features = extractor(faces(2))
-    theirs = fidelity.FeatureExtractorInceptionV3("inception", ["2048"], str(inception_weights))(faces(2))[0]
     assert (features.shape, features.dtype) == ((2, 2048), torch.float32)
-    np.testing.assert_allclose(features.numpy(), theirs.numpy(), rtol=1e-4, atol=1e-6)
-    assert not torch.equal(features[0], features[1])
 
 
 def test_inception_that_cannot_be_fetched_says_how_to_give_a_file(monkeypatch) -> None:
     def unreachable(*_, **__):
         raise OSError("no route to host\nand more")
 
-    monkeypatch.setattr(fidelity, "load_state_dict_from_url", unreachable)
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", unreachable)
     with pytest.raises(UserError, match=r"give a file with --weights .*: no route to host$"):
         open_extractor("inception")

@@ -6,8 +6,8 @@ import scipy.linalg
 import torch
 from torchmetrics.image.fid import _compute_fid
 
-from trainables.errors import UsageError
-from trainables.scoring.frechet import FeatureStatistics, frechet_distance
+from trainables.errors import UsageError, UserError
+from trainables.scoring.frechet import FeatureStatistics, frechet_distance, frechet_distance_of_features
 
 
 def statistics(mean, covariance) -> FeatureStatistics:
@@ -115,3 +115,57 @@ def test_other_dimensions_are_refused() -> None:
 def test_too_few_features_are_refused(shape) -> None:
     with pytest.raises(UsageError, match="at least 2 pictures"):
         FeatureStatistics.of(np.zeros(shape))
+
+
+@pytest.mark.parametrize("count", [2, 5, 11, 12, 13, 40])
+def test_the_distance_of_features_is_that_of_their_statistics(count) -> None:
+    real = random_statistics(0, dimensions=12)
+    fake = np.random.default_rng(1).normal(0.5, 2, size=(count, 12))
+    offset = 1e-13 * np.eye(12)  # scipy's root wants no singular matrix
+    regular = [FeatureStatistics(x.mean, x.covariance + offset, x.count) for x in (real, FeatureStatistics.of(fake))]
+    assert frechet_distance_of_features(real, fake) == pytest.approx(by_sqrtm(*regular), rel=1e-5)
+    single = fake.astype(np.float32)
+    expected = frechet_distance(real, FeatureStatistics.of(single.astype(np.float64)))
+    assert frechet_distance_of_features(real, single) == pytest.approx(expected, rel=1e-6)
+
+
+def test_features_beside_a_multiple_of_the_identity() -> None:
+    # tr(S1) + tr(S2) - 2 tr((S1 S2)^(1/2)) = 9 * 6 + (8 + 2) - 2 * 3 * (sqrt(8) + sqrt(2)), and a shift of 4
+    real = statistics([0, 0, 0, 0, 0, 2], 9 * np.eye(6))
+    fake = np.array([[2.0, 1, 0, 0, 0, 0], [2, -1, 0, 0, 0, 0], [-2, 1, 0, 0, 0, 0], [-2, -1, 0, 0, 0, 0]])
+    fake *= np.sqrt([8 * 3 / 16, 2 * 3 / 4, 1, 1, 1, 1])
+    expected = 54 + 10 - 6 * (np.sqrt(8) + np.sqrt(2)) + 4
+    assert frechet_distance_of_features(real, fake) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("count", "dimensions"), [(6, 20), (20, 20), (50, 20)])
+def test_the_same_features_are_at_no_distance(count, dimensions) -> None:
+    features = np.random.default_rng(0).normal(3, 1, size=(count, dimensions))
+    real = FeatureStatistics.of(features)
+    assert frechet_distance_of_features(real, features) == pytest.approx(0, abs=1e-6 * np.trace(real.covariance))
+    assert frechet_distance_of_features(real, features + 1) == pytest.approx(dimensions, rel=1e-5)
+
+
+def test_pictures_that_are_all_one_are_a_point() -> None:
+    real = statistics([1, 2, 0], np.diag([3.0, 5, 1]))
+    for count in (2, 8):
+        assert frechet_distance_of_features(real, np.tile([1.0, 4, 0], (count, 1))) == pytest.approx(9 + 4)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_features_that_are_not_finite_are_refused_in_one_line(bad) -> None:
+    features = np.ones((5, 4), np.float32)
+    features[[2, 4], 1] = bad
+    for refusing in (FeatureStatistics.of, lambda x: frechet_distance_of_features(random_statistics(0, 9, 4), x)):
+        with pytest.raises(UserError, match=r"^features of 2 of 5 pictures are NaN or infinite, first picture 2; .*$"):
+            refusing(features)
+    with pytest.raises(UserError, match="statistics of 100 pictures hold NaN or infinite numbers"):
+        statistics([0, bad], np.eye(2))
+    with pytest.raises(UserError, match="statistics of 100 pictures hold NaN or infinite numbers"):
+        statistics([0, 0], np.diag([1, bad]))
+
+
+def test_features_of_other_dimensions_are_refused() -> None:
+    for count in (3, 20):
+        with pytest.raises(UsageError, match="features of 8 and 4 dimensions"):
+            frechet_distance_of_features(random_statistics(0), np.ones((count, 4)))

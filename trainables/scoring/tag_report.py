@@ -1,0 +1,231 @@
+"""Which asked tags drawn pictures show, class by class, beside how often the judge is right about real pictures.
+
+A tag accuracy mixes two kinds of error: the generator's, and the judge's own. Only next to the judge's accuracy on
+real pictures that it never saw can it be read; and only class by class does it show that rare tags are ignored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainables.data.tags import UNKNOWN, TagGroup, Vocabulary
+from trainables.errors import UsageError
+from trainables.files import whole_file
+from trainables.scoring.tagger_report import JOINT, calibration_error, wilson
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from trainables.scoring.tagger_report import JudgeReport
+
+
+@dataclass(frozen=True, eq=False)
+class GroupReport:
+    """What became of one tag group's requests.
+
+    Attributes:
+        group: names and classes.
+        confusion: ``(classes, classes)`` counts of pictures, asked on rows, seen on columns.
+        calibration: expected calibration error of the judge's probabilities on these pictures, ``None`` where they
+            were not given or nothing was asked.
+    """
+
+    group: TagGroup
+    confusion: NDArray[np.int64]
+    calibration: float | None
+
+    @property
+    def asked(self) -> NDArray[np.int64]:
+        """``(classes,)``: pictures for which each class was asked."""
+        counts: NDArray[np.int64] = self.confusion.sum(axis=1)
+        return counts
+
+    @property
+    def seen(self) -> NDArray[np.int64]:
+        """``(classes,)``: pictures on which the judge saw each class."""
+        counts: NDArray[np.int64] = self.confusion.sum(axis=0)
+        return counts
+
+    @property
+    def right(self) -> int:
+        """Pictures that show the asked class."""
+        return int(np.trace(self.confusion))
+
+    @property
+    def per_class(self) -> dict[str, float | None]:
+        """Share of each class's requests that were met; ``None`` for a class that was never asked for."""
+        rows = zip(self.group.classes, self.confusion.diagonal().tolist(), self.asked.tolist(), strict=True)
+        return {name: _share(right, asked) for name, right, asked in rows}
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the pictures that show the asked class (top-1)."""
+        return _share(self.right, int(self.asked.sum()))
+
+    @property
+    def macro(self) -> float | None:
+        """Mean of the accuracies of the classes that were asked for, each class counting alike."""
+        known = [share for share in self.per_class.values() if share is not None]
+        return float(np.mean(known)) if known else None
+
+
+@dataclass(frozen=True, eq=False)
+class TagReport:
+    """What became of all requests; ``right`` of ``complete`` pictures show every asked tag."""
+
+    groups: tuple[GroupReport, ...]
+    right: int
+    complete: int
+    pictures: int
+
+    def scores(self) -> dict[str, float | None]:
+        """``tag_accuracy`` (all groups right, of pictures asked for in all groups) and, for each group, its
+        ``tag_accuracy_<group>`` and ``tag_accuracy_macro_<group>``.
+        """
+        scores = {"tag_accuracy": _share(self.right, self.complete)}
+        scores |= {f"tag_accuracy_{one.group.name}": one.accuracy for one in self.groups}
+        return scores | {f"tag_accuracy_macro_{one.group.name}": one.macro for one in self.groups}
+
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """95 % Wilson intervals of the shares among ``scores`` that rest on any picture."""
+        counts = {"tag_accuracy": (self.right, self.complete)}
+        counts |= {f"tag_accuracy_{one.group.name}": (one.right, int(one.asked.sum())) for one in self.groups}
+        return {name: wilson(right, of) for name, (right, of) in counts.items() if of}
+
+    def to_json(self, judge: JudgeReport | None = None) -> dict[str, Any]:
+        """A plain dict; with a ``judge``, its own figure on held-out real pictures stands beside each number."""
+        return {
+            "pictures": self.pictures,
+            "accuracy": _share(self.right, self.complete),
+            "judge_accuracy": judge.accuracy.get(JOINT) if judge else None,
+            "groups": {one.group.name: _group_json(one, judge) for one in self.groups},
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One number of the drawn pictures beside the judge's own; ``None`` where there is none."""
+
+    name: str
+    drawn: float | None
+    judge: float | None
+
+
+def report_tags(
+    predicted: NDArray[np.int64],
+    asked: NDArray[np.int64],
+    vocabulary: Vocabulary,
+    probabilities: Sequence[NDArray[np.floating]] | None = None,
+) -> TagReport:
+    """Compare what the judge saw with what was asked for.
+
+    Args:
+        predicted: ``(n, groups)`` class indices.
+        asked: ``(n, groups)`` class indices, or ``UNKNOWN`` for what was not asked: left out of that group's figures.
+        vocabulary: names groups and classes.
+        probabilities: the judge's, one ``(n, classes)`` array a group.
+
+    Raises:
+        UsageError: shapes or classes that do not belong together.
+    """
+    _check(predicted, asked, vocabulary)
+    known, right = asked != UNKNOWN, predicted == asked
+    complete = known.all(axis=1)
+    groups = []
+    for place, group in enumerate(vocabulary.groups):
+        rows, size = known[:, place], len(group.classes)
+        cells = asked[rows, place] * size + predicted[rows, place]
+        confusion = np.bincount(cells, minlength=size * size).reshape(size, size).astype(np.int64)
+        error = None if probabilities is None else calibration_error(probabilities[place][rows], asked[rows, place])
+        groups.append(GroupReport(group, confusion, error))
+    return TagReport(tuple(groups), int(right[complete].all(axis=1).sum()), int(complete.sum()), len(asked))
+
+
+def compare_to_judge(report: TagReport, judge: JudgeReport) -> list[Comparison]:
+    """Accuracy on all groups, then each group's accuracy, macro average and calibration error, beside the judge's."""
+    rows = [Comparison("all tags", _share(report.right, report.complete), judge.accuracy.get(JOINT))]
+    for one in report.groups:
+        name = one.group.name
+        rows.append(Comparison(name, one.accuracy, judge.accuracy.get(name)))
+        rows.append(Comparison(f"{name}, mean of classes", one.macro, judge.macro_accuracy.get(name)))
+        rows.append(Comparison(f"{name}, calibration error", one.calibration, judge.calibration.get(name)))
+    return rows
+
+
+def draw_confusions(report: TagReport, path: Path) -> None:
+    """Write the confusion matrices as a PNG: a panel per group, shares of each row in percent, row totals left."""
+    from matplotlib.figure import Figure  # not pyplot: no global state, no display
+
+    sides = [len(one.group.classes) for one in report.groups]
+    widths = [0.55 * side + 2.2 for side in sides]
+    figure = Figure(figsize=(sum(widths), 0.5 * max(sides) + 2.0), layout="constrained")
+    panels = figure.subplots(1, len(sides), squeeze=False, width_ratios=widths)[0]
+    for axes, one in zip(panels, report.groups, strict=True):
+        _draw_group(axes, one)
+    with whole_file(path) as partial:
+        figure.savefig(partial, dpi=110, format="png")
+
+
+def _draw_group(axes: Axes, one: GroupReport) -> None:
+    classes, asked = one.group.classes, one.asked
+    shares = one.confusion / np.maximum(asked, 1)[:, None]
+    axes.set_facecolor("0.9")  # rows of classes that were never asked for
+    axes.imshow(np.ma.masked_where(np.repeat(asked[:, None] == 0, len(classes), axis=1), shares),
+                cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")  # fmt: skip
+    for row, column in zip(*np.nonzero(one.confusion), strict=True):
+        share = shares[row, column]
+        axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=9,
+                  color="white" if share > 0.55 else "black")  # fmt: skip
+    places = range(len(classes))
+    axes.set_xticks(places, classes, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(places, [f"{name} ({count})" for name, count in zip(classes, asked.tolist(), strict=True)])
+    axes.set_xlabel("seen by the judge")
+    axes.set_ylabel("asked (pictures)")
+    accuracy, macro = (f"{share:.1%}" if share is not None else "none" for share in (one.accuracy, one.macro))
+    axes.set_title(f"{one.group.name}: {accuracy} right, mean of classes {macro}\npercent of the pictures of each row")
+
+
+def _group_json(one: GroupReport, judge: JudgeReport | None) -> dict[str, Any]:
+    name = one.group.name
+    own = judge.per_class.get(name, {}) if judge else {}
+    rows = zip(one.per_class.items(), one.asked.tolist(), one.seen.tolist(), strict=True)
+    return {
+        "accuracy": one.accuracy,
+        "macro_accuracy": one.macro,
+        "calibration_error": one.calibration,
+        "judge_accuracy": judge.accuracy.get(name) if judge else None,
+        "judge_macro_accuracy": judge.macro_accuracy.get(name) if judge else None,
+        "judge_calibration_error": judge.calibration.get(name) if judge else None,
+        "per_class": {
+            label: {
+                "accuracy": share,
+                "asked": asked,
+                "seen": seen,
+                "judge_accuracy": own.get(label, {}).get("accuracy"),
+            }
+            for (label, share), asked, seen in rows
+        },
+        "confusion": one.confusion.tolist(),
+    }
+
+
+def _share(hits: int, of: int) -> float | None:
+    return hits / of if of else None
+
+
+def _check(predicted: NDArray[np.int64], asked: NDArray[np.int64], vocabulary: Vocabulary) -> None:
+    shape = (len(asked), len(vocabulary.groups))
+    if predicted.shape != shape or asked.shape != shape:
+        raise UsageError(f"tags of shape {predicted.shape} and {asked.shape}; both must be {shape}")
+    for place, group in enumerate(vocabulary.groups):
+        for lowest, labels in ((0, predicted[:, place]), (UNKNOWN, asked[:, place])):
+            wrong = labels[(labels < lowest) | (labels >= len(group.classes))]
+            if len(wrong):
+                raise UsageError(f"label {wrong[0]} of {group.name}; allowed: {lowest} to {len(group.classes) - 1}")
