@@ -7,7 +7,8 @@
 
 ``Sweep.trials`` has one row per trial. Its columns are ``TRIAL_COLUMNS``, then ``scores.<name>`` (of generated
 pictures), ``metrics.<name>`` (all else that was logged) and ``params.<dotted.name>``, each with the last value.
-``samples`` is the number of generated pictures that the scores were measured on. What a trial never logged is missing (NaN or NA), as is a metric that was NaN; an infinite metric stays infinite.
+``samples`` is the number of generated pictures that the scores were measured on. What a trial never logged is missing
+(NaN or NA), as is a metric that was NaN; an infinite metric stays infinite.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 from ray.tune.result import AUTO_RESULT_KEYS
 
+from analysis import schema
 from pipeline.outcome import outcome
 from trainables.checkpoint import CHECKPOINTS
 from trainables.errors import UserError
@@ -48,10 +49,12 @@ class SweepCallback(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has used its budget, was stopped, or has diverged."""
-        self._end(trial.config, outcome(trial.last_result, self.max_kimg))
-        # The optimisers' state is only of use to a trial that goes on; what stays now goes with `gansweep clean`.
-        with contextlib.suppress(UserError):
-            self.storage.below(trial.config["key"]).delete_folder(CHECKPOINTS)
+        ended = outcome(trial.last_result, self.max_kimg)
+        self._end(trial.config, ended)
+        # A complete trial may go on when the sweep is extended; what stays goes with `gansweep clean`.
+        if ended.status != schema.COMPLETE:
+            with contextlib.suppress(UserError):
+                self.storage.below(trial.config["key"]).delete_folder(CHECKPOINTS)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has crashed."""

@@ -79,6 +79,38 @@ class SpacesOptions:
 
 
 @dataclass(frozen=True)
+class ResumeOptions:
+    """Go on with a sweep that was interrupted: what has ended stays, what was running continues."""
+
+    name: tyro.conf.Positional[str]
+    """The sweep."""
+    home: Path | None = None
+    """Folder of all sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
+    tracking: str | None = None
+    """MLflow tracking URI; default: where the sweep was tracked."""
+    study: str | None = None
+    """Optuna storage URL; default: the sweep's."""
+    data: Path | None = None
+    """Folder of tagged pictures, where it has moved; its contents must be the same."""
+    address: str | None = None
+    """Ray cluster to run on: auto or HOST:PORT; default: as it was started."""
+    concurrent: int | None = None
+    """Trials at once; default: as it was started."""
+    time_limit: str | None = None
+    """Stop the whole sweep after this time: 90s, 30m, 2h."""
+
+
+@dataclass(frozen=True)
+class ExtendOptions(ResumeOptions):
+    """Make a finished sweep larger: more trials, or more training for the best."""
+
+    trials: int = 0
+    """Trials to add; the search knows all earlier ones."""
+    max_kimg: int | None = None
+    """A larger budget per trial: the best third of the complete trials go on to it from their checkpoints."""
+
+
+@dataclass(frozen=True)
 class StatusOptions:
     """How far a sweep is: trials by state and reason, best so far."""
 
@@ -218,6 +250,8 @@ def _commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
         "data": (DataOptions, commands.data),
         "spaces": (SpacesOptions, commands.spaces),
         "run": (SweepSettings, commands.run),
+        "resume": (ResumeOptions, commands.resume),
+        "extend": (ExtendOptions, commands.extend),
         "status": (StatusOptions, commands.status),
         "clean": (CleanOptions, commands.clean),
         "ui": (UiOptions, commands.ui),
@@ -246,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         commands = _commands()
         options = _parse(words, {name: kind for name, (kind, _) in commands.items()})
-        return next(handler for kind, handler in commands.values() if isinstance(options, kind))(options)
+        return next(handler for kind, handler in commands.values() if type(options) is kind)(options)
     except (UserError, AnalysisError) as error:
         if debug:
             raise

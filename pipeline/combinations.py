@@ -28,6 +28,11 @@ def require_combination(settings: SweepSettings, space: Space) -> None:
         )
     if settings.sampler != "cmaes":
         return
+    if settings.study is not None:
+        raise UsageError(
+            "--sampler cmaes keeps its state as a pickle in the study, which whoever writes to a shared database could "
+            "replace by code; leave --study out, or use --sampler tpe"
+        )
     if several:
         raise UsageError(
             f"--sampler cmaes takes one objective, and space {space.name} has two, distance and tag accuracy; "

@@ -87,6 +87,20 @@ def run(settings: SweepSettings) -> int:
     return 0
 
 
+def resume(options: cli.ResumeOptions) -> int:
+    """Go on with a sweep and show its ranking."""
+    from pipeline.resume import resumed
+
+    return run(resumed(options))
+
+
+def extend(options: cli.ExtendOptions) -> int:
+    """Make a sweep larger, run what was added, and show the ranking."""
+    from pipeline.resume import extended
+
+    return run(extended(options))
+
+
 def status(options: cli.StatusOptions) -> int:
     """Count a sweep's trials by state and reason."""
     from analysis.runs import load

@@ -33,7 +33,6 @@ def demo_settings(data: Path, home: Home, name: str) -> SweepSettings:
         trials=4,
         image_size=32,
         max_kimg=48,
-        eval_kimg=16,
         samples=1000,
         set=(
             "optimizer.generator_lr=4e-4",

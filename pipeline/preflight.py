@@ -179,7 +179,8 @@ def require_same_sweep(path: Path, settings: SweepSettings, space: Space, data: 
         "space": space.to_json(),
         "data": data,
     }
-    full = {**mine, "started_with": settings.public()}
+    # Who goes on with it may stand in another folder.
+    full = {**mine, "started_with": {**settings.public(), "data": str(settings.data.resolve())}}
     if not path.exists():
         write_json(path, full)
         return

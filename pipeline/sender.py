@@ -49,7 +49,7 @@ class Sender:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.spool, self.place = spool, place
-        self.refused = 0
+        self.refused, self.patience = 0, PATIENCE
         self._carry_out, self._lasts, self._say, self._clock = carry_out, lasts, say, clock
         self._work, self._hurry, self._closing = threading.Event(), threading.Event(), threading.Event()
         self._wait = wait or self._wait_unless_hurried
@@ -106,11 +106,11 @@ class Sender:
         self._failures += 1
         return float(min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failures - 1, 30)))
 
-    def finish(self, patience: float = PATIENCE) -> None:
+    def finish(self) -> None:
         """Wait until all is sent, or until nothing could be sent for ``patience`` seconds, and say what is left."""
         self._hurry.set()
         with contextlib.suppress(KeyboardInterrupt):  # who is in a hurry finds the rest in the spool
-            self._drain(patience)
+            self._drain()
         self.close()
         if len(self.spool):
             self._say(
@@ -132,14 +132,14 @@ class Sender:
         if self._thread is None or not self._thread.is_alive():
             self.spool.close()
 
-    def _drain(self, patience: float) -> None:
+    def _drain(self) -> None:
         told, idle = self._clock(), 0.0
         while left := len(self.spool):
-            slice_ = min(SAY_EVERY, patience)
-            idle = 0.0 if self.spool.shrinks(left, slice_) else idle + slice_
-            if idle >= patience:
+            once = min(SAY_EVERY, self.patience)
+            idle = 0.0 if self.spool.shrinks(left, once) else idle + once
+            if idle >= self.patience:
                 return
-            if self._clock() - told >= SAY_EVERY:
+            if len(self.spool) and self._clock() - told >= SAY_EVERY:
                 told = self._clock()
                 self._say(f"tracking: {_writes(len(self.spool))} wait for {self.place}")
 

@@ -49,8 +49,8 @@ class SweepSettings:
     """Pixels along each side."""
     max_kimg: int = 100
     """Budget of one trial, in thousands of real images seen."""
-    eval_kimg: int = 10
-    """Score every so many thousand images."""
+    eval_kimg: int | None = None
+    """Score every so many thousand images; default: where a scheduler decides, and at the end."""
     concurrent: int | None = None
     """Trials at once; default: as many as the cores and GPUs allow."""
     cpus_per_trial: int = 1
@@ -69,8 +69,14 @@ class SweepSettings:
     """Feature network of the Frechet distance: efficientnet (comes with the package) or inception (standard FID)."""
     weights: Path | None = None
     """Weights file of the extractor."""
+    resize: str | None = None
+    """Resize of the inception extractor: tf1 (the original's; the default), pytorch or clean."""
+    extractor_precision: Literal["float32", "bf16"] = "float32"
+    """Arithmetic of the extractor; bf16 is faster, and its distances are another score."""
     samples: int = 2048
-    """Generated pictures per evaluation."""
+    """Generated pictures that a trial is scored on at its end."""
+    rung_samples: int = 512
+    """Generated pictures of earlier scores; distances are never compared across numbers of pictures."""
     time_limit: str | None = None
     """Stop the whole sweep after this time: 90s, 30m, 2h."""
     set: Repeated = ()
@@ -100,11 +106,14 @@ class SweepSettings:
     """Take over a sweep that another home began on the same tracking server or study, and that it no longer runs."""
     seed: int = 0
     """Seed of proposals, training and scoring noise."""
+    budgets: Annotated[tuple[int, ...], tyro.conf.Suppress] = ()
+    """Earlier values of max_kimg of an extended sweep, ascending."""
 
     def __post_init__(self) -> None:
         for name, low, high in (
             ("trials", 1, 1_000_000), ("max_kimg", 1, 10_000_000), ("eval_kimg", 1, self.max_kimg),
-            ("concurrent", 1, 100_000), ("cpus_per_trial", 1, 1024), ("samples", 2, 1_000_000),
+            ("concurrent", 1, 100_000), ("cpus_per_trial", 1, 1024), ("samples", 16, 1_000_000),
+            ("rung_samples", 16, 1_000_000),
             ("max_bad_share", 0, 1), ("max_trial_seconds", 1, 10_000_000), ("seed", 0, 2**31 - 1),
             ("checkpoint_seconds", 1, 86_400),
         ):  # fmt: skip
@@ -181,7 +190,7 @@ class SweepSettings:
     def from_json(cls, data: dict[str, Any]) -> SweepSettings:
         """Read what ``to_json`` wrote."""
         paths = {name: Path(data[name]) for name in ("data", "weights", "home") if data.get(name)}
-        lists = {name: tuple(data.get(name, ())) for name in ("set", "fix", "range", "choices")}
+        lists = {name: tuple(data.get(name, ())) for name in ("set", "fix", "range", "choices", "budgets")}
         try:
             return cls(**{**data, **paths, **lists})
         except TypeError as error:

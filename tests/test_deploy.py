@@ -95,6 +95,7 @@ def test_rayjob_has_what_kuberay_asks_for() -> None:
     assert spec["submissionMode"] in ("K8sJobMode", "HTTPMode")
     cluster = spec["rayClusterSpec"]
     assert cluster["rayVersion"] == ray.__version__
+    assert cluster["authOptions"] == {"mode": "token"}
     workers = cluster["workerGroupSpecs"]
     for group in workers:
         assert {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams"} <= set(group)
@@ -144,6 +145,7 @@ def test_image_and_kubernetes_use_the_version_of_the_project() -> None:
 
 
 STUBS = {
+    "ray": 'echo "ray $*" >> "$TEST_LOG"; echo secret',
     "squeue": 'echo "$TEST_LEFT"',
     "scontrol": 'echo "$*" >> "$TEST_LOG"; if [ "$1" = show ]; then printf "node1\\nnode2\\n"; fi',
     "getent": 'echo "10.0.0.7 STREAM node1"; echo "10.0.0.7 DGRAM"',
@@ -177,6 +179,7 @@ def run_slurm(folder: Path, left: str, status: int) -> tuple[int, list[str], str
 def test_slurm_leaves_time_to_save(tmp_path: Path, left: str, seconds: int) -> None:
     code, words, log = run_slurm(tmp_path, left, 0)
     assert code == 0
+    assert "ray get-auth-token --generate" in log
     assert words[words.index("--time-limit") + 1] == f"{seconds}s"
     assert "requeue" not in log
 
@@ -200,7 +203,7 @@ def test_slurm_does_not_repeat_a_failure(tmp_path: Path) -> None:
 def test_slurm_speaks_to_this_ray_and_to_gansweep(tmp_path: Path) -> None:
     import tyro
     from click.testing import CliRunner
-    from ray.scripts.scripts import start
+    from ray.scripts.scripts import get_auth_token, start
     from ray.scripts.symmetric_run import curate_and_validate_ray_start_args, symmetric_run
 
     from pipeline.settings import SweepSettings
@@ -211,6 +214,7 @@ def test_slurm_speaks_to_this_ray_and_to_gansweep(tmp_path: Path) -> None:
     assert CliRunner().invoke(symmetric_run, ["--help"]).output.count("--min-nodes") >= 1
     kept = curate_and_validate_ray_start_args(own)
     assert kept == ["--num-cpus=8", "--num-gpus=0", "--disable-usage-stats"]
+    assert "--generate" in {name for parameter in get_auth_token.params for name in parameter.opts}
     options = {name for parameter in start.params for name in parameter.opts}
     assert {word.partition("=")[0] for word in kept} <= options
     assert sweep[:2] == ["gansweep", "run"]

@@ -19,6 +19,7 @@ from trainables.loop import Diverged, OutOfTime, TrainingData, TrainingLoop
 from trainables.networks.blocks import count_parameters, settle_batch_norm
 from trainables.panels import make_panel, panel_names
 from trainables.pictures import as_tensor, grid, to_uint8
+from trainables.scoring.tag_report import draw_confusions
 from trainables.systems.conditional import ConditionalGan
 
 if TYPE_CHECKING:
@@ -34,13 +35,21 @@ PANEL_BATCH = 64
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """A point of training at which a trial is scored: after ``kimg``, on ``samples`` generated pictures."""
+
+    kimg: int
+    samples: int
+
+
+@dataclass(frozen=True)
 class TrialContext:
     """What all trials of a sweep share; sent to each node once."""
 
     images: TaggedImages
     scorer: Scorer
-    max_kimg: int
-    eval_kimg: int
+    evaluations: tuple[Evaluation, ...]
+    """Ascending; training ends with the last."""
     threads: int = 1
     device: str = "cpu"
     checkpoint_seconds: float = 300.0
@@ -49,6 +58,11 @@ class TrialContext:
     """Of the GPU's memory: a process that asks for more runs out of memory, and not its neighbours."""
     max_seconds: float | None = None
     """A trial that has taken longer is stopped."""
+
+    @property
+    def max_kimg(self) -> int:
+        """The budget of a trial."""
+        return self.evaluations[-1].kimg
 
 
 class Trial:
@@ -118,19 +132,21 @@ class Trial:
         if self.results and self.kimg >= self.context.max_kimg:
             return {**self.results[-1], **said}
         self._counted = self._clock()
-        target = min(self.kimg + self.context.eval_kimg, self.context.max_kimg)
+        evaluation = next(one for one in self.context.evaluations if one.kimg > self.kimg)
         limit = math.inf if self.context.max_seconds is None else self.context.max_seconds
         try:
-            figures = self.loop.train_until(target * 1000, limit - self.seconds, self._save_if_due)
+            figures = self.loop.train_until(evaluation.kimg * 1000, limit - self.seconds, self._save_if_due)
         except Diverged as reason:
             self._count_seconds()
             return {"kimg": self.kimg, "seconds": self.seconds, "failure": f"diverged: {reason}", "done": True, **said}
         except OutOfTime as reason:
             self._count_seconds()
             return {**self._out_of_time(f"out of time: took more than {limit:g} s, {reason}"), **said}
-        self.kimg = target
-        result = self._evaluate(figures)
-        best = all(result["distance"] < earlier["distance"] for earlier in self.results)
+        self.kimg = evaluation.kimg
+        result = self._evaluate(figures, evaluation.samples)
+        # A distance of more samples never competes with one of fewer.
+        alike = [earlier for earlier in self.results if earlier["samples"] == result["samples"]]
+        best = all(result["distance"] < earlier["distance"] for earlier in alike)
         self._save_weights(WEIGHTS_FILE, *([BEST_FILE] if best else []))
         # In this order: wherever the process dies, the journal has every result that a checkpoint has.
         self.results.append(result)
@@ -138,17 +154,22 @@ class Trial:
         self.save()
         return {**result, **said}
 
-    def _evaluate(self, figures: dict[str, float]) -> dict[str, Any]:
+    def _evaluate(self, figures: dict[str, float], samples: int) -> dict[str, Any]:
         trained = self._clock()
         self._settle()
         scores = self.context.scorer.score(
-            self.draw, self.config.generator.noise_dim, self.context.device, conditional=self.config.conditional
-        )
+            self.draw, self.config.generator.noise_dim, self.context.device,
+            conditional=self.config.conditional, samples=samples,
+        )  # fmt: skip
         done = self.kimg >= self.context.max_kimg
         pictures = [self._save_panel("noise", f"samples/kimg-{self.kimg:06d}.png")]
         if done and self.config.conditional:
             names = panel_names(self.context.images.vocabulary)
             pictures += [self._save_panel(name, f"panels/{name}.png") for name in names]
+        if done and scores.tags:
+            pictures.append("panels/confusion.png")
+            with self.storage.writing(pictures[-1]) as path:
+                draw_confusions(scores.tags, path)
         self._count_seconds()
         return {
             "kimg": self.kimg,
@@ -156,7 +177,7 @@ class Trial:
             "done": done,
             "pictures": pictures,
             **figures,
-            **scores,
+            **scores.metrics(),
             **self.parameters,
             "score_seconds": self._clock() - trained,
             **_system_metrics(self.context.device),

@@ -76,9 +76,10 @@ def command_words(settings: SweepSettings) -> list[str]:
     """The command line that gives these settings."""
     words = ["run", settings.space]
     for name, value in settings.to_json().items():
-        if name == "space" or value is None:
-            continue
         option = f"--{name.replace('_', '-')}"
+        if name == "space" or value is None or isinstance(value, bool):
+            words += [option] if value is True else []
+            continue
         for one in value if isinstance(value, list | tuple) else [value]:
             words += [option, str(one)]
     return words

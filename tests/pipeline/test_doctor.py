@@ -203,7 +203,8 @@ def test_a_study_database_that_is_not_there_fails_without_its_password(tmp_path:
     assert "hidden" not in check.detail
 
 
-def test_a_cluster_that_does_not_answer_fails(tmp_path: Path) -> None:
+def test_a_cluster_that_does_not_answer_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # other tests of this process may have started one
     check = check_of("ray", home=tmp_path, address=f"127.0.0.1:{closed_port()}")
     assert check.status == "failed"
     assert check.detail.startswith("no Ray cluster answers")

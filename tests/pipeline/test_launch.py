@@ -14,9 +14,10 @@ from optuna.trial import TrialState
 from PIL import Image
 from rich.console import Console
 
+from pipeline.budget import evaluations
 from pipeline.cli import main
 from pipeline.home import Home
-from pipeline.launch import describe_data, prepare
+from pipeline.prepare import describe_data, prepare
 from pipeline.study import StudySearcher, objectives, open_study
 from pipeline.tracking import Tracker, open_client
 from tests.pipeline.conftest import (
@@ -223,7 +224,7 @@ def die_between_result_and_log(settings: SweepSettings) -> None:
     )
     config = searcher.suggest("dead")
     assert isinstance(config, dict)
-    context = TrialContext(prepared.images, prepared.scorer, settings.max_kimg, settings.eval_kimg)
+    context = TrialContext(prepared.images, prepared.scorer, evaluations(settings))
     storage = prepared.storage
     trial = Trial(context, config["params"], config["seed"], storage.below(config["key"]))
     client, artifacts = open_client(home, None), home.artifacts(settings.name)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Event = tuple[str, int, dict[str, Any]]
 
 MAX, EVERY = 90, 10
+RUNGS = (10, 30)
 STOPPING = [name for name in RULES if name != "none"]
 RUNGS = (10, 30)
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=25)

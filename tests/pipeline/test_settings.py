@@ -40,6 +40,7 @@ def settings(**changes: object) -> SweepSettings:
             "checkpoint_seconds": st.integers(1, 86_400),
             "tracking": st.none() | st.just("http://127.0.0.1:5000"),
             "max_bad_share": st.floats(0, 1),
+            "budgets": st.lists(st.integers(1, 9), max_size=3).map(tuple),
             **dict.fromkeys(("set", "fix", "range", "choices"), PAIRS),
         },
     )
@@ -75,7 +76,8 @@ def test_a_saved_file_that_does_not_fit_is_refused(tmp_path: Path, content: str)
         ("eval_kimg", 101, "1 to 100"),
         ("concurrent", 0, "1 to 100000"),
         ("cpus_per_trial", 0, "1 to 1024"),
-        ("samples", 1, "2 to 1000000"),
+        ("samples", 15, "16 to 1000000"),
+        ("rung_samples", 15, "16 to 1000000"),
         ("max_bad_share", -0.1, "0 to 1"),
         ("max_bad_share", 1.1, "0 to 1"),
         ("checkpoint_seconds", 0, "1 to 86400"),
@@ -106,7 +108,7 @@ def test_impossible_values_are_refused_with_what_is_allowed(field: str, value: o
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("trials", 1), ("trials", 10**6), ("samples", 2), ("seed", 0), ("seed", 2**31 - 1), ("eval_kimg", 100)],
+    [("trials", 1), ("trials", 10**6), ("samples", 16), ("seed", 0), ("seed", 2**31 - 1), ("eval_kimg", 100)],
 )
 def test_the_ends_of_a_range_are_allowed(field: str, value: int) -> None:
     assert getattr(settings(**{field: value}), field) == value

@@ -47,9 +47,9 @@ def url(tmp_path: Path) -> str:
 def searcher(space: Space, url: str, tmp_path: Path) -> Searchers:
     """A searcher as a new driver process would make it."""
 
-    def make(trials: int = 3, seed: int = 0, sampler: str = "random") -> StudySearcher:
+    def make(trials: int = 3, seed: int = 0, sampler: str = "random", max_kimg: int = 10) -> StudySearcher:
         study = open_study(url, "s", objectives(space).values(), make_sampler(sampler, seed, space))
-        return StudySearcher(study, space, sweep="s", trials=trials, seed=seed, max_kimg=10, folder=tmp_path)
+        return StudySearcher(study, space, sweep="s", trials=trials, seed=seed, max_kimg=max_kimg, folder=tmp_path)
 
     return make
 
@@ -292,3 +292,68 @@ def test_trials_without_tag_accuracy_are_ranked_by_distance() -> None:
     ordered = [trial["key"] for trial in ranking.to_json()["trials"]]
     assert ordered == ["hand-00001", "hand-00002", "hand-00000"]
     assert "tag_accuracy" not in sweep_status(sweep)["best"]
+
+
+# ---- extended sweeps ----
+
+
+def finish(searcher: StudySearcher, distances: dict[str, float | None], kimg: int = 10) -> None:
+    """Ask for as many trials as there are distances; those without one are stopped early."""
+    for name in distances:
+        ask(searcher, name)
+    for name, distance in distances.items():
+        reached = kimg if distance is not None else 4
+        searcher.on_trial_complete(name, {"kimg": reached, "distance": distance or 99.0, "tag_accuracy": 0.5})
+
+
+def test_the_best_third_of_the_complete_trials_go_on_under_their_keys(searcher: Searchers, url: str) -> None:
+    finish(searcher(trials=6), {"a": 5.0, "b": 3.0, "c": None, "d": 4.0, "e": 1.0, "f": 6.0})
+    before = {trial.number: trial for trial in recorded(url)}
+    again = searcher(trials=7, max_kimg=30)
+    # Five completed 10 kimg, of which 5 / 3, rounded up, are 2: trials 4 and 1.
+    assert again.go_on(10, 3) == ["s-00004", "s-00001"]
+    assert again.pending == 3
+    first, second, new = (ask(again, name) for name in "xyz")
+    assert [one["key"] for one in (first, second)] == ["s-00004", "s-00001"]
+    for one, number in ((first, 4), (second, 1)):
+        assert one["params"] == before[number].user_attrs["params"]
+        assert one["number"] == number
+    assert new["number"] not in before
+    assert again.suggest("more") == Searcher.FINISHED
+    # The seed is that of the key, as it was.
+    assert first["seed"] == training_seed(0, 4)
+
+
+def test_who_goes_on_does_not_depend_on_who_does_already(searcher: Searchers, url: str) -> None:
+    finish(searcher(trials=4), {"a": 5.0, "b": 3.0, "c": 2.0, "d": 4.0})
+    for _ in range(2):  # the driver dies before it has issued any, and starts again
+        again = searcher(trials=4, max_kimg=30)
+        assert again.go_on(10, 3) == ["s-00002", "s-00001"]
+        assert again.pending == 2
+    ask(again, "x")
+    after = searcher(trials=4, max_kimg=30)  # and again, with one of them running
+    assert after.go_on(10, 3) == ["s-00002", "s-00001"]
+    assert after.pending == 2
+    keys = [ask(after, name)["key"] for name in "yz"]
+    assert sorted(keys) == ["s-00001", "s-00002"]
+    for name, distance in (("y", 1.0), ("z", 1.5)):
+        after.on_trial_complete(name, {"kimg": 30, "distance": distance, "tag_accuracy": 0.5})
+    done = searcher(trials=4, max_kimg=30)
+    assert done.go_on(10, 3) == ["s-00002", "s-00001"]
+    assert done.pending == 0
+    assert len(recorded(url)) == 6
+
+
+def test_a_trial_that_goes_on_has_not_ended(searcher: Searchers) -> None:
+    finish(searcher(trials=3), {"a": 5.0, "b": 3.0, "c": 4.0})
+    again = searcher(trials=3, max_kimg=30)
+    again.go_on(10, 3)
+    assert sorted(key for key, _ in again.ended()) == ["s-00000", "s-00002"]
+    ask(again, "x")
+    again.on_trial_complete("x", {"kimg": 30, "distance": 1.0, "tag_accuracy": 0.5})
+    assert sorted(key for key, _ in again.ended()) == ["s-00000", "s-00001", "s-00002"]
+
+
+def test_without_a_scheduler_all_complete_trials_go_on(searcher: Searchers) -> None:
+    finish(searcher(trials=3), {"a": 5.0, "b": None, "c": 4.0})
+    assert searcher(trials=3, max_kimg=30).go_on(10, 1) == ["s-00002", "s-00000"]

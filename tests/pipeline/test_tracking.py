@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +19,9 @@ from analysis.errors import AnalysisError
 from pipeline.home import Home
 from pipeline.outcome import Outcome
 from pipeline.settings import SweepSettings
+from pipeline.spool import Spool
 from pipeline.tracking import Tracker, open_client, run_name
+from trainables.checkpoint import write_results
 from trainables.errors import UserError
 from trainables.storage import Storage
 
@@ -242,6 +247,115 @@ def test_a_resumed_trial_that_completes_has_no_reason_left(
     (run,) = stored("trial")
     assert (run.data.tags["gansweep.status"], run.data.tags.get("gansweep.reason", "")) == ("complete", "")
     assert run.info.status == "FINISHED"
+
+
+class Watched:
+    """A client that may not be used in the thread that made it, once it is armed; the thread that sends may."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self.client, self.tracking_uri, self.armed = client, client.tracking_uri, False
+        self.home_thread = threading.get_ident()
+
+    def __getattr__(self, name: str) -> Any:
+        assert not self.armed or threading.get_ident() != self.home_thread, f"{name} in the driver's own thread"
+        return getattr(self.client, name)
+
+
+def test_after_the_start_the_driver_never_waits_for_the_server(
+    home: Home, space: Space, name: str, storage: Storage, stored: Any, trackers: list[Tracker], track: Any
+) -> None:
+    before = track()
+    before.start_trial(config(space))
+    before.log_result("k-00000", {"kimg": 1, "distance": 1.0})
+    settle(trackers)
+    before.sender.close()
+    client: Any = Watched(open_client(home, None))
+    tracker = Tracker(client, home, name, space, storage, print)
+    trackers.append(tracker)
+    tracker.start(SETTINGS, DATA, FINGERPRINT)
+    (storage_file := Path(storage.location) / "k-00001" / "a.png").parent.mkdir()
+    storage_file.write_bytes(b"picture")
+    client.armed = True
+    tracker.reconcile("k-00000", Outcome("complete"))
+    tracker.start_trial(config(space))
+    tracker.start_trial(config(space, 1))
+    tracker.log_result("k-00001", {"kimg": 1, "distance": 1.0, "pictures": ["a.png"]})
+    assert (tracker.last_kimg("k-00000"), tracker.last_kimg("k-00001"), tracker.last_kimg("k-00002")) == (1, 1, 0)
+    tracker.finish_trial("k-00001", Outcome("complete"))
+    tracker.finish("interrupted", Outcome("interrupted", "Ctrl-C"))
+    assert [run.data.tags["gansweep.status"] for run in stored("trial")] == ["interrupted", "complete"]
+    assert tracker.sender.refused == 0
+    assert not (home.sweep(name) / "spool").exists()
+
+
+def test_a_step_is_logged_once_whichever_driver_has_it(
+    track: Callable[..., Tracker], space: Space, stored: Any, home: Home, storage: Storage
+) -> None:
+    for results in ([1, 2], [2, 2, 3], [1, 4]):
+        tracker = track()
+        tracker.start_trial(config(space))
+        for kimg in results:
+            tracker.log_result("k-00000", {"kimg": kimg, "distance": float(kimg)})
+    write_results(storage.below("k-00000"), [{"kimg": kimg, "distance": float(kimg)} for kimg in range(1, 6)])
+    track().start_trial(config(space))
+    run = stored("trial")[0].info.run_id
+    history = MlflowClient(home.tracking).get_metric_history(run, "distance")
+    assert [(point.step, point.value) for point in history] == [(step, float(step)) for step in range(1, 6)]
+
+
+def test_what_a_dead_driver_left_is_sent_first_with_its_own_time(
+    track: Callable[..., Tracker],
+    space: Space,
+    stored: Any,
+    home: Home,
+    name: str,
+    said: list[str],
+    trackers: list[Tracker],
+) -> None:
+    tracker = track()
+    tracker.sender.close()  # as if the server did not answer from here on
+    spool = Spool(home.sweep(name) / "spool")
+    tracker.sender.spool = spool
+    tracker.start_trial(config(space))
+    tracker.log_result("k-00000", {"kimg": 3, "distance": 1.5})
+    began = time.time() * 1000
+    with (home.sweep(name) / "spool" / "operations.jsonl").open("ab") as file:
+        file.write(b'{"number": 99, "do": "met')  # cut by a power cut
+    again = Tracker(open_client(home, None), home, name, space, tracker.storage, said.append)
+    assert "1 damaged line in" in said[0]
+    assert "sending 2 writes of an earlier start" in said[1]
+    assert again.last_kimg("k-00000") == 3
+    trackers[:] = [again]
+    run = stored("trial")[0].info.run_id
+    (point,) = MlflowClient(home.tracking).get_metric_history(run, "distance")
+    assert (point.step, point.value) == (3, 1.5)
+    assert point.timestamp <= began
+
+
+def test_a_run_that_a_dead_driver_left_open_is_closed(track: Callable[..., Tracker], space: Space, stored: Any) -> None:
+    track().start_trial(config(space))
+    tracker = track()
+    tracker.reconcile("k-00000", Outcome("stopped", "by the scheduler"))
+    tracker.reconcile("k-00000", Outcome("complete"))
+    tracker.reconcile("k-00001", Outcome("complete"))
+    (run,) = stored("trial")
+    assert (run.data.tags["gansweep.status"], run.info.status) == ("stopped", "FINISHED")
+
+
+def test_another_home_is_refused(
+    track: Callable[..., Tracker], space: Space, home: Home, name: str, storage: Storage, tmp_path: Path
+) -> None:
+    track()
+    with pytest.raises(UserError, match="belongs to another home"):
+        Tracker(open_client(home, None), Home(tmp_path / "other"), name, space, storage, print)
+
+
+def test_the_users_own_patience_with_http_stays(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    open_client(home, None)
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+    assert int(os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) <= 2
 
 
 def test_a_deleted_experiment_is_refused(track: Callable[..., Tracker], home: Home, name: str) -> None:

@@ -20,6 +20,7 @@ from trainables.data.synthetic import draw_faces
 from trainables.data.tags import REPORT_VOCABULARY, UNKNOWN, TagGroup, Vocabulary
 from trainables.loop import TrainingData
 from trainables.scoring.features import Extractor
+from trainables.trial import Evaluation
 
 # On busy cores, threads that wait for each other make tiny networks and matrices ten times slower.
 torch.set_num_threads(1)
@@ -112,6 +113,12 @@ def drawn_faces(count: int = 48, incomplete: int = 8) -> TaggedImages:
     labels[count - incomplete :, 1] = UNKNOWN
     ids = tuple(map(str, range(count)))
     return TaggedImages(REPORT_VOCABULARY, pixels, labels, ids, count - incomplete, "drawn-faces")
+
+
+def evaluations(max_kimg: int, every: int = 1, samples: int = 24) -> tuple[Evaluation, ...]:
+    """Scores at every multiple of ``every`` and at the end, all on the same number of pictures."""
+    points = [*range(every, max_kimg, every), max_kimg]
+    return tuple(Evaluation(kimg, samples) for kimg in points)
 
 
 def random_data(count: int = 32, masked: int = 0, size: int = 16) -> TrainingData:

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from tests.support.cloud import BUCKET, Faulty
-from tests.support.tiny import Extractors, JudgeStub, Touch, drawn_faces, same
+from tests.support.tiny import Extractors, JudgeStub, Touch, drawn_faces, evaluations, same
 from trainables import loop
 from trainables.checkpoint import Checkpoints, Restored, read_results, write_results
 from trainables.errors import UserError
 from trainables.scoring import scorer
-from trainables.scoring.scorer import make_scorer
+from trainables.scoring.scorer import ExtractorChoice, Scores, make_scorer
 from trainables.storage import Storage
 from trainables.trial import Trial, TrialContext
 from trainables.tune import TuneTrial
@@ -52,10 +52,10 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrialContext]:
         patch.setattr(loop, "CHECK_EVERY", 5)
         images = drawn_faces()
         scores = make_scorer(
-            images, JudgeStub(images.vocabulary), extractor="stub", weights=None, samples=24, seed=0,
+            images, JudgeStub(images.vocabulary), extractor=ExtractorChoice("stub"), samples=24, seed=0,
             cache=tmp_path_factory.mktemp("cache"),
-        )  # fmt: skip
-        yield TrialContext(images, scores, max_kimg=2, eval_kimg=1, checkpoint_seconds=0)
+        )[0]  # fmt: skip
+        yield TrialContext(images, scores, evaluations(2), checkpoint_seconds=0)
 
 
 def make(context: TrialContext, storage: Storage, seed: int = 1, clock: Clock | None = None, **changes: Any) -> Trial:
@@ -309,7 +309,7 @@ def test_every_part_of_the_state_is_kept(context: TrialContext, tmp_path: Path, 
 
 def test_the_state_is_saved_when_the_time_has_come_and_at_evaluations(context: TrialContext, tmp_path: Path) -> None:
     clock = Clock()
-    trial = make(replace(context, max_kimg=4, eval_kimg=4, checkpoint_seconds=300), here(tmp_path), clock=clock)
+    trial = make(replace(context, evaluations=evaluations(4, 4), checkpoint_seconds=300), here(tmp_path), clock=clock)
     ordinary = trial.loop._update
 
     def update(figures: Any) -> None:
@@ -411,7 +411,9 @@ def test_the_weights_with_the_lowest_distance_are_kept(
     from safetensors.torch import load_file
 
     left = list(distances)
-    monkeypatch.setattr(type(context.scorer), "score", lambda *given, **options: {"distance": left.pop(0)})
+    monkeypatch.setattr(
+        type(context.scorer), "score", lambda *given, **options: Scores(24, {"distance": left.pop(0)}, {})
+    )
     weights = []
     for _ in distances:  # by another process each
         trial = make(context, here(tmp_path))
@@ -423,6 +425,20 @@ def test_the_weights_with_the_lowest_distance_are_kept(
     assert same(load_file(tmp_path / "generator.safetensors"), weights[1])
     with safe_open(tmp_path / "best.safetensors", framework="pt") as file:
         assert file.metadata() == {"kimg": str(best + 1)}
+
+
+def test_the_best_weights_are_among_those_scored_on_most_pictures(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors import safe_open
+
+    left = [Scores(12, {"distance": 1.0}, {}), Scores(24, {"distance": 9.0}, {})]
+    monkeypatch.setattr(type(context.scorer), "score", lambda *given, **options: left.pop(0))
+    trial = make(context, here(tmp_path))
+    trial.step()
+    trial.step()
+    with safe_open(tmp_path / "best.safetensors", framework="pt") as file:
+        assert file.metadata() == {"kimg": "2"}
 
 
 # ---- death at every file operation ----

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from tests.support.tiny import Extractors, JudgeStub, drawn_faces, same
+from tests.support.tiny import Extractors, JudgeStub, drawn_faces, evaluations, same
 from trainables.config import GanConfig
 from trainables.data.tags import UNKNOWN
 from trainables.errors import UsageError
@@ -20,9 +20,9 @@ from trainables.networks.generator import Generator
 from trainables.panels import ROWS, common_tags
 from trainables.scoring import scorer
 from trainables.scoring.features import open_extractor
-from trainables.scoring.scorer import make_scorer
+from trainables.scoring.scorer import ExtractorChoice, make_scorer
 from trainables.storage import Storage
-from trainables.trial import Trial, TrialContext
+from trainables.trial import Evaluation, Trial, TrialContext
 
 PARAMS = {
     "generator.width": 4,
@@ -35,20 +35,24 @@ FIGURES = {
     "d_loss_real", "d_loss_fake", "g_adversarial_loss", "g_tag_loss", "g_loss", "d_gradient_norm", "g_gradient_norm",
     "images_per_second",
 }  # fmt: skip
-SCORES = {"distance", "fd_stub", "tag_accuracy", "tag_accuracy_hair", "tag_accuracy_eyes"}
+SCORES = {
+    "samples", "distance", "fd_stub", "kid", "tag_accuracy", "tag_accuracy_hair", "tag_accuracy_eyes",
+    "tag_accuracy_macro_hair", "tag_accuracy_macro_eyes",
+}  # fmt: skip
+LATE = {"precision", "recall", "density", "coverage", "memorised", "diversity", "tag_diversity"}
 OWN = {"kimg", "seconds", "done", "pictures", "score_seconds", "generator_parameters", "discriminator_parameters"}
 
 
 def make_context(cache: Path, extractor: str) -> TrialContext:
     images = drawn_faces()
     judge = JudgeStub(images.vocabulary)
-    scores = make_scorer(images, judge, extractor=extractor, weights=None, samples=24, seed=0, cache=cache)
-    return TrialContext(images, scores, max_kimg=3, eval_kimg=2)
+    scores = make_scorer(images, judge, extractor=ExtractorChoice(extractor), samples=24, seed=0, cache=cache)[0]
+    return TrialContext(images, scores, (Evaluation(2, 16), Evaluation(3, 24)))
 
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory):
-    """Two intervals, scored by twelve features that cost no time."""
+    """Two intervals, scored by twelve features that cost no time, on 16 pictures and at the end on 24."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scorer, "open_extractor", Extractors())
         yield make_context(tmp_path_factory.mktemp("cache"), "stub")
@@ -80,9 +84,13 @@ def test_intervals_end_at_the_budget(finished) -> None:
 
 
 def test_results_have_every_figure_and_score(finished) -> None:
+    assert [result["samples"] for result in finished[1]] == [16, 24]
     for result in finished[1]:
-        extra = {name for name in result if name.startswith("system/")}
-        assert set(result) - extra == OWN | FIGURES | SCORES
+        extra = {name for name in result if name.startswith(("system/", "interval/", "class_accuracy/"))}
+        late = LATE if result["done"] else set()
+        # Two real pictures of the same two tags are rare among so few.
+        assert set(result) - extra - {"tag_diversity"} == OWN | FIGURES | SCORES | late - {"tag_diversity"}
+        assert ("interval/distance/low" in extra) == ("interval/kid/high" in extra) == result["done"]
         assert {"system/process_memory_megabytes", "system/system_memory_usage_percentage"} <= extra
         numbers = [value for name, value in result.items() if name not in ("done", "pictures")]
         assert np.isfinite(numbers).all()
@@ -112,6 +120,7 @@ def test_the_folder_says_what_was_trained(finished) -> None:
         "config.json", "generator.safetensors", "best.safetensors", "results.jsonl",
         "samples/kimg-000002.png", "samples/kimg-000003.png",
         "panels/noise.png", "panels/hair.png", "panels/eyes.png", "panels/grid.png",
+        "panels/confusion.png",
     }  # fmt: skip
 
 
@@ -130,7 +139,7 @@ def test_the_weights_file_draws_the_same_pictures(finished) -> None:
 def test_samples_are_rows_of_tags_and_columns_of_noise(finished) -> None:
     trial, results = finished
     assert results[0]["pictures"] == ["samples/kimg-000002.png"]
-    panels = [f"panels/{name}.png" for name in ("noise", "hair", "eyes", "grid")]
+    panels = [f"panels/{name}.png" for name in ("noise", "hair", "eyes", "grid", "confusion")]
     assert results[1]["pictures"] == ["samples/kimg-000003.png", *panels]
     with Image.open(folder(trial) / results[0]["pictures"][0]) as picture:
         pixels = np.asarray(picture)
@@ -165,13 +174,13 @@ def test_a_loaded_trial_goes_on_as_if_it_had_never_stopped(context, finished, tm
 
 
 def test_scoring_more_often_does_not_change_training(context, finished, tmp_path) -> None:
-    trial = make(replace(context, eval_kimg=1), tmp_path)
+    trial = make(replace(context, evaluations=evaluations(3)), tmp_path)
     assert [trial.step()["kimg"] for _ in range(3)] == [1, 2, 3]
     assert same(networks(trial), networks(finished[0]))
 
 
 def test_a_finished_trial_stays_where_it_is(context, finished, tmp_path) -> None:
-    trial = make(replace(context, max_kimg=1), tmp_path)
+    trial = make(replace(context, evaluations=evaluations(1)), tmp_path)
     trial.step()
     weights = [{name: value.clone() for name, value in network.items()} for network in networks(trial)]
     assert trial.step()["kimg"] == 1
@@ -216,7 +225,7 @@ def test_incompletely_tagged_pictures_are_extra_and_never_asked_for(context, tmp
 
 
 def test_the_averaged_generator_is_the_one_scored_and_kept(context, tmp_path) -> None:
-    trial = make(replace(context, max_kimg=1), tmp_path, **{"training.ema_decay": 0.9})
+    trial = make(replace(context, evaluations=evaluations(1)), tmp_path, **{"training.ema_decay": 0.9})
     trial.step()
     kept = load_file(tmp_path / "generator.safetensors")
     assert same(kept, dict(trial.loop.average.state_dict()))
@@ -231,7 +240,9 @@ def test_a_trials_pictures_do_not_depend_on_their_batch(finished) -> None:
 
 def test_the_default_extractor_scores_a_trial(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(scorer, "open_extractor", open_extractor)
-    trial = make(replace(make_context(tmp_path / "cache", "efficientnet"), max_kimg=1), tmp_path / "trial")
+    trial = make(
+        replace(make_context(tmp_path / "cache", "efficientnet"), evaluations=evaluations(1)), tmp_path / "trial"
+    )
     result = trial.step()
     assert result["distance"] == result["fd_efficientnet"]
     assert np.isfinite(result["distance"])
@@ -281,7 +292,7 @@ UNTAGGED = {"generator.conditioning": "none", "discriminator.conditioning": "non
 
 
 def test_an_unconditional_trial_has_no_tag_accuracy_and_no_panels_of_tags(context, tmp_path) -> None:
-    trial = make(replace(context, max_kimg=1), tmp_path, **UNTAGGED)
+    trial = make(replace(context, evaluations=evaluations(1)), tmp_path, **UNTAGGED)
     result = trial.step()
     assert result["done"]
     assert not [name for name in result if "tag" in name and not name.startswith("system/")]
@@ -292,7 +303,7 @@ def test_an_unconditional_trial_has_no_tag_accuracy_and_no_panels_of_tags(contex
 
 def test_pairs_of_the_data_travel_with_the_trial(context, tmp_path) -> None:
     changes = {"tags.encoding": "pairs", "generator.conditioning": "code", "discriminator.conditioning": "combo"}
-    trial = make(replace(context, max_kimg=1), tmp_path, **changes)
+    trial = make(replace(context, evaluations=evaluations(1)), tmp_path, **changes)
     labels = [tuple(row) for row in context.images.labels[: context.images.complete].tolist()]
     assert trial.pairs == tuple(dict.fromkeys(labels))
     about = json.loads((tmp_path / "config.json").read_text())

@@ -1,0 +1,32 @@
+"""How far a trial is trained, where it is scored on how many pictures, and where it may be stopped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.schedulers.halving import milestones
+from trainables.trial import Evaluation
+
+if TYPE_CHECKING:
+    from pipeline.settings import SweepSettings
+
+
+def rungs(settings: SweepSettings) -> tuple[int, ...]:
+    """Where a scheduler decides, in kimg: those of the sweep's first budget, and each budget that it was extended from.
+
+    Extending leaves earlier rungs where they were, so that what was recorded there still counts.
+    """
+    first, *later = (*settings.budgets, settings.max_kimg)
+    return (*milestones(first, settings.eval_kimg), *([first, *later[:-1]] if later else []))
+
+
+def evaluations(settings: SweepSettings) -> tuple[Evaluation, ...]:
+    """Where trials are scored: at the rungs, at the end, and every ``eval_kimg`` if the user asks for it.
+
+    The end of a budget is scored on all samples and with every score, the rest on as many as a decision needs.
+    """
+    ends = {*settings.budgets, settings.max_kimg}
+    asked = range(settings.eval_kimg, settings.max_kimg, settings.eval_kimg) if settings.eval_kimg else ()
+    early = min(settings.rung_samples, settings.samples)
+    points = sorted({*rungs(settings), *asked, *ends})
+    return tuple(Evaluation(kimg, settings.samples if kimg in ends else early) for kimg in points)

@@ -1,0 +1,161 @@
+"""What is made once before the first trial: pictures, judge, reference and its floor."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis import schema
+from pipeline.cluster import this_machine
+from pipeline.placement import placed
+from pipeline.preflight import SETTINGS_FILE, require_resources, require_same_sweep
+from pipeline.progress import clock
+from pipeline.study import objectives
+from trainables.data.dataset import TaggedImages, load_folder
+from trainables.data.defects import defects_by_kind
+from trainables.data.duplicates import near_duplicate_groups
+from trainables.scoring.features import is_network_file
+from trainables.scoring.scorer import ExtractorChoice, make_scorer
+from trainables.scoring.tagger import Judge, cached_judge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from pipeline.cluster import Node
+    from pipeline.home import Home
+    from pipeline.settings import SweepSettings
+    from search_spaces.space import Space
+    from trainables.scoring.scorer import Floor, Scorer
+    from trainables.storage import Storage
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that is fixed before the first trial."""
+
+    settings: SweepSettings
+    home: Home
+    space: Space
+    images: TaggedImages
+    judge: Judge | None
+    """None where the space is unconditional."""
+    scorer: Scorer
+    floor: Floor
+
+    @property
+    def folder(self) -> Path:
+        """The sweep's own folder in the home."""
+        return self.home.sweep(self.settings.name)
+
+    @property
+    def storage(self) -> Storage:
+        """Where the trials keep their files."""
+        return self.home.storage(self.settings.name, self.settings.storage)
+
+
+def prepare(
+    settings: SweepSettings, home: Home, space: Space, console: Console, nodes: tuple[Node, ...] = ()
+) -> Prepared:
+    """Load the pictures, decide how many trials run at once, train or find the judge, measure the reference."""
+    # Workers stand in another folder.
+    extractor = ExtractorChoice(
+        str(Path(settings.extractor).resolve()) if is_network_file(settings.extractor) else settings.extractor,
+        settings.weights.resolve() if settings.weights is not None else None,
+        settings.resize,
+        settings.extractor_precision,
+    )
+    extractor.open()  # a mistake shows before the name is taken and the judge trained
+    with _stage(console, f"pictures of {settings.data}"):
+        images = load_folder(settings.data, settings.image_size, cache=home.cache, max_bad_share=settings.max_bad_share)
+    for kind, names in defects_by_kind(images.defects).items():
+        console.print(
+            f"  {len(names)} {kind}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}", soft_wrap=True
+        )
+    settings, told = placed(settings, nodes or (this_machine(),), space, images)
+    if told:
+        console.print(f"  {told}", soft_wrap=True)
+    require_resources(settings, images.pixels.nbytes, home.root, nodes if settings.address else ())
+    if len(images.pixels) == images.complete:
+        # Without partially tagged pictures the two choices would be the same configuration twice.
+        space = space.without("training.extra_data", False)
+    require_same_sweep(home.sweep(settings.name) / SETTINGS_FILE, settings, space, images.fingerprint)
+    groups = near_duplicate_groups(images.pixels[: images.complete])
+    judge = _judge(images, groups, home, console) if schema.TAG_ACCURACY in objectives(space) else None
+    with _stage(console, f"reference of {images.complete} real pictures by {settings.extractor}"):
+        scorer, floor = make_scorer(
+            images,
+            judge,
+            extractor=extractor,
+            samples=settings.samples,
+            seed=settings.seed,
+            cache=home.cache,
+            groups=groups,
+        )
+    distance = floor.scores[scorer.fingerprint.score]
+    console.print(f"  real against real at {floor.samples} pictures: distance {distance:.1f}", soft_wrap=True)
+    if floor.warning:
+        console.print(f"  {floor.warning}", soft_wrap=True)
+    return Prepared(settings, home, space, images, judge, scorer, floor)
+
+
+def _judge(images: TaggedImages, groups: NDArray[np.int64], home: Home, console: Console) -> Judge:
+    with _stage(console, "judge of the tags, from real pictures only") as update:
+        complete = slice(0, images.complete)
+        judge = cached_judge(
+            home.cache,
+            images.fingerprint,
+            images.pixels[complete],
+            images.labels[complete],
+            images.vocabulary,
+            groups=groups,
+            progress=lambda share, text: update(f"judge: {share:.0%} {text}"),
+        )
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in judge.report.accuracy.items() if share is not None)
+    console.print(f"  right on {judge.report.held_out} held-out real pictures: {shares}", soft_wrap=True)
+    return judge
+
+
+def describe_data(prepared: Prepared) -> dict[str, Any]:
+    """What ``data.json`` on the parent run says."""
+    images, vocabulary = prepared.images, prepared.images.vocabulary
+    return {
+        "name": prepared.settings.data.resolve().name,
+        "fingerprint": images.fingerprint,
+        "pictures": len(images.pixels),
+        "complete": images.complete,
+        "partial": len(images.pixels) - images.complete,
+        "image_size": images.size,
+        "defects": defects_by_kind(images.defects),
+        "counts": {
+            group.name: dict(zip(group.classes, images.counts(group.name).tolist(), strict=True))
+            for group in vocabulary.groups
+        },
+        "combinations": _combinations(images),
+        "vocabulary": vocabulary.to_json(),
+        "judge": prepared.judge.report.to_json() if prepared.judge else {},
+        "floor": dataclasses.asdict(prepared.floor),
+    }
+
+
+def _combinations(images: TaggedImages) -> list[dict[str, Any]]:
+    """Every tag combination of the complete pictures with its count: the distribution generators are asked for."""
+    rows, counts = np.unique(images.labels[: images.complete], axis=0, return_counts=True)
+    return [{"labels": row.tolist(), "count": int(count)} for row, count in zip(rows, counts, strict=True)]
+
+
+@contextlib.contextmanager
+def _stage(console: Console, text: str) -> Iterator[Any]:
+    """One line per stage, with a spinner while it lasts on a terminal."""
+    began = time.monotonic()
+    with console.status(text) as status:
+        yield status.update
+    console.print(f"{text}: {clock(time.monotonic() - began)}", soft_wrap=True)

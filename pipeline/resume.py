@@ -1,0 +1,97 @@
+"""Going on with a sweep by its name alone, as it was or further."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+from analysis import schema
+from analysis.runs import load
+from pipeline.home import Home
+from pipeline.lock import exclusive
+from pipeline.preflight import SETTINGS_FILE
+from pipeline.settings import PRIVATE, SweepSettings
+from trainables.errors import UsageError, UserError
+from trainables.files import write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.cli import ExtendOptions, ResumeOptions
+
+HIDDEN = "***"
+"""Stands for a password that was not stored."""
+
+
+def resumed(options: ResumeOptions | ExtendOptions) -> SweepSettings:
+    """The settings of a sweep as it was started, with what may differ between two starts taken from ``options``.
+
+    Raises:
+        UserError: no such sweep in the home, or settings that cannot be read.
+        UsageError: an address whose password was not stored, and that is not given again.
+    """
+    home = Home.find(options.home)
+    saved = _read(home, options.name)
+    given: dict[str, Any] = {
+        name: getattr(options, name) for name in PRIVATE if getattr(options, name, None) is not None
+    }
+    started = {**saved["started_with"], **saved["settings"], "home": str(home.root), **given}
+    for name in ("tracking", "study"):
+        if HIDDEN in str(started.get(name) or ""):
+            raise UsageError(f"--{name} was {started[name]}; its password is not stored: give --{name} again")
+    return SweepSettings.from_json(started)
+
+
+def extended(options: ExtendOptions) -> SweepSettings:
+    """Make a finished sweep larger, and give its new settings.
+
+    Raises:
+        UserError: no such sweep, or one that is unfinished or in use.
+        UsageError: nothing to add, or a budget that is no larger.
+    """
+    settings = resumed(options)
+    if options.trials < 0 or (options.trials == 0 and options.max_kimg is None):
+        raise UsageError(f"--trials is {options.trials}; give 1 or more trials to add, or a larger --max-kimg")
+    if options.max_kimg is not None and options.max_kimg <= settings.max_kimg:
+        raise UsageError(
+            f"--max-kimg is {options.max_kimg}; the trials of {settings.name!r} have {settings.max_kimg} already: "
+            "give more"
+        )
+    larger = dataclasses.replace(settings, trials=settings.trials + options.trials)
+    if options.max_kimg is not None:
+        budgets = (*settings.budgets, settings.max_kimg)
+        larger = dataclasses.replace(larger, max_kimg=options.max_kimg, budgets=budgets)
+    home = Home.find(options.home)
+    with exclusive(home, settings.name):
+        _require_finished(settings, home)
+        path = home.sweep(settings.name) / SETTINGS_FILE
+        fixed = {name: value for name, value in larger.to_json().items() if name not in PRIVATE}
+        write_json(path, {**_read(home, settings.name), "settings": fixed})
+    return larger
+
+
+def _require_finished(settings: SweepSettings, home: Home) -> None:
+    trials = load(settings.name, home=home.root, tracking=settings.tracking).trials
+    unfinished = trials["status"].isin((schema.RUNNING, schema.INTERRUPTED)).sum() if len(trials) else 0
+    missing = settings.trials - len(trials)
+    if unfinished or (missing > 0 and settings.sampler != "grid"):
+        raise UserError(
+            f"sweep {settings.name!r} has {unfinished + max(0, missing)} trials that have not ended; "
+            f"`gansweep resume {settings.name}` first"
+        )
+
+
+def _read(home: Home, name: str) -> dict[str, Any]:
+    path: Path = home.sweep(name) / SETTINGS_FILE
+    if not path.is_file():
+        known = sorted(found.parent.name for found in home.root.glob(f"trials/*/{SETTINGS_FILE}"))
+        there = f"there: {', '.join(known)}" if known else "it has no sweeps"
+        raise UserError(f"no sweep {name!r} in home {home.root}; {there}")
+    try:
+        saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not {"settings", "started_with"} <= saved.keys():
+            raise ValueError("it lacks its settings")
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"cannot read settings {path}: {error}") from error
+    return saved

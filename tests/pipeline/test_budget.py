@@ -1,0 +1,46 @@
+"""Where trials are scored and stopped, by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.budget import evaluations, rungs
+from pipeline.settings import SweepSettings
+
+
+def settings(**changes: Any) -> SweepSettings:
+    return SweepSettings(**{"space": "acgan", "data": Path("faces"), "name": "s", "max_kimg": 90, **changes})
+
+
+def points(**changes: Any) -> list[tuple[int, int]]:
+    return [(one.kimg, one.samples) for one in evaluations(settings(**changes))]
+
+
+def test_scores_are_taken_where_a_decision_needs_them_and_in_full_at_the_end() -> None:
+    assert rungs(settings()) == (10, 30)
+    assert points() == [(10, 512), (30, 512), (90, 2048)]
+    assert points(scheduler="none") == points()  # a curve is wanted there, too
+
+
+def test_what_the_user_asks_for_comes_on_top() -> None:
+    assert points(eval_kimg=25, rung_samples=64) == [(25, 64), (50, 64), (75, 64), (90, 2048)]
+    assert rungs(settings(eval_kimg=25)) == (25,)
+
+
+def test_early_scores_are_never_of_more_pictures_than_the_last() -> None:
+    assert points(samples=100) == [(10, 100), (30, 100), (90, 100)]
+
+
+@pytest.mark.parametrize(("max_kimg", "expected"), [(1, [1]), (2, [1, 2]), (4, [1, 4]), (100, [11, 33, 100])])
+def test_small_budgets(max_kimg: int, expected: list[int]) -> None:
+    assert [kimg for kimg, _ in points(max_kimg=max_kimg)] == expected
+
+
+def test_an_extended_sweep_keeps_its_rungs_and_decides_at_its_earlier_ends() -> None:
+    """First 90, then 200, then 500: the rungs of 90, and 90 and 200, where scores stay in full."""
+    grown: dict[str, Any] = {"max_kimg": 500, "budgets": (90, 200)}
+    assert rungs(settings(**grown)) == (10, 30, 90, 200)
+    assert points(**grown) == [(10, 512), (30, 512), (90, 2048), (200, 2048), (500, 2048)]

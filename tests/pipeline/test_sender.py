@@ -1,0 +1,222 @@
+"""Order, attempts and waits of the sender, with the other side played by the test."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipeline.sender import Sender
+from pipeline.spool import REFUSED, Spool
+from trainables.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+class Server:
+    """Takes operations; raises what ``faults`` holds first."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.faults: list[BaseException] = []
+        self.down: Exception | None = None
+
+    def __call__(self, operation: dict[str, Any]) -> None:
+        if self.down is not None:
+            raise self.down
+        if self.faults:
+            raise self.faults.pop(0)
+        self.taken.append(operation["key"])
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def sender(tmp_path: Path, server: Server, said: list[str]) -> Callable[..., Sender]:
+    def make(**options: Any) -> Sender:
+        return Sender(
+            Spool(tmp_path), server, lambda e: isinstance(e, ValueError), "http://there", said.append, **options
+        )
+
+    return make
+
+
+def put(sender: Sender, *keys: str) -> None:
+    for key in keys:
+        sender.put({"do": "metrics", "key": key})
+
+
+def test_nothing_is_sent_by_who_puts(sender: Callable[..., Sender], server: Server) -> None:
+    put(sender(), "a", "b")
+    assert server.taken == []
+
+
+def test_waits_double_to_a_minute_and_begin_anew_after_a_success(
+    sender: Callable[..., Sender], server: Server, said: list[str], tmp_path: Path
+) -> None:
+    one = sender()
+    put(one, "a", "b")
+    server.faults = [OSError("gone\nfor good")] * 9
+    assert [one.step() for _ in range(9)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert said == [
+        f"tracking: http://there does not answer (gone); training goes on, results wait in {tmp_path}"
+    ]  # once, not nine times
+    assert one.step() == 0
+    assert said[1:] == ["tracking: http://there answers again"]
+    server.faults = [OSError("gone")]
+    assert [one.step(), one.step()] == [1, 0]
+    assert server.taken == ["a", "b"]
+
+
+def test_thousands_of_failures_are_a_minute_each(sender: Callable[..., Sender], server: Server) -> None:
+    one = sender()
+    put(one, "a")
+    server.down = OSError("gone")
+    assert [one.step() for _ in range(3000)][-1] == 60
+
+
+def test_what_is_refused_for_good_is_said_once_recorded_and_does_not_block(
+    sender: Callable[..., Sender], server: Server, said: list[str], tmp_path: Path
+) -> None:
+    one = sender()
+    put(one, "a", "b", "c")
+    server.faults = [ValueError("too long"), ValueError("too long")]
+    assert [one.step() for _ in range(3)] == [0, 0, 0]
+    assert server.taken == ["c"]
+    assert said == ["tracking: metrics of a cannot be sent to http://there: too long"]
+    one.finish()
+    assert said[1:] == [f"tracking: 2 writes could not be sent at all; {tmp_path / REFUSED} keeps them"]
+    kept = [json.loads(line) for line in (tmp_path / REFUSED).read_text().splitlines()]
+    assert [(line["key"], line["reason"]) for line in kept] == [("a", "too long"), ("b", "too long")]
+
+
+def test_the_thread_sends_all_in_order_whatever_fails_in_between(sender: Callable[..., Sender], server: Server) -> None:
+    waits: list[float] = []
+    one = sender(wait=waits.append)
+    keys = [f"{number}" for number in range(40)]
+    server.faults = [OSError("gone")] * 3
+    one.start()
+    put(one, *keys)
+    one.finish()
+    assert server.taken == keys
+    assert waits == [1, 2, 4]
+    assert len(one.spool) == 0
+
+
+def test_what_cannot_be_sent_at_the_end_stays_for_the_next_start(
+    sender: Callable[..., Sender], server: Server, said: list[str], tmp_path: Path
+) -> None:
+    one = sender()
+    one.patience = 0.05
+    server.down = OSError("gone")
+    one.start()
+    put(one, "a", "b")
+    one.finish()
+    assert server.taken == []
+    assert said[-1] == (
+        f"tracking: 2 writes wait for http://there; they stay in {tmp_path} and are sent when the same command is "
+        "given again"
+    )
+    server.down = None
+    two = sender()
+    two.flush()
+    assert said[-1] == "tracking: sending 2 writes of an earlier start to http://there"
+    assert server.taken == ["a", "b"]
+
+
+def test_the_end_does_not_wait_out_the_pause_between_attempts(sender: Callable[..., Sender], server: Server) -> None:
+    one, paused = sender(), threading.Event()
+    hurried = one._wait
+
+    def pause(seconds: float) -> None:
+        paused.set()
+        hurried(3600)
+
+    one._wait = pause
+    server.faults = [OSError("gone")]
+    one.start()
+    put(one, "a")
+    assert paused.wait(60)
+    one.finish()
+    assert server.taken == ["a"]
+
+
+def test_progress_is_said_while_the_end_waits(sender: Callable[..., Sender], server: Server, said: list[str]) -> None:
+    ticks = iter(range(0, 10_000, 6))
+    one = sender(clock=lambda: next(ticks))
+    put(one, *"abcd")
+    one.spool.shrinks = lambda size, timeout: one.step() == 0  # type: ignore[method-assign] # one at a time
+    one.finish()
+    assert said == ["tracking: 2 writes wait for http://there"]
+    assert server.taken == list("abcd")
+
+
+def test_ctrl_c_at_the_end_leaves_the_rest_in_the_spool(
+    sender: Callable[..., Sender], server: Server, said: list[str]
+) -> None:
+    one = sender()
+    put(one, "a")
+
+    def interrupted(size: int, timeout: float) -> bool:
+        raise KeyboardInterrupt
+
+    one.spool.shrinks = interrupted  # type: ignore[method-assign]
+    one.finish()
+    assert "1 write wait" in said[-1]
+
+
+def test_an_earlier_start_is_replayed_here_and_now_or_is_an_error(
+    sender: Callable[..., Sender], server: Server
+) -> None:
+    put(sender(), "a", "b", "c")
+    server.faults = [ValueError("bad"), OSError("gone")]
+    with pytest.raises(UserError, match=r"http://there does not take 2 writes of an earlier start \(gone\); they stay"):
+        sender().flush()
+    sender().flush()
+    assert server.taken == ["b", "c"]
+
+
+def test_a_process_that_dies_between_doing_and_marking_repeats_that_one_alone(
+    sender: Callable[..., Sender], server: Server
+) -> None:
+    put(sender(), "a", "b", "c")
+    died = 0
+    while True:
+        one = sender()
+        mark = one.spool.mark
+
+        def dying(mark: Callable[[], None] = mark, taken: int = len(server.taken)) -> None:
+            if len(server.taken) > taken and len(server.taken) % 2:
+                raise Crash
+            mark()
+
+        one.spool.mark = dying  # type: ignore[method-assign]
+        try:
+            one.flush()
+            break
+        except Crash:
+            died += 1
+    assert died == 3
+    assert server.taken == ["a", "a", "b", "b", "c", "c"]
+
+
+def test_what_the_spool_noticed_is_said(sender: Callable[..., Sender], said: list[str], tmp_path: Path) -> None:
+    (tmp_path / "operations.jsonl").write_text('{"num')
+    sender()
+    assert said == [f"tracking: 1 damaged line in {tmp_path}/operations.jsonl (a power cut?): not sent"]
