@@ -155,7 +155,7 @@ class Tracker:
         ]
         self.client.log_batch(run, metrics=metrics)
         for picture in result.get("pictures", ()):
-            self.client.log_artifact(run, str(folder / picture), schema.SAMPLES_FOLDER)
+            self.client.log_artifact(run, str(folder / picture), str(Path(picture).parent))
 
     def reconcile(self, key: str, ended: Outcome) -> None:
         """Close the run of a trial that has ended, where an earlier driver died before it could."""

@@ -138,9 +138,13 @@ def test_scores_speed_size_and_system_are_logged(swept: Swept) -> None:
 
 def test_samples_are_artifacts_that_open(swept: Swept, tmp_path: Path) -> None:
     for run in swept.runs():
-        found = [entry.path for entry in swept.client.list_artifacts(run.info.run_id, "samples")]
+        found = [
+            entry.path
+            for folder in ("samples", "panels")
+            for entry in swept.client.list_artifacts(run.info.run_id, folder)
+        ]
         kimg = int(run.data.metrics.get("kimg", 0))
-        panels = [f"samples/{name}.png" for name in ("eyes", "grid", "hair", "noise")] if kimg == 2 else []
+        panels = [f"panels/{name}.png" for name in ("eyes", "grid", "hair", "noise")] if kimg == 2 else []
         drawn = [f"samples/kimg-{number:06d}.png" for number in range(1, kimg + 1)]
         assert sorted(found) == sorted([*drawn, *panels])
         for name in found:
@@ -381,3 +385,25 @@ def test_ctrl_c_keeps_everything_and_the_same_command_goes_on(judged_home: Path,
         assert steps == list(range(1, 9))
     assert [trial.state for trial in swept.trials()] == [TrialState.COMPLETE] * 3
     assert len(swept.runs("sweep")) == 1
+
+
+def test_an_unconditional_sweep_runs_ranks_by_distance_alone_and_exports(
+    judged_home: Path, faces: Path, local_ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fixed = ("generator.width=4", "discriminator.width=4", "generator.noise_dim=8", "training.batch_size=32")
+    name, home = "untagged", ["--home", str(judged_home)]
+    assert sweep(tiny_settings(judged_home, faces, name, space="dcgan", trials=2, fix=fixed)).status == "complete"
+    capsys.readouterr()
+    assert main(["rank", name, *home, "--json"]) == 0
+    ranking = json.loads(capsys.readouterr().out)
+    first, second = ranking["trials"]
+    assert (first["system"], second["system"]) == ("dcgan", "dcgan")
+    assert first["scores"]["fd_efficientnet"] <= second["scores"]["fd_efficientnet"]
+    assert first["scores"].get("tag_accuracy") is None
+    assert ranking["pareto"] == [ranking["best"]] == [first["key"]]
+    out = tmp_path / "export"
+    assert main(["export", name, *home, "-o", str(out)]) == 0
+    assert main(["generate", str(out), "-n", "4", "-o", str(tmp_path / "four.png")]) == 0
+    with Image.open(tmp_path / "four.png") as sheet:
+        assert sheet.width > 2 * 16
+    assert "takes no tags" in (out / "README.md").read_text()

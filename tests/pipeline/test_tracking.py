@@ -141,10 +141,13 @@ def test_pictures_become_artifacts(
 ) -> None:
     tracker = track()
     tracker.start_trial(config(space))
-    Image.new("RGB", (4, 4), "red").save(tmp_path / "grid.png")
-    tracker.log_result("k-00000", {"kimg": 1, "pictures": ["grid.png"]}, tmp_path)
+    for name, colour in (("samples/grid.png", "red"), ("panels/hair.png", "blue")):
+        (tmp_path / name).parent.mkdir()
+        Image.new("RGB", (4, 4), colour).save(tmp_path / name)
+    tracker.log_result("k-00000", {"kimg": 1, "pictures": ["samples/grid.png", "panels/hair.png"]}, tmp_path)
     client, run = MlflowClient(home.tracking), stored("trial")[0].info.run_id
     assert [entry.path for entry in client.list_artifacts(run, "samples")] == ["samples/grid.png"]
+    assert [entry.path for entry in client.list_artifacts(run, "panels")] == ["panels/hair.png"]
     fetched = client.download_artifacts(run, "samples/grid.png", str(tmp_path / "..")).replace("\\", "/")
     assert Image.open(fetched).getpixel((0, 0)) == (255, 0, 0)
 
