@@ -71,6 +71,9 @@ SPACE_FILE: Final = "space.json"
 SETTINGS_FILE: Final = "sweep.json"
 DATA_FILE: Final = "data.json"
 SAMPLES_FOLDER: Final = "samples"
+"""Pictures of each evaluation: the same noise and tags in every trial."""
+PANELS_FOLDER: Final = "panels"
+"""Pictures at the end of a trial: same tags and other noise, same noise and every class, the grid of both."""
 
 
 def direction(score: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.home import Home
@@ -171,8 +170,8 @@ def generate(options: cli.GenerateOptions) -> int:
     from pipeline.bundle import Bundle
     from pipeline.generate import draw_panel, generate_pictures
 
-    if sum(given is not None for given in (options.tags, options.prompts, options.panel)) != 1:
-        raise UsageError('give either tags, for instance "blue hair red eyes", or --prompts FILE, or --panel NAME')
+    if sum(given is not None for given in (options.tags, options.prompts, options.panel)) > 1:
+        raise UsageError('give only one of tags, for instance "blue hair red eyes", --prompts FILE and --panel NAME')
     bundle = Bundle.load(options.bundle)
     if options.panel is not None:
         panel = draw_panel(bundle, options.panel, options.seed, options.output)
@@ -181,7 +180,7 @@ def generate(options: cli.GenerateOptions) -> int:
         return 0
     drawn = generate_pictures(
         bundle,
-        options.tags if options.tags is not None else Path(str(options.prompts)),
+        options.tags if options.tags is not None else options.prompts,
         count=options.count,
         seed=options.seed,
         output=options.output,

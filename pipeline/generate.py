@@ -51,8 +51,10 @@ class Drawn:
         return text
 
 
-def generate_pictures(bundle: Bundle, request: str | Path, *, count: int, seed: int, output: Path) -> Drawn:
+def generate_pictures(bundle: Bundle, request: str | Path | None, *, count: int, seed: int, output: Path) -> Drawn:
     """Draw ``count`` pictures for tag text, or for each line of a prompts file, to a grid or a folder.
+
+    A generator that takes no tags is asked for none (``request`` None); any other must be.
 
     Raises:
         UsageError: unknown tags, or a count or seed out of range.
@@ -62,15 +64,18 @@ def generate_pictures(bundle: Bundle, request: str | Path, *, count: int, seed: 
         raise UsageError(f"-n is {count}; allowed: 1 to {MOST}")
     if not 0 <= seed < 2**31:
         raise UsageError(f"--seed is {seed}; allowed: 0 to {2**31 - 1}")
-    vocabulary = bundle.vocabulary
-    prompts = read_prompts(request, vocabulary) if isinstance(request, Path) else [("", vocabulary.parse(request))]
+    vocabulary, conditional = bundle.vocabulary, bundle.config.conditional
+    prompts = _prompts(bundle, request)
     if len(prompts) * count > MOST:
         raise UsageError(f"{len(prompts)} prompts of {count} pictures; at most {MOST} pictures in one call")
     labels = np.concatenate([bundle.complete(wanted, count, seed + row) for row, (_, wanted) in enumerate(prompts)])
     pixels = bundle.draw(labels, seed)
-    described = tuple(vocabulary.describe(row.tolist()) for row in labels)
+    described = tuple(vocabulary.describe(row.tolist()) if conditional else "" for row in labels)
     missing = {
-        name for _, wanted in prompts for name, label in zip(vocabulary.names, wanted, strict=True) if label == UNKNOWN
+        name
+        for _, wanted in prompts
+        for name, label in zip(vocabulary.names, wanted, strict=True)
+        if conditional and label == UNKNOWN
     }
     try:
         suffix = output.suffix.lower()
@@ -103,6 +108,20 @@ def draw_panel(bundle: Bundle, name: str, seed: int, output: Path) -> Panel:
     return panel
 
 
+def _prompts(bundle: Bundle, request: str | Path | None) -> list[tuple[str, tuple[int, ...]]]:
+    vocabulary = bundle.vocabulary
+    if not bundle.config.conditional:
+        if request is not None:
+            raise UsageError(
+                f"tags {str(request)!r} mean nothing to this {bundle.config.system} generator, which takes none; "
+                "leave them out"
+            )
+        return [("", (UNKNOWN,) * len(vocabulary.groups))]
+    if request is None:
+        raise UsageError('no tags; give them, for instance "blue hair red eyes", or --prompts FILE, or --panel NAME')
+    return read_prompts(request, vocabulary) if isinstance(request, Path) else [("", vocabulary.parse(request))]
+
+
 def _write_grid(pixels: NDArray[np.uint8], output: Path, count: int, labels: list[str]) -> None:
     columns = count if labels else round(count**0.5 + 0.49)
     save_png(grid(pixels, columns, labels, scale=max(1, 96 // pixels.shape[1])), output)
@@ -111,4 +130,5 @@ def _write_grid(pixels: NDArray[np.uint8], output: Path, count: int, labels: lis
 def _write_folder(pixels: NDArray[np.uint8], described: tuple[str, ...], output: Path) -> None:
     for place, (picture, text) in enumerate(zip(pixels, described, strict=True)):
         name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-        save_png(Image.fromarray(np.ascontiguousarray(picture)), output / f"{place:05d}-{name}.png")
+        stem = f"{place:05d}-{name}" if name else f"{place:05d}"
+        save_png(Image.fromarray(np.ascontiguousarray(picture)), output / f"{stem}.png")

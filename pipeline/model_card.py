@@ -17,7 +17,8 @@ def model_card(
         [
             f"# {facts['trial']}",
             "",
-            f"A {params['system']} generator of {params['image_size']} px pictures by tags, trial "
+            f"A {params['system']} generator of {params['image_size']} px pictures"
+            f"{' by tags' if data.get('judge') else ''}, trial "
             f"`{facts['trial']}` of the gansweep sweep `{facts['sweep']}`, trained on {trial['kimg']} thousand "
             f"real pictures ({trial['seconds']:.0f} s), seed {about['seed']}. Exported {facts['exported']}.",
             "",
@@ -50,7 +51,7 @@ def model_card(
                 for name, counts in data["counts"].items()
                 for line in (*_table((name, "pictures"), counts.items()), "")
             ],
-            *_usage(data["vocabulary"]),
+            *_usage(data["vocabulary"], conditional=bool(data.get("judge"))),
             "## Configuration",
             "",
             *_table(("parameter", "value"), params.items()),
@@ -82,13 +83,15 @@ def _per_class(judge: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _usage(vocabulary: Mapping[str, Any]) -> list[str]:
+def _usage(vocabulary: Mapping[str, Any], *, conditional: bool) -> list[str]:
     example = " ".join(f"{group['classes'][0]} {group['name']}" for group in vocabulary["groups"])
+    asked = f' "{example}"' if conditional else ""
+    wanted = f"bundle.vocabulary.parse('{example}')" if conditional else f"(-1,) * {len(vocabulary['groups'])}"
     return [
         "## Use",
         "",
         "```sh",
-        f'gansweep generate DIR "{example}" -n 16 --seed 0 -o grid.png',
+        f"gansweep generate DIR{asked} -n 16 --seed 0 -o grid.png",
         "```",
         "",
         "```python",
@@ -96,7 +99,7 @@ def _usage(vocabulary: Mapping[str, Any]) -> list[str]:
         "from pipeline.bundle import Bundle",
         "",
         "bundle = Bundle.load(Path('DIR'))",
-        f"labels = bundle.complete(bundle.vocabulary.parse('{example}'), count=16, seed=0)",
+        f"labels = bundle.complete({wanted}, count=16, seed=0)",
         "pixels = bundle.draw(labels, seed=0)  # (16, size, size, 3) uint8",
         "```",
         "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -87,7 +88,9 @@ class MlflowWriter:
 
     def _picture(self, operation: dict[str, Any]) -> None:
         with self.storage.fetched(operation["name"]) as path:
-            self.client.log_artifact(self._run(operation["key"]), str(path), schema.SAMPLES_FOLDER)
+            self.client.log_artifact(
+                self._run(operation["key"]), str(path), str(PurePosixPath(operation["name"]).parent.name)
+            )
 
     def _end(self, operation: dict[str, Any]) -> None:
         run = self._run(operation["key"])

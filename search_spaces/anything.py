@@ -1,7 +1,8 @@
 """Every conditional system's networks, losses and tricks in one space, and every unconditional one's in another.
 
-One sweep can so answer which combination wins on one's own faces. Conditions keep out what cannot be built; the
-recipes are A's and E's.
+One sweep can so answer which combination wins on one's own faces: ``system`` chooses the pair of networks, and every
+loss, penalty, conditioning and trick varies on each. Conditions keep out what cannot be built; the recipes are A's and
+E's.
 """
 
 from search_spaces import dimensions as shared
@@ -60,15 +61,41 @@ _WGAN: tuple[tuple[Condition, dict[str, Value]], ...] = (
     ({"losses.adversarial": ("wgan",)}, {"losses.penalty": "wgan_gp"}),
 )
 """A Wasserstein critic must be held to slope 1."""
+_NETWORKS = {
+    "acgan": ("acgan", "dcgan"),
+    "srresnet_acgan": ("srresnet", "srresnet"),
+    "matching_wgan": ("matching", "matching"),
+    "cdcgan": ("dense", "dcgan"),
+    "combo_dcgan": ("dcgan", "dcgan"),
+}
+"""The networks of each system; ``custom`` pairs one system's generator with another's discriminator."""
+_PAIRS: tuple[tuple[Condition, dict[str, Value]], ...] = tuple(
+    ({"system": (name,)}, {"generator.architecture": generator, "discriminator.architecture": discriminator})
+    for name, (generator, discriminator) in _NETWORKS.items()
+)
+_CUSTOM: Condition = {"system": ("custom",)}
 
 ANYTHING = Space(
     name="anything",
     summary="A, B, C, D and F merged: any conditional network, conditioning, loss, penalty and trick",
-    recipe={**ACGAN.recipe, "system": "custom", "losses.labels": "hard", "updates.split_discriminator": False},
-    implied=_WGAN,
+    recipe={**ACGAN.recipe, "losses.labels": "hard", "updates.split_discriminator": False},
+    implied=(*_WGAN, *_PAIRS),
     dimensions=(
-        choice("generator.architecture", "acgan", "dcgan", "dense", "matching", "srresnet", claim=_ARCHITECTURE),
-        choice("discriminator.architecture", "dcgan", "matching", "srresnet", claim=_ARCHITECTURE),
+        choice("system", *_NETWORKS, "custom", claim=f"{_ARCHITECTURE}; custom: G of one with D of another"),
+        Dimension(
+            "generator.architecture",
+            "acgan",
+            choices=("acgan", "dcgan", "dense", "matching", "srresnet"),
+            claim=_ARCHITECTURE,
+            when=_CUSTOM,
+        ),
+        Dimension(
+            "discriminator.architecture",
+            "dcgan",
+            choices=("dcgan", "matching", "srresnet"),
+            claim=_ARCHITECTURE,
+            when=_CUSTOM,
+        ),
         shared.width("generator", 64, 16, 32, 64),
         shared.width("discriminator", 64, 16, 32, 64),
         Dimension(

@@ -58,8 +58,11 @@ def test_a_notice_reaches_the_user_once(callback: SweepCallback, printed: io.Str
     assert printed.getvalue() == "trial s-00000: checkpoint 2 cannot be used\n"
 
 
-def test_checkpoints_of_an_ended_trial_go_and_of_a_crashed_one_stay(callback: SweepCallback, tmp_path: Path) -> None:
+def test_checkpoints_of_a_stopped_trial_go_and_those_of_a_crashed_or_complete_one_stay(
+    callback: SweepCallback, tmp_path: Path
+) -> None:
     callback.on_trial_error(1, [], trial())
+    callback.on_trial_complete(1, [], trial(4))  # it may go on when the sweep is extended
     assert [path.name for path in tmp_path.rglob("*.pt")] == ["000001.pt"]
-    callback.on_trial_complete(1, [], trial())
+    callback.on_trial_complete(1, [], trial(2))
     assert not list(tmp_path.rglob("*.pt"))

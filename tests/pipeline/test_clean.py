@@ -30,7 +30,8 @@ def home(swept: Swept, tmp_path: Path) -> Home:
     home = Home.find(tmp_path / "home")
     for run in swept.runs():
         folder = home.sweep("tiny") / run.data.tags["gansweep.key"]
-        (folder / CHECKPOINT).parent.mkdir(exist_ok=True)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        (folder / CHECKPOINT).parent.mkdir()
         (folder / WEIGHTS).write_bytes(b"0123456789")
         (folder / BEST).write_bytes(b"012")
         (folder / CHECKPOINT).write_bytes(b"0123456")

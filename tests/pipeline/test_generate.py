@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline.bundle import Bundle
 from pipeline.cli import main
 from pipeline.generate import generate_pictures
-from tests.pipeline.conftest import run_cli
+from tests.pipeline.conftest import run_cli, write_bundle
 from trainables.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -133,7 +133,9 @@ def test_an_output_that_cannot_be_written_is_named(bundle: Bundle, tmp_path: Pat
 def test_tags_or_prompts_and_not_both_nor_none(bundle_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["generate", str(bundle_folder)]) == 2
     assert main(["generate", str(bundle_folder), "blue hair", "--prompts", "p.csv"]) == 2
-    assert capsys.readouterr().err.count("either tags") == 2
+    none, both = capsys.readouterr().err.splitlines()
+    assert none.startswith("gansweep: error: no tags; give them")
+    assert both.startswith("gansweep: error: give only one of tags")
 
 
 def test_json_lists_the_tags_of_every_picture(
@@ -184,7 +186,7 @@ def test_an_unknown_panel_is_one_line(bundle_folder: Path, tmp_path: Path, capsy
 
 def test_tags_and_a_panel_are_not_asked_for_together(bundle_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["generate", str(bundle_folder), "blue hair", "--panel", "noise"]) == 2
-    assert "either tags" in capsys.readouterr().err
+    assert "only one of tags" in capsys.readouterr().err
 
 
 def test_combinations_a_generator_does_not_know_stay_white_in_its_panels(tmp_path: Path) -> None:
@@ -198,3 +200,30 @@ def test_combinations_a_generator_does_not_know_stay_white_in_its_panels(tmp_pat
     tiles = sheet.reshape(12, 66, 11, 66, 3)[:, :64, :, :64]
     drawn = {(hair, eyes) for hair in range(12) for eyes in range(11) if (tiles[hair, :, eyes] != 255).any()}
     assert drawn == {(8, 9), (8, 7), (7, 9)}
+
+
+@pytest.fixture(scope="module")
+def untagged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    conditioning = {"generator.conditioning": "none", "discriminator.conditioning": "none"}
+    return write_bundle(tmp_path_factory.mktemp("untagged") / "b", **conditioning)
+
+
+def test_an_unconditional_generator_is_asked_for_no_tags(untagged: Path, tmp_path: Path) -> None:
+    made = generate_pictures(Bundle.load(untagged), None, count=3, seed=0, output=tmp_path / "o")
+    assert made.missing == ()
+    assert [path.name for path in sorted((tmp_path / "o").iterdir())] == ["00000.png", "00001.png", "00002.png"]
+
+
+def test_tags_for_an_unconditional_generator_are_refused_not_ignored(
+    untagged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["generate", str(untagged), "blue hair", "-o", str(tmp_path / "o.png")]) == 2
+    assert "'blue hair' mean nothing to this acgan generator, which takes none" in capsys.readouterr().err
+    assert not (tmp_path / "o.png").exists()
+
+
+def test_a_conditional_generator_wants_tags(
+    bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["generate", str(bundle_folder), "-o", str(tmp_path / "o.png")]) == 2
+    assert "no tags; give them" in capsys.readouterr().err

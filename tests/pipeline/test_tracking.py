@@ -181,11 +181,13 @@ def test_pictures_become_artifacts(
 ) -> None:
     tracker = track()
     tracker.start_trial(config(space))
-    Image.new("RGB", (4, 4), "red").save(tmp_path / "red.png")
-    storage.put(tmp_path / "red.png", "k-00000/panels/grid.png")
-    tracker.log_result("k-00000", {"kimg": 1, "pictures": ["panels/grid.png"]})
+    for name, colour in (("samples/grid.png", "red"), ("panels/hair.png", "blue")):
+        Image.new("RGB", (4, 4), colour).save(tmp_path / "one.png")
+        storage.put(tmp_path / "one.png", f"k-00000/{name}")
+    tracker.log_result("k-00000", {"kimg": 1, "pictures": ["samples/grid.png", "panels/hair.png"]})
     client, run = MlflowClient(home.tracking), stored("trial")[0].info.run_id
     assert [entry.path for entry in client.list_artifacts(run, "samples")] == ["samples/grid.png"]
+    assert [entry.path for entry in client.list_artifacts(run, "panels")] == ["panels/hair.png"]
     fetched = client.download_artifacts(run, "samples/grid.png", str(tmp_path / "..")).replace("\\", "/")
     assert Image.open(fetched).getpixel((0, 0)) == (255, 0, 0)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from optuna.samplers import RandomSampler
 
-from search_spaces.registry import SPACES
+from search_spaces.registry import SPACES, find_space
 from tests.support.tiny import PAIR, random_data, random_labels
 from trainables.config import GanConfig
 from trainables.data.tags import combinations
@@ -210,6 +210,7 @@ def test_a_wasserstein_critic_implies_its_penalty_and_nothing_else_does(name) ->
 def test_anything_reaches_every_part_of_the_conditional_systems() -> None:
     drawn = draws("anything", 200)
     for key, values in {
+        "system": {"acgan", "srresnet_acgan", "matching_wgan", "cdcgan", "combo_dcgan", "custom"},
         "generator.architecture": {"acgan", "dcgan", "dense", "matching", "srresnet"},
         "discriminator.architecture": {"dcgan", "matching", "srresnet"},
         "discriminator.conditioning": {"acgan", "multilabel", "concat", "map", "projection"},
@@ -219,3 +220,18 @@ def test_anything_reaches_every_part_of_the_conditional_systems() -> None:
         "losses.penalty_on_tags": {True, False},
     }.items():
         assert {params[key] for params in drawn} == values
+
+
+def test_a_system_of_anything_brings_its_own_networks_and_custom_mixes_them() -> None:
+    drawn = draws("anything", 300)
+    networks = {}
+    for params in drawn:
+        pair = (params["generator.architecture"], params["discriminator.architecture"])
+        networks.setdefault(params["system"], set()).add(pair)
+    mixed = networks.pop("custom")
+    # The pairs as the reports give them, from each system's own recipe.
+    own = {name: find_space(name).recipe for name in networks}
+    assert networks == {
+        name: {(recipe["generator.architecture"], recipe["discriminator.architecture"])} for name, recipe in own.items()
+    }
+    assert len(mixed) > 8
