@@ -133,10 +133,11 @@ TINY = {"image_size": 16, "generator.width": 4, "discriminator.width": 4, "train
 def test_a_wider_configuration_is_measured_as_larger() -> None:
     small = measure({"params": TINY, "sizes": (3, 2), "device": "cpu"})
     wide = measure({"params": {**TINY, "generator.width": 1024}, "sizes": (3, 2), "device": "cpu"})
-    # Block widths 2048 and 1024: 5 * 5 * 2048 * 1024 weights, a gradient and two moments of 4 bytes each: 800 MiB. The
-    # small one's peak is that of the imports, which the wide one's weights may partly fit under.
+    # Block widths 2048 and 1024: 5 * 5 * 2048 * 1024 weights, a gradient and two moments of 4 bytes each: 800 MiB.
+    # The small one's peak is that of the imports, which the wide one's weights may partly fit under.
     weights = 5 * 5 * 2048 * 1024 * 4 * 4
-    assert 0.5 * weights < wide["peak"] - small["peak"] < 3 * weights
+    # Convolutions keep copies of their own in other layouts beside them.
+    assert 0.5 * weights < wide["peak"] - small["peak"] < 5 * weights
     assert small["peak"] < wide["peak"] < wide["total"]
 
 

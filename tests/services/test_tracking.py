@@ -44,7 +44,8 @@ class Driver:
     def begin(self, tracker: Tracker, number: int) -> None:
         params = dict(SPACE.recipe)
         tracker.start_trial({
-            "key": f"s-{number:05d}", "number": number, "recipe": True, "params": params, "config_hash": "abc", "seed": 7,
+            "key": f"s-{number:05d}", "number": number, "recipe": True, "params": params, "config_hash": "abc",
+            "seed": 7,
         })  # fmt: skip
 
     def log(self, tracker: Tracker, number: int, *steps: int) -> None:
