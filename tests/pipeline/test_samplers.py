@@ -106,7 +106,11 @@ def valid(space: Space, params: dict[str, Any]) -> None:
     for dimension in space.dimensions:
         value = params[dimension.name]
         if not dimension.active(params):
-            implied = [values for condition, values in space.implied if dimension.name in values]
+            implied = [
+                values
+                for condition, values in space.implied
+                if dimension.name in values and all(params[name] in allowed for name, allowed in condition.items())
+            ]
             assert value == (implied[0][dimension.name] if implied else space.recipe[dimension.name])
             continue
         drawn[dimension.name] = value

@@ -1,0 +1,111 @@
+"""A sweep goes on by its name: as it was, and further."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from mlflow import MlflowClient
+
+from pipeline.cli import ExtendOptions, ResumeOptions, main
+from pipeline.home import Home
+from pipeline.resume import extended, resumed
+from tests.pipeline.conftest import sweep, tiny_settings
+from trainables.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.pipeline.conftest import Swept
+
+
+def histories(home: Path, name: str) -> dict[str, list[int]]:
+    """Steps of the distance by key, as MLflow has them."""
+    client = MlflowClient(Home.find(home).tracking)
+    runs = client.search_runs([client.get_experiment_by_name(name).experiment_id], "tags.`gansweep.kind` = 'trial'")
+    keys = [run.data.tags["gansweep.key"] for run in runs]
+    assert len(keys) == len(set(keys))
+    return {
+        run.data.tags["gansweep.key"]: [point.step for point in client.get_metric_history(run.info.run_id, "distance")]
+        for run in runs
+    }
+
+
+def test_a_sweep_is_extended_by_trials_and_by_budget(
+    judged_home: Path, faces: Path, local_ray: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, where = "grow", ["--home", str(judged_home)]
+    settings = tiny_settings(judged_home, faces, name, trials=4, max_kimg=2, eval_kimg=None, rung_samples=16)
+    assert sweep(settings).status == "complete"
+    before = histories(judged_home, name)
+    complete = [key for key, steps in before.items() if steps[-1:] == [2]]
+    assert complete
+
+    assert main(["extend", name, "--trials", "1", "--max-kimg", "4", *where]) == 0
+    after = histories(judged_home, name)
+    assert set(after) > set(before)
+    assert len(after) >= 5
+    # The rungs of the first budget stay, its end has become one, and nothing is logged twice.
+    longer = [key for key in before if after[key] != before[key]]
+    assert len(longer) == -(-len(complete) // 3)
+    assert all(after[key] == [*before[key], 4] for key in longer)
+    assert all(steps == sorted(set(steps)) for steps in after.values())
+    capsys.readouterr()
+    assert main(["rank", name, *where, "--json"]) == 0
+    ranking = json.loads(capsys.readouterr().out)
+    assert {trial["kimg"] for trial in ranking["trials"] if trial["key"] in longer} == {4}
+    # The grown sweep is known by its new settings, and there is nothing left to do.
+    assert main(["resume", name, *where]) == 0
+    assert histories(judged_home, name) == after
+    with pytest.raises(UserError, match="--trials"):
+        sweep(settings)
+
+
+def test_the_settings_of_a_sweep_come_back_with_what_may_differ(swept: Swept) -> None:
+    home = swept.home.root
+    settings = resumed(ResumeOptions("tiny", home=home, concurrent=1, time_limit="5m"))
+    assert (settings.concurrent, settings.time_limit, settings.home) == (1, "5m", home)
+    for name in ("space", "trials", "max_kimg", "fix", "choices", "seed", "data"):
+        assert getattr(settings, name) == getattr(swept.settings, name)
+
+
+def test_an_unknown_sweep_names_the_known_ones(swept: Swept, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["resume", "tinny", "--home", str(swept.home.root)]) == 1
+    said = capsys.readouterr().err
+    assert "no sweep 'tinny' in home" in said
+    assert "tiny" in said.partition("there:")[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "--trials is 0; give 1 or more trials to add, or a larger --max-kimg"),
+        ({"trials": -1}, "--trials is -1"),
+        ({"max_kimg": 2}, "--max-kimg is 2; the trials of 'tiny' have 2 already"),
+    ],
+)
+def test_an_extension_adds_something(swept: Swept, options: dict[str, int], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        extended(ExtendOptions("tiny", home=swept.home.root, **options))
+
+
+def test_a_password_that_was_not_stored_is_asked_for(swept: Swept, tmp_path: Path) -> None:
+    saved = json.loads((swept.folder / "sweep.json").read_text())
+    saved["started_with"]["study"] = "postgresql://***@db/optuna"
+    folder = tmp_path / "trials" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "sweep.json").write_text(json.dumps(saved))
+    with pytest.raises(UsageError, match=r"--study was postgresql://\*\*\*@db/optuna; its password is not stored"):
+        resumed(ResumeOptions("tiny", home=tmp_path))
+    url = "postgresql://me:secret@db/optuna"
+    assert resumed(ResumeOptions("tiny", home=tmp_path, study=url)).study == url
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[1]", '{"settings": {}}'])
+def test_settings_that_cannot_be_read_are_one_line(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "trials" / "s"
+    folder.mkdir(parents=True)
+    (folder / "sweep.json").write_text(text)
+    with pytest.raises(UserError, match=r"cannot read settings .*sweep\.json"):
+        resumed(ResumeOptions("s", home=tmp_path))
