@@ -30,9 +30,9 @@ from trainables.loop import TrainingData, TrainingLoop
 from trainables.networks.blocks import settle_batch_norm
 from trainables.pictures import as_tensor, to_uint8
 from trainables.scoring.features import open_extractor
-from trainables.scoring.frechet import FeatureStatistics, frechet_distance
+from trainables.scoring.frechet import FeatureStatistics, frechet_distance_of_features
 from trainables.scoring.kernel import kernel_distance
-from trainables.scoring.tagger import cached_judge, tag_agreement
+from trainables.scoring.tagger import Judge, cached_judge, tag_agreement
 from trainables.systems.conditional import ConditionalGan
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def main() -> None:
         options.output.write_text(json.dumps(report, indent=1))
 
 
-def compare_sizes(sets: Sets, reference: Tensor, judge, count: int, images: TaggedImages) -> dict[str, object]:
+def compare_sizes(sets: Sets, reference: Tensor, judge: Judge, count: int, images: TaggedImages) -> dict[str, object]:
     accuracy = {
         name: tag_agreement(judge.predict(p[:count].float() / 127.5 - 1), t[:count], images.vocabulary)["tag_accuracy"]
         for name, (p, t) in sets.items()
@@ -144,7 +144,7 @@ def compare_sizes(sets: Sets, reference: Tensor, judge, count: int, images: Tagg
         real = FeatureStatistics.of(extractor(reference[: 4 * count]).numpy())
         distances[size] = {}
         for key, (pictures, _) in sets.items():
-            distances[size][key] = frechet_distance(real, FeatureStatistics.of(extractor(pictures[:count]).numpy()))
+            distances[size][key] = frechet_distance_of_features(real, extractor(pictures[:count]).numpy())
             seen += count
         print(f"{size} px: {seen / (time.perf_counter() - began):.0f} pictures/s with the arithmetic", flush=True)
     print(f"\n{'set':20}" + "".join(f"{size + ' px':>12}" for size in SIZES) + f"{'judge':>9}")
@@ -179,12 +179,12 @@ def compare_counts(sets: Sets, reference: Tensor, most: int) -> dict[str, dict[s
     real_features = extractor(reference).numpy()
     real = FeatureStatistics.of(real_features)
     features = {key: extractor(pictures).numpy() for key, (pictures, _) in sets.items()}
-    full = [frechet_distance(real, FeatureStatistics.of(rows)) for rows in features.values()]
+    full = [frechet_distance_of_features(real, rows) for rows in features.values()]
     found: dict[str, dict[str, float]] = {}
     print(f"\n{'pictures':>9}{'floor':>10}{'distance':>10}{'KID':>8}   rank like the distance at {most} (Spearman)")
     for count in (128, 256, 512, 1024, most):
-        distance = [frechet_distance(real, FeatureStatistics.of(rows[:count])) for rows in features.values()]
-        kernel = [kernel_distance(real_features[: 2 * most], rows[:count])[0] for rows in features.values()]
+        distance = [frechet_distance_of_features(real, rows[:count]) for rows in features.values()]
+        kernel = [kernel_distance(real_features[: 2 * most], rows[:count]).estimate.value for rows in features.values()]
         found[str(count)] = {
             "floor": distance[list(features).index("real")],
             "distance": correlation(distance, full),
