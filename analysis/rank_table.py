@@ -114,9 +114,13 @@ def _fixed_columns(ranking: Ranking, rows: pd.DataFrame, *, short_keys: bool) ->
 
 def _score_headers(ranking: Ranking) -> dict[str, str]:
     """Give the scores to show with their headers: distance, tag accuracy, its groups, and what is ranked by."""
-    group = f"{schema.TAG_ACCURACY}_"
+    group, macro = f"{schema.TAG_ACCURACY}_", f"{schema.TAG_ACCURACY}_macro_"
     headers = {schema.DISTANCE: "distance", schema.TAG_ACCURACY: "tag\naccuracy"}
-    headers |= {name: name.removeprefix(group) for name in ranking.sweep.scores if name.startswith(group)}
+    headers |= {
+        name: name.removeprefix(group)
+        for name in ranking.sweep.scores
+        if name.startswith(group) and not name.startswith(macro)
+    }
     headers.setdefault(ranking.by, ranking.by)
     return {name: header for name, header in headers.items() if name in ranking.sweep.scores}
 

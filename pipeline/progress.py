@@ -51,8 +51,9 @@ class Progress:
     def started(self, key: str, kimg: float = 0.0) -> None:
         """A trial has begun, or goes on from ``kimg``, which an earlier driver's time paid for."""
         self._running.add(key)
-        self._kimg.setdefault(key, kimg)
-        self._before += kimg
+        if key not in self._kimg:  # a trial whose worker died is started again
+            self._kimg[key] = kimg
+            self._before += kimg
         self._show()
 
     def result(self, key: str, result: Mapping[str, Any]) -> None:

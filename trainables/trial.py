@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import torch
 from safetensors.torch import save
+from threadpoolctl import threadpool_limits
 
 from trainables.checkpoint import BEST_FILE, CONFIG_FILE, WEIGHTS_FILE, Checkpoints, read_results, write_results
 from trainables.config import GanConfig
@@ -85,6 +86,7 @@ class Trial:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         torch.set_num_threads(context.threads)
+        threadpool_limits(context.threads)  # NumPy's, or the scores of concurrent trials would fight for the cores
         if context.device.startswith("cuda") and 0 < context.gpu_share < 1:
             torch.cuda.set_per_process_memory_fraction(context.gpu_share)
         self.context, self.seed, self.storage, self._clock = context, seed, storage, clock

@@ -99,6 +99,16 @@ def test_at_the_end_no_time_is_left(watch: Watch, begin: Callable[..., Progress]
     assert progress.console.file.getvalue().endswith("best distance 3.50\n")  # type: ignore[attr-defined]
 
 
+def test_a_trial_that_is_started_again_is_counted_once(watch: Watch, begin: Callable[..., Progress]) -> None:
+    progress = begin(1)
+    progress.started("a", 4)
+    progress.started("a", 4)
+    progress.result("a", {"kimg": 6})
+    watch.now += 10
+    # 2 of the remaining 6 kimg took 10 s, so the last 4 take 20.
+    assert progress.seconds_left() == pytest.approx(20)
+
+
 def test_the_best_is_of_the_scores_on_most_samples(begin: Callable[..., Progress]) -> None:
     progress = begin(2)
     for key, samples, distance in (("a", 256, 1.0), ("a", 2048, 7.0), ("b", 256, 2.0), ("b", 2048, 8.0)):
