@@ -51,10 +51,10 @@ class Driver:
     def log(self, tracker: Tracker, number: int, *steps: int) -> None:
         key = f"s-{number:05d}"
         for kimg in steps:
-            picture = Path(self.storage.location) / key / f"samples-{kimg}.png"
+            picture = Path(self.storage.location) / key / "samples" / f"samples-{kimg}.png"
             picture.parent.mkdir(parents=True, exist_ok=True)
             picture.write_bytes(b"picture %d" % kimg)
-            tracker.log_result(key, {"kimg": kimg, "distance": 1.0, "pictures": [picture.name]})
+            tracker.log_result(key, {"kimg": kimg, "distance": 1.0, "pictures": [f"samples/{picture.name}"]})
 
     def recorded(self) -> dict[str, Any]:
         """Status, steps of the distance with rising times, and pictures of each trial, read by MLflow's own client."""
