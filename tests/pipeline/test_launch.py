@@ -288,7 +288,6 @@ def test_another_storage_holds_all_that_trials_write_and_export_and_clean_find_i
     assert (tmp_path / "export" / "weights.safetensors").read_bytes() == (
         storage / folder / "generator.safetensors"
     ).read_bytes()
-    (storage / folder / "checkpoints").mkdir()
     (storage / folder / "checkpoints" / f"000001-{'0' * 64}.pt").write_bytes(b"state")
     assert main(["clean", "stored", *where]) == 0
     assert sorted(path.relative_to(storage).as_posix() for path in storage.rglob("*") if path.is_file()) == files
