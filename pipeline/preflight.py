@@ -179,8 +179,8 @@ def require_same_sweep(path: Path, settings: SweepSettings, space: Space, data: 
         "space": space.to_json(),
         "data": data,
     }
-    # Who goes on with it may stand in another folder.
-    full = {**mine, "started_with": {**settings.public(), "data": str(settings.data.resolve())}}
+    # Who goes on with it may stand in another folder; a sweep is taken over once, and not again by going on with it.
+    full = {**mine, "started_with": {**settings.public(), "data": str(settings.data.resolve()), "adopt": False}}
     if not path.exists():
         write_json(path, full)
         return

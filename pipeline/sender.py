@@ -115,7 +115,7 @@ class Sender:
         if len(self.spool):
             self._say(
                 f"tracking: {_writes(len(self.spool))} wait for {self.place}; they stay in {self.spool.folder} and "
-                "are sent when the same command is given again"
+                "are sent by the next `gansweep resume`"
             )
         if self.refused:
             self._say(

@@ -32,12 +32,14 @@ if TYPE_CHECKING:
 SPOOL = "spool"
 """Folder in that of the sweep: what is still to be sent."""
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
-HTTP_DEFAULTS = {
+MLFLOW_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""MLflow's own patience with a server, in attempts and seconds, where the user sets no other: ours is in ``Sender``."""
+"""Where the user sets no other: little patience with a server (attempts, seconds), since ours is in ``Sender``, and
+no word on stdout, which is for results."""
 MLFLOW_STATUS = {
     schema.COMPLETE: "FINISHED",
     schema.STOPPED: "FINISHED",
@@ -51,8 +53,10 @@ def open_client(home: Home, tracking: str | None) -> MlflowClient:
     scheme = (tracking or "").partition(":")[0].partition("+")[0]
     if tracking is not None and scheme not in SCHEMES:
         raise UsageError(f"--tracking is {tracking!r}; expected one of {', '.join(SCHEMES)}, e.g. sqlite:///FILE")
-    for name, value in HTTP_DEFAULTS.items():
+    for name, value in MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # creating the database is no news
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     # Failures are said in one line by who meets them, not with a traceback by MLflow and a warning for each attempt.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
@@ -62,8 +66,6 @@ def open_client(home: Home, tracking: str | None) -> MlflowClient:
         home.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make home {home.root}: {error.strerror or error}; give another --home") from error
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # creating the database is no news
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     uri = tracking or home.tracking
     with readable_errors(uri):
         return MlflowClient(uri)

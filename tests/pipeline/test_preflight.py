@@ -102,6 +102,11 @@ def test_a_space_that_has_changed_is_refused(tmp_path: Path) -> None:
         require_same_sweep(tmp_path / "sweep.json", MINE, changed, "ab12")
 
 
+def test_a_sweep_that_is_resumed_is_not_taken_over_again(tmp_path: Path) -> None:
+    check(tmp_path / "sweep.json", dataclasses.replace(MINE, adopt=True))
+    assert json.loads((tmp_path / "sweep.json").read_text())["started_with"]["adopt"] is False
+
+
 def test_private_settings_may_differ(tmp_path: Path) -> None:
     changes: dict[str, Any] = {
         "home": Path("/elsewhere"), "tracking": "http://x", "study": "sqlite://", "address": "auto", "concurrent": 1,

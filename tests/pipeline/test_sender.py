@@ -130,8 +130,7 @@ def test_what_cannot_be_sent_at_the_end_stays_for_the_next_start(
     one.finish()
     assert server.taken == []
     assert said[-1] == (
-        f"tracking: 2 writes wait for http://there; they stay in {tmp_path} and are sent when the same command is "
-        "given again"
+        f"tracking: 2 writes wait for http://there; they stay in {tmp_path} and are sent by the next `gansweep resume`"
     )
     server.down = None
     two = sender()

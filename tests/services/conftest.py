@@ -22,7 +22,7 @@ import pytest
 from tests.pipeline.conftest import faces, judged_home  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 def free_port() -> int:
@@ -150,10 +150,23 @@ class MlflowServer:
 
 
 @pytest.fixture
-def mlflow_server(tmp_path: Path) -> Iterator[MlflowServer]:
-    folder = tmp_path / "server"
-    folder.mkdir()
-    server = MlflowServer(folder, f"sqlite:///{folder}/server.db")
-    server.start()
-    yield server
-    server.stop()
+def serve(tmp_path: Path) -> Iterator[Callable[[str], MlflowServer]]:
+    """Start an MLflow server on a database; it ends with the test."""
+    servers: list[MlflowServer] = []
+
+    def start(backend: str) -> MlflowServer:
+        folder = tmp_path / f"server-{len(servers)}"
+        folder.mkdir()
+        servers.append(MlflowServer(folder, backend))
+        servers[-1].start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def mlflow_server(tmp_path: Path, serve: Callable[[str], MlflowServer]) -> MlflowServer:
+    """An MLflow server on SQLite."""
+    return serve(f"sqlite:///{tmp_path}/server.db")

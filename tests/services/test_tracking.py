@@ -14,7 +14,6 @@ from pipeline.outcome import Outcome
 from pipeline.settings import SweepSettings
 from pipeline.tracking import Tracker, open_client
 from trainables.errors import UserError
-from trainables.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,10 +50,10 @@ class Driver:
     def log(self, tracker: Tracker, number: int, *steps: int) -> None:
         key = f"s-{number:05d}"
         for kimg in steps:
-            picture = Path(self.storage.location) / key / "samples" / f"samples-{kimg}.png"
+            picture = Path(self.storage.location) / key / "samples" / f"{kimg}.png"
             picture.parent.mkdir(parents=True, exist_ok=True)
             picture.write_bytes(b"picture %d" % kimg)
-            tracker.log_result(key, {"kimg": kimg, "distance": 1.0, "pictures": [f"samples/{picture.name}"]})
+            tracker.log_result(key, {"kimg": kimg, "distance": 1.0, "pictures": [f"samples/{kimg}.png"]})
 
     def recorded(self) -> dict[str, Any]:
         """Status, steps of the distance with rising times, and pictures of each trial, read by MLflow's own client."""
@@ -65,7 +64,7 @@ class Driver:
             points = client.get_metric_history(run.info.run_id, "distance")
             assert [point.timestamp for point in points] == sorted(point.timestamp for point in points)
             pictures = {entry.path for entry in client.list_artifacts(run.info.run_id, "samples")}
-            assert pictures == {f"samples/samples-{point.step}.png" for point in points}
+            assert pictures == {f"samples/{point.step}.png" for point in points}
             key = run.data.tags["gansweep.key"]
             assert key not in found
             found[key] = (run.data.tags["gansweep.status"], [point.step for point in points])
@@ -124,9 +123,14 @@ def test_a_postgresql_that_goes_away_under_mlflow_loses_nothing(tmp_path: Path, 
     outage(Driver(tmp_path, postgres.database("mlflow")), postgres.stop, postgres.start)
 
 
-def test_pictures_survive_the_server_and_an_http_storage_of_artifacts(
-    tmp_path: Path, mlflow_server: MlflowServer
+def test_a_postgresql_that_goes_away_behind_an_mlflow_server_loses_nothing(
+    tmp_path: Path, postgres: Postgres, serve: Callable[[str], MlflowServer]
 ) -> None:
+    server = serve(postgres.database("served"))
+    outage(Driver(tmp_path, server.url), postgres.stop, postgres.start)
+
+
+def test_pictures_reach_a_server_that_keeps_artifacts_itself(tmp_path: Path, mlflow_server: MlflowServer) -> None:
     driver = Driver(tmp_path, mlflow_server.url)
     tracker = driver.start()
     driver.begin(tracker, 0)
@@ -134,6 +138,5 @@ def test_pictures_survive_the_server_and_an_http_storage_of_artifacts(
     tracker.finish("interrupted", Outcome("interrupted"))
     client = MlflowClient(mlflow_server.url)
     (run,) = client.search_runs([tracker.experiment], "tags.`gansweep.key` = 's-00000'")
-    fetched = client.download_artifacts(run.info.run_id, "samples/samples-1.png", str(tmp_path))
+    fetched = client.download_artifacts(run.info.run_id, "samples/1.png", str(tmp_path))
     assert Path(fetched).read_bytes() == b"picture 1"
-    assert isinstance(driver.storage, Storage)

@@ -1,0 +1,81 @@
+"""A whole sweep whose tracking server and study database restart under it, and a second home that wants its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import pytest
+from mlflow import MlflowClient
+from optuna.trial import TrialState
+
+from tests.pipeline.conftest import command_words, run_cli, start_cli, tiny_settings
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from mlflow.entities import Run
+
+    from tests.services.conftest import MlflowServer, Postgres
+
+pytestmark = pytest.mark.slow
+
+KIMG = 8
+
+
+def trials(client: MlflowClient) -> list[Run]:
+    """Runs of the sweep's trials, by key."""
+    experiment = client.get_experiment_by_name("served")
+    if experiment is None:
+        return []
+    found = client.search_runs([experiment.experiment_id], "tags.`gansweep.kind` = 'trial'")
+    return sorted(found, key=lambda run: str(run.data.tags["gansweep.key"]))
+
+
+def wait_for_result(client: MlflowClient, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 180
+    while time.monotonic() < end and process.poll() is None:
+        if any("distance" in run.data.metrics for run in trials(client)):
+            return
+        time.sleep(0.3)
+    process.kill()
+    pytest.fail(f"no result in time: {process.communicate()}")
+
+
+def test_a_sweep_outlasts_restarts_of_its_servers_and_stays_its_homes_own(
+    mlflow_server: MlflowServer, postgres: Postgres, judged_home: Path, faces: Path, tmp_path: Path
+) -> None:
+    url, client = postgres.database("sweep"), MlflowClient(mlflow_server.url)
+    where: dict[str, Any] = {"tracking": mlflow_server.url, "study": url}
+    settings = tiny_settings(judged_home, faces, "served", trials=4, max_kimg=KIMG, scheduler="none", **where)
+    process = start_cli(command_words(settings), tmp_path)
+    wait_for_result(client, process)
+    mlflow_server.stop()
+    postgres.stop()
+    time.sleep(3)  # the sweep goes on without them
+    postgres.start()
+    mlflow_server.start()
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    assert "View run" not in out
+
+    runs = trials(client)
+    assert [run.data.tags["gansweep.key"] for run in runs] == [f"served-{number:05d}" for number in range(4)]
+    for run in runs:
+        assert (run.data.tags["gansweep.status"], run.info.status) == ("complete", "FINISHED")
+        points = client.get_metric_history(run.info.run_id, "distance")
+        assert [point.step for point in points] == list(range(1, KIMG + 1))
+    found = optuna.load_study(study_name="served", storage=url).trials
+    assert [trial.state for trial in found] == [TrialState.COMPLETE] * 4
+    assert [trial.values[0] for trial in found] == [run.data.metrics["distance"] for run in runs]
+
+    other = dataclasses.replace(settings, home=tmp_path / "other")
+    for changes in ({}, {"study": None}, {"tracking": None}):
+        refused = run_cli(command_words(dataclasses.replace(other, **changes)), tmp_path)
+        assert refused.returncode == 1
+        assert "belongs to another home" in refused.stderr
+    assert len(trials(client)) == 4
