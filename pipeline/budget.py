@@ -16,8 +16,8 @@ def rungs(settings: SweepSettings) -> tuple[int, ...]:
 
     Extending leaves earlier rungs where they were, so that what was recorded there still counts.
     """
-    first, *later = (*settings.budgets, settings.max_kimg)
-    return (*milestones(first, settings.eval_kimg), *([first, *later[:-1]] if later else []))
+    first = (*settings.budgets, settings.max_kimg)[0]
+    return (*milestones(first, settings.eval_kimg), *settings.budgets)
 
 
 def evaluations(settings: SweepSettings) -> tuple[Evaluation, ...]:

@@ -79,7 +79,6 @@ def _run(settings: SweepSettings, home: Home, space: Space, nodes: tuple[Node, .
         trials=proposals(study.sampler, settings.trials),
         seed=settings.seed,
         max_kimg=settings.max_kimg,
-        folder=prepared.folder,
     )
     going_on = [
         key
@@ -108,7 +107,7 @@ def _tune(
     from pipeline.callback import SweepCallback
     from trainables.tune import TuneTrial
 
-    settings, folder = prepared.settings, prepared.folder
+    settings, folder = prepared.settings, prepared.home.sweep(prepared.settings.name)
     gpus = settings.gpus() or 0.0  # placed() has settled "auto"
     context = TrialContext(
         images=prepared.images,

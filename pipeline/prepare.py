@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from pipeline.study import objectives
 from trainables.data.dataset import TaggedImages, load_folder
 from trainables.data.defects import defects_by_kind
 from trainables.data.duplicates import near_duplicate_groups
-from trainables.scoring.features import is_network_file
 from trainables.scoring.scorer import ExtractorChoice, make_scorer
 from trainables.scoring.tagger import Judge, cached_judge
 
@@ -52,11 +50,6 @@ class Prepared:
     floor: Floor
 
     @property
-    def folder(self) -> Path:
-        """The sweep's own folder in the home."""
-        return self.home.sweep(self.settings.name)
-
-    @property
     def storage(self) -> Storage:
         """Where the trials keep their files."""
         return self.home.storage(self.settings.name, self.settings.storage)
@@ -66,13 +59,7 @@ def prepare(
     settings: SweepSettings, home: Home, space: Space, console: Console, nodes: tuple[Node, ...] = ()
 ) -> Prepared:
     """Load the pictures, decide how many trials run at once, train or find the judge, measure the reference."""
-    # Workers stand in another folder.
-    extractor = ExtractorChoice(
-        str(Path(settings.extractor).resolve()) if is_network_file(settings.extractor) else settings.extractor,
-        settings.weights.resolve() if settings.weights is not None else None,
-        settings.resize,
-        settings.extractor_precision,
-    )
+    extractor = ExtractorChoice(settings.extractor, settings.weights, settings.resize, settings.extractor_precision)
     extractor.open()  # a mistake shows before the name is taken and the judge trained
     with _stage(console, f"pictures of {settings.data}"):
         images = load_folder(settings.data, settings.image_size, cache=home.cache, max_bad_share=settings.max_bad_share)

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 from analysis import schema
 from analysis.connect import readable_errors
+from pipeline.writer import trial_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
 
 def recorded_results(client: MlflowClient, experiment: str) -> list[tuple[str, int, dict[str, float]]]:
@@ -22,22 +20,12 @@ def recorded_results(client: MlflowClient, experiment: str) -> list[tuple[str, i
     """
     found: dict[tuple[str, int], tuple[int, dict[str, float]]] = {}
     with readable_errors("tracking"):
-        for run in _trial_runs(client, experiment):
+        for key, run in trial_runs(client, experiment).items():
             for name in schema.OBJECTIVES:
                 for point in client.get_metric_history(run.info.run_id, name):
                     # A point that was logged twice counts from the first time.
-                    place = (run.data.tags[schema.KEY], point.step)
+                    place = (key, point.step)
                     when, values = found.setdefault(place, (point.timestamp, {}))
                     found[place] = (min(when, point.timestamp), {name: point.value} | values)
     ordered = sorted(found.items(), key=lambda item: (item[1][0], item[0]))
     return [(key, kimg, values) for (key, kimg), (_, values) in ordered]
-
-
-def _trial_runs(client: MlflowClient, experiment: str) -> Iterator[Run]:
-    token = None
-    while True:
-        page = client.search_runs([experiment], f"tags.`{schema.KIND}` = '{schema.KIND_TRIAL}'", page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return

@@ -126,8 +126,13 @@ class SweepSettings:
         self.gpus()
         self.seconds()
         require_address(self.address)
-        if self.storage is not None:  # a relative folder is another one for who stands elsewhere
+        # A relative path is another one for who stands elsewhere: a worker, or whoever resumes.
+        if self.storage is not None:
             object.__setattr__(self, "storage", storage_location(self.storage))
+        if self.weights is not None:
+            object.__setattr__(self, "weights", self.weights.resolve())
+        if Path(self.extractor).suffix:  # the file of a network; names of extractors have none
+            object.__setattr__(self, "extractor", str(Path(self.extractor).resolve()))
 
     def gpus(self) -> float | None:
         """GPUs per trial; ``None`` for auto."""

@@ -21,7 +21,6 @@ from trainables.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from optuna.trial import FrozenTrial
 
@@ -76,12 +75,10 @@ class StudySearcher(Searcher):
     ended one that goes on under a larger budget.
     """
 
-    def __init__(
-        self, study: optuna.Study, space: Space, *, sweep: str, trials: int, seed: int, max_kimg: int, folder: Path
-    ) -> None:
+    def __init__(self, study: optuna.Study, space: Space, *, sweep: str, trials: int, seed: int, max_kimg: int) -> None:
         super().__init__()
         self.study, self.space, self.objectives = study, space, objectives(space)
-        self.sweep, self.trials, self.seed, self.max_kimg, self.folder = sweep, trials, seed, max_kimg, folder
+        self.sweep, self.trials, self.seed, self.max_kimg = sweep, trials, seed, max_kimg
         self._asked: dict[str, optuna.Trial] = {}
         self._last: dict[str, dict[str, Any]] = {}
         known = study.get_trials(deepcopy=False)
@@ -164,7 +161,6 @@ class StudySearcher(Searcher):
             "params": params,
             "config_hash": GanConfig.from_params(params).hash(),
             "seed": training_seed(self.seed, number),
-            "folder": str(self.folder / key),
         }
 
     def _draw(self, trial: optuna.Trial) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def test_a_host_that_is_not_known_is_refused() -> None:
 
 def test_a_server_that_is_no_ray_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline.cluster, "RAY_SECONDS", 4.0)
-    server = http.server.ThreadingHTTPServer(("0.0.0.0", 0), http.server.BaseHTTPRequestHandler)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         with pytest.raises(UserError, match=r"let no Ray driver in within 4 s; is it the head's port"):

@@ -183,6 +183,10 @@ def test_rank_keeps_the_contract(swept: Swept, capsys: pytest.CaptureFixture[str
     for trial in ranking["trials"]:
         fields = {"key", "system", "status", "reason", "kimg", "seconds", "scores", "params", "mlflow_run_id"}
         assert fields <= set(trial)
+        if trial["status"] == "complete":
+            low, high = trial["intervals"]["distance"]
+            assert low <= trial["scores"]["distance"] <= high
+            assert trial["samples"] == 32
         assert trial["params"]["generator.width"] == 4
     ranked = [trial for trial in ranking["trials"] if trial["status"] in ("complete", "stopped")]
     distances = [trial["scores"]["distance"] for trial in ranked]
@@ -226,7 +230,6 @@ def die_between_result_and_log(settings: SweepSettings) -> None:
         trials=settings.trials,
         seed=settings.seed,
         max_kimg=settings.max_kimg,
-        folder=prepared.folder,
     )
     config = searcher.suggest("dead")
     assert isinstance(config, dict)

@@ -72,7 +72,7 @@ def open_searcher(name: str, seed: int = 0, url: str | None = None) -> StudySear
         study = open_study(url, "s", objectives(space).values())
     study.sampler = make_sampler(name, seed, space, known=len(study.trials))
     trials = proposals(study.sampler, TRIALS)
-    return StudySearcher(study, space, sweep="s", trials=trials, seed=seed, max_kimg=10, folder=Path())
+    return StudySearcher(study, space, sweep="s", trials=trials, seed=seed, max_kimg=10)
 
 
 def scores(params: dict[str, Any], kimg: int = 10) -> dict[str, float]:
@@ -327,7 +327,7 @@ def test_a_grid_sweep_tries_the_recipe_and_every_other_point_once(recipe_on_grid
     study = open_study(f"sqlite:///{tmp_path}/o.db", "s", ["minimize", "maximize"])
     study.sampler = sampler
     trials = proposals(sampler, 100)
-    searcher = StudySearcher(study, space, sweep="s", trials=trials, seed=0, max_kimg=10, folder=tmp_path)
+    searcher = StudySearcher(study, space, sweep="s", trials=trials, seed=0, max_kimg=10)
     asked = [ask(searcher, str(number)) for number in range(sampler.size)]
     assert searcher.suggest("more") == "FINISHED"
     assert asked[0] == dict(space.recipe)

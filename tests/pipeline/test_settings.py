@@ -248,3 +248,10 @@ def test_what_a_range_moves_in_the_recipe_is_told() -> None:
 def test_the_image_size_is_set_by_its_own_option(option: str) -> None:
     with pytest.raises(UsageError, match="use --image-size"):
         settings(**{option: ("image_size=32",)}).resolve_space()
+
+
+def test_paths_mean_the_same_to_who_stands_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = settings(weights=Path("w.pth"), extractor="nets/own.pt")
+    assert (given.weights, given.extractor) == (tmp_path / "w.pth", str(tmp_path / "nets" / "own.pt"))
+    assert settings(extractor="efficientnet-128").extractor == "efficientnet-128"

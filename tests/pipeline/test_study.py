@@ -49,7 +49,7 @@ def searcher(space: Space, url: str, tmp_path: Path) -> Searchers:
 
     def make(trials: int = 3, seed: int = 0, sampler: str = "random", max_kimg: int = 10) -> StudySearcher:
         study = open_study(url, "s", objectives(space).values(), make_sampler(sampler, seed, space))
-        return StudySearcher(study, space, sweep="s", trials=trials, seed=seed, max_kimg=max_kimg, folder=tmp_path)
+        return StudySearcher(study, space, sweep="s", trials=trials, seed=seed, max_kimg=max_kimg)
 
     return make
 
@@ -69,7 +69,6 @@ def test_the_first_trial_is_exactly_the_recipe(searcher: Searchers, space: Space
     first, second = ask(asked, "a"), ask(asked, "b")
     assert first["params"] == dict(space.recipe)
     assert (first["recipe"], first["number"], first["key"]) == (True, 0, "s-00000")
-    assert first["folder"].endswith("/s-00000")
     assert second["params"] != dict(space.recipe)
     assert (second["recipe"], second["number"], second["key"]) == (False, 1, "s-00001")
     # What Optuna was asked for and what the trial runs are the same values.
@@ -82,7 +81,7 @@ def test_a_recipe_with_another_default_is_the_first_trial(url: str, tmp_path: Pa
     changed = SweepSettings("acgan", tmp_path, "s", set=("generator.width=16",), fix=("training.flip=true",))
     space = changed.resolve_space()
     study = open_study(url, "s", objectives(space).values(), make_sampler("tpe", 0, space))
-    config = ask(StudySearcher(study, space, sweep="s", trials=1, seed=0, max_kimg=10, folder=tmp_path), "a")
+    config = ask(StudySearcher(study, space, sweep="s", trials=1, seed=0, max_kimg=10), "a")
     assert config["params"]["generator.width"] == 16
     assert config["params"]["training.flip"] is True
     assert config["recipe"] is True
@@ -202,7 +201,7 @@ def test_training_seeds_differ_between_trials_and_between_sweeps() -> None:
 def test_equal_seeds_propose_equal_trials_and_other_seeds_others(space: Space, tmp_path: Path) -> None:
     def proposals(file: str, seed: int) -> list[dict[str, Any]]:
         study = open_study(f"sqlite:///{tmp_path}/{file}.db", "s", WAYS, make_sampler("tpe", seed, space))
-        asked = StudySearcher(study, space, sweep="s", trials=4, seed=seed, max_kimg=10, folder=tmp_path)
+        asked = StudySearcher(study, space, sweep="s", trials=4, seed=seed, max_kimg=10)
         return [ask(asked, str(place))["params"] for place in range(4)]
 
     assert proposals("a", 1) == proposals("b", 1)
@@ -274,7 +273,7 @@ def test_an_unconditional_space_is_judged_by_distance_alone(space: Space, tmp_pa
 def test_a_study_of_an_unconditional_space_has_one_direction(url: str, tmp_path: Path, sampler: str) -> None:
     space = unconditional(tmp_path)
     study = open_study(url, "s", objectives(space).values(), make_sampler(sampler, 0, space))
-    asked = StudySearcher(study, space, sweep="s", trials=3, seed=0, max_kimg=10, folder=tmp_path)
+    asked = StudySearcher(study, space, sweep="s", trials=3, seed=0, max_kimg=10)
     for trial_id, distance in (("a", 12.5), ("b", 10.0)):
         ask(asked, trial_id)
         asked.on_trial_complete(trial_id, {"kimg": 10, "distance": distance})

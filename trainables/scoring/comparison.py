@@ -93,19 +93,16 @@ class Reference:
     tag_spread: dict[tuple[int, ...], float] | None
 
     @classmethod
-    def of(
-        cls, real: PictureSet, samples: int, seed: int, *,
-        statistics: FeatureStatistics | None = None, between: NDArray[np.float64] | None = None,
-    ) -> Reference:  # fmt: skip
-        """Of ``LEAST`` real pictures or more; ``statistics`` and ``between`` where they are known."""
+    def of(cls, real: PictureSet, samples: int, seed: int, between: NDArray[np.float64] | None = None) -> Reference:
+        """Of ``LEAST`` real pictures or more; ``between`` where it is known."""
         copied, known = _drawn(real, COPIED, seed), _complete(real)
         tagged = known.labels is not None and len(known) > 1
         return cls(
-            statistics or FeatureStatistics.of(real.features),
+            FeatureStatistics.of(real.features),
             Manifold.of(_drawn(real, samples, seed).features),
-            _drawn(real, min(KERNEL_REFERENCE, 2 * samples), seed).features,
+            _drawn(real, min(KERNEL_REFERENCE, samples), seed).features,
             copied.features,
-            nearest_distances(copied.features, copied.contents) if between is None else between,
+            distances_between(real, seed) if between is None else between,
             spread_by_tags(copied.features),
             spread_by_tags(known.features, known.labels) if tagged else None,
         )
@@ -132,6 +129,12 @@ class Reference:
         if asked.labels is not None and len(asked) > 1 and self.tag_spread is not None:
             estimates["tag_diversity"] = diversity(self.tag_spread, asked.features, asked.labels).ratio
         return estimates
+
+
+def distances_between(real: PictureSet, seed: int) -> NDArray[np.float64]:
+    """``Reference.between``, the part of it that takes longest."""
+    copied = _drawn(real, COPIED, seed)
+    return nearest_distances(copied.features, copied.contents)
 
 
 def compare(

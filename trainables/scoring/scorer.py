@@ -21,7 +21,14 @@ import torch
 from trainables.errors import UserError
 from trainables.files import whole_file
 from trainables.pictures import as_tensor, to_uint8
-from trainables.scoring.comparison import LEAST, PictureSet, Reference, known_intervals, measure_floor
+from trainables.scoring.comparison import (
+    LEAST,
+    PictureSet,
+    Reference,
+    distances_between,
+    known_intervals,
+    measure_floor,
+)
 from trainables.scoring.extrapolation import too_few
 from trainables.scoring.features import open_extractor
 from trainables.scoring.frechet import frechet_distance_of_features
@@ -251,8 +258,11 @@ def _reference(real: PictureSet, samples: int, distance: str, seed: int, path: P
     def measure() -> dict[str, NDArray[Any]]:
         floor = measure_floor(real, count, distance, seed)
         known = {name: value for name, value in floor.items() if value is not None}
-        between = Reference.of(real, samples, seed).between
-        return {"between": between, "names": np.array(list(known)), "floor": np.array(list(known.values()))}
+        return {
+            "between": distances_between(real, seed),
+            "names": np.array(list(known)),
+            "floor": np.array(list(known.values())),
+        }
 
     kept = _kept(path, ["between", "names", "floor"], measure)
     reference = Reference.of(real, samples, seed, between=kept["between"])
