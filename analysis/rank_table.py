@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis import schema
+from analysis.reasons import by_kind
 from analysis.runs import PARAMS, SCORES
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _GAP: Final = 2
 _ENDLESS: Final = 10_000
+MOST_REASONS: Final = 3
+"""Kinds of reasons that the footer names."""
 _STYLES: Final = {schema.COMPLETE: "green", schema.STOPPED: "yellow", schema.FAILED: "red", schema.RUNNING: "cyan"}
 
 
@@ -192,7 +195,11 @@ def _ended_early(trials: pd.DataFrame) -> dict[str, str]:
     for status, note in notes.items():
         reasons = trials.loc[trials["status"] == status, "reason"].fillna("no reason given")
         if len(reasons):
-            frequent = "; ".join(f"{count} {_printable(reason)}" for reason, count in _top(reasons))
+            kinds = by_kind(reasons)
+            parts = [f"{kind.count} {_printable(str(kind))}" for kind in kinds[:MOST_REASONS]]
+            if rest := sum(kind.count for kind in kinds[MOST_REASONS:]):
+                parts.append(f"{rest} for other reasons")
+            frequent = "; ".join(parts)
             lines[status] = f"{len(reasons)}, {note}: {frequent}"
     return lines
 
@@ -206,12 +213,6 @@ def _fewer_samples(ranking: Ranking) -> dict[str, str]:
     fewer = ", ".join(f"{int((ranked == count).sum())} on {count}" for count in counts[1:])
     return {"scored on fewer": f"{fewer} pictures rather than {counts[0]}, ranked below and among themselves: "
             "a distance grows as samples become fewer"}  # fmt: skip
-
-
-def _top(reasons: pd.Series[Any], most: int = 3) -> list[tuple[str, int]]:
-    counts = Counter(reasons).most_common()
-    rest = sum(count for _, count in counts[most:])
-    return counts[:most] + ([("for other reasons", rest)] if rest else [])
 
 
 def _in_words(fingerprint: Mapping[str, Any]) -> str:

@@ -41,7 +41,7 @@ COMPLETE: Final = "complete"
 STOPPED: Final = "stopped"
 """Ended early by the scheduler; its last scores count at their own kimg."""
 FAILED: Final = "failed"
-"""Diverged or crashed; ``REASON`` says how."""
+"""Diverged, beyond hope or crashed; ``REASON`` says how."""
 INTERRUPTED: Final = "interrupted"
 """The sweep ended (Ctrl-C, time limit) while the trial was running."""
 STATUSES: Final = (RUNNING, COMPLETE, STOPPED, FAILED, INTERRUPTED)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from analysis import schema
 from analysis.rank import rank
+from analysis.reasons import by_kind
 from trainables.config import GanConfig
 from trainables.data.tags import REPORT_PAIRS, REPORT_VOCABULARY
 
@@ -57,10 +59,8 @@ def sweep_status(sweep: Sweep, *, driven: bool = True) -> dict[str, Any]:
     if len(trials) and not driven:
         trials = trials.assign(status=trials["status"].replace(schema.RUNNING, schema.INTERRUPTED))
     counts = {name: int((trials["status"] == name).sum()) for name in schema.STATUSES} if len(trials) else {}
-    reasons: dict[str, int] = {}
-    if len(trials):
-        failed = trials[trials["status"] == schema.FAILED]
-        reasons = {str(reason): int(count) for reason, count in failed["reason"].value_counts().items()}
+    failed = trials.loc[trials["status"] == schema.FAILED, "reason"].dropna().tolist() if len(trials) else []
+    kinds = by_kind(failed)
     best = {}
     for name in [name for name in schema.OBJECTIVES if name in sweep.scores]:
         ranking = rank(sweep, name, allow_mixed=True)
@@ -71,7 +71,8 @@ def sweep_status(sweep: Sweep, *, driven: bool = True) -> dict[str, Any]:
     return {
         "sweep": sweep.name,
         "trials": {"asked": sweep.settings.get("trials"), **counts},
-        "reasons": reasons,
+        "reasons": dict(Counter(failed).most_common()),
+        "reason_kinds": {kind.name: {"count": kind.count, "said": str(kind)} for kind in kinds},
         "workers": {"slots": slots, "running": running, "use": running / slots if slots else None},
         "best": best,
     }
@@ -84,6 +85,6 @@ def format_status(found: dict[str, Any]) -> str:
     workers = found["workers"]
     if workers["slots"]:
         lines.append(f"  {workers['running']} of {workers['slots']} slots in use")
-    lines += [f"  {count} failed: {reason}" for reason, count in found["reasons"].items()]
+    lines += [f"  {kind['count']} failed: {kind['said']}" for kind in found["reason_kinds"].values()]
     lines += [f"  best {name}: {about['value']:.4g} ({about['key']})" for name, about in found["best"].items()]
     return "\n".join(lines)

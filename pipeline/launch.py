@@ -26,6 +26,7 @@ from pipeline.schedulers import make_scheduler, replay
 from pipeline.schedulers.halving import REDUCTION
 from pipeline.study import StudySearcher, objectives, open_study
 from pipeline.tracking import Tracker, open_client
+from trainables.hopeless import parse_rules
 from trainables.trial import TrialContext
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def _tune(
         gpu_share=min(gpus, 1.0),
         max_seconds=settings.max_trial_seconds,
         checkpoint_seconds=settings.checkpoint_seconds,
+        end_hopeless=parse_rules(settings.end_hopeless),
     )
     scheduler = make_scheduler(settings.scheduler, rungs(settings), settings.max_kimg)
     replay(scheduler, recorded_results(tracker.client, tracker.experiment))

@@ -59,6 +59,8 @@ class Progress:
     def result(self, key: str, result: Mapping[str, Any]) -> None:
         """A trial has been scored."""
         self._kimg[key] = float(result.get(schema.KIMG, 0))
+        if result.get("failure"):
+            return
         samples = float(result.get(schema.SAMPLES, 0))
         if samples > self._samples:  # distances of fewer samples do not compare
             self._samples = samples

@@ -15,6 +15,7 @@ import tyro
 from analysis.connect import shown
 from search_spaces.registry import find_space
 from trainables.errors import UsageError, UserError
+from trainables.hopeless import parse_rules
 from trainables.storage import storage_location
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ class SweepSettings:
     scheduler: Scheduler = "asha"
     """How hopeless trials are stopped early: asha (best third at each rung, by distance), mo-asha (by distance and tag
     accuracy), hyperband (asha with some trials judged later or never), median (above the others' median), none."""
+    end_hopeless: str = "collapse,won"
+    """End trials beyond hope as failed: collapse (generated pictures are all alike, or those of the same tags are), won
+    (the discriminator's loss has lain at its floor for long); none."""
     extractor: str = "efficientnet"
     """Feature network of the Frechet distance: efficientnet (comes with the package) or inception (standard FID)."""
     weights: Path | None = None
@@ -125,6 +129,7 @@ class SweepSettings:
                 raise UsageError(f"--{name} is {getattr(self, name)!r}; allowed: {', '.join(allowed)}")
         self.gpus()
         self.seconds()
+        parse_rules(self.end_hopeless)
         require_address(self.address)
         # A relative path is another one for who stands elsewhere: a worker, or whoever resumes.
         if self.storage is not None:

@@ -16,6 +16,7 @@ from trainables.checkpoint import BEST_FILE, CONFIG_FILE, WEIGHTS_FILE, Checkpoi
 from trainables.config import GanConfig
 from trainables.data.tags import combinations
 from trainables.files import write_json
+from trainables.hopeless import RULES, hopeless
 from trainables.loop import Diverged, OutOfTime, TrainingData, TrainingLoop
 from trainables.networks.blocks import count_parameters, settle_batch_norm
 from trainables.panels import make_panel, panel_names
@@ -59,6 +60,8 @@ class TrialContext:
     """Of the GPU's memory: a process that asks for more runs out of memory, and not its neighbours."""
     max_seconds: float | None = None
     """A trial that has taken longer is stopped."""
+    end_hopeless: tuple[str, ...] = tuple(RULES)
+    """Rules of ``trainables.hopeless`` by which a trial fails."""
 
     @property
     def max_kimg(self) -> int:
@@ -126,13 +129,13 @@ class Trial:
 
         Returns:
             ``kimg``, ``seconds``, ``done``, every score and figure; ``pictures`` (names in the storage);
-            on divergence ``failure`` with the reason and ``done``; ``notice``, when the user should know something.
-            A trial that has used its budget gives its last result again.
+            on divergence, or where there is no hope, ``failure`` with the reason and ``done``; ``notice``, when the
+            user should know something. A trial that has used its budget, or its hope, gives its last result again.
         """
         said = {"notice": self.notice} if self.notice else {}
         self.notice = ""
-        if self.results and self.kimg >= self.context.max_kimg:
-            return {**self.results[-1], **said}
+        if self.results and (self.kimg >= self.context.max_kimg or self._hopeless()):
+            return {**self.results[-1], **self._hopeless(), **said}
         self._counted = self._clock()
         evaluation = next(one for one in self.context.evaluations if one.kimg > self.kimg)
         limit = math.inf if self.context.max_seconds is None else self.context.max_seconds
@@ -154,7 +157,11 @@ class Trial:
         self.results.append(result)
         write_results(self.storage, self.results)
         self.save()
-        return {**result, **said}
+        return {**result, **self._hopeless(), **said}
+
+    def _hopeless(self) -> dict[str, Any]:
+        reason = hopeless(self.results, self.context.max_kimg, self.context.end_hopeless)
+        return {"failure": reason, "done": True} if reason else {}
 
     def _evaluate(self, figures: dict[str, float], samples: int) -> dict[str, Any]:
         trained = self._clock()

@@ -24,7 +24,7 @@ class RuleScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         """Whether the trial goes on."""
-        if schema.KIMG not in result or result.get("failure"):
+        if schema.KIMG not in result:
             return TrialScheduler.CONTINUE
         goes_on = self.rule.report(trial.config["key"], int(result[schema.KIMG]), result)
         return TrialScheduler.CONTINUE if goes_on and result[schema.KIMG] < self.max_kimg else TrialScheduler.STOP

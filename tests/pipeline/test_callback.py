@@ -58,6 +58,16 @@ def test_a_notice_reaches_the_user_once(callback: SweepCallback, printed: io.Str
     assert printed.getvalue() == "trial s-00000: checkpoint 2 cannot be used\n"
 
 
+def test_scores_of_a_trial_beyond_hope_are_logged_and_are_not_the_best(
+    callback: SweepCallback, printed: io.StringIO
+) -> None:
+    scored = {"kimg": 2, "samples": 8, "distance": 5.0, "failure": "collapsed: all alike", "done": True}
+    callback.on_trial_result(1, [], trial(), {"kimg": 1, "failure": "diverged: d_loss is nan", "done": True})
+    callback.on_trial_result(1, [], trial(), scored)
+    assert [result["distance"] for result in callback.tracker.results] == [5.0]  # type: ignore[attr-defined]
+    assert "best" not in callback.progress.line()
+
+
 def test_checkpoints_of_a_stopped_trial_go_and_those_of_a_crashed_or_complete_one_stay(
     callback: SweepCallback, tmp_path: Path
 ) -> None:

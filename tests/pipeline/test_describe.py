@@ -63,23 +63,31 @@ def test_status_counts_states_and_reasons_and_knows_the_best_that_did_not_fail()
             {"scores.distance": 1.0, "scores.tag_accuracy": 0.9, "status": "failed", "reason": "diverged: x"},
             {"status": "failed", "reason": "diverged: x"},
             {"status": "failed", "reason": "crashed: y"},
+            {"status": "failed", "reason": "collapsed: diversity 0.001"},
+            {"status": "failed", "reason": "collapsed: diversity 0.002"},
+            {"status": "failed", "reason": "collapsed: diversity 0.002"},
             {"status": "running"},
         ],
         settings={"trials": 9, "concurrent": 2},
     )
     status = sweep_status(sweep)
     assert status["trials"] == {
-        "asked": 9, "running": 1, "complete": 1, "stopped": 1, "failed": 3, "interrupted": 0,
+        "asked": 9, "running": 1, "complete": 1, "stopped": 1, "failed": 6, "interrupted": 0,
     }  # fmt: skip
-    assert status["reasons"] == {"diverged: x": 2, "crashed: y": 1}
+    assert status["reasons"] == {
+        "diverged: x": 2, "crashed: y": 1, "collapsed: diversity 0.001": 1, "collapsed: diversity 0.002": 2,
+    }  # fmt: skip
+    kinds = {name: about["count"] for name, about in status["reason_kinds"].items()}
+    assert kinds == {"collapsed": 3, "diverged": 2, "crashed": 1}
     assert status["workers"] == {"slots": 2, "running": 1, "use": 0.5}
     assert status["best"] == {
         "distance": {"key": "hand-00001", "value": 20.0},
         "tag_accuracy": {"key": "hand-00000", "value": 0.5},
     }
     words = format_status(status)
-    assert "hand: 9 trials asked for; 1 running, 1 complete, 1 stopped, 3 failed" in words
+    assert "hand: 9 trials asked for; 1 running, 1 complete, 1 stopped, 6 failed" in words
     assert "2 failed: diverged: x" in words
+    assert "3 failed: collapsed (e.g. collapsed: diversity 0.002)" in words
     assert "best distance: 20 (hand-00001)" in words
 
 

@@ -89,6 +89,7 @@ def test_a_saved_file_that_does_not_fit_is_refused(tmp_path: Path, content: str)
         ("gpus_per_trial", "65", "auto, or 0 to 64"),
         ("gpus_per_trial", "nan", "auto, or 0 to 64"),
         ("gpus_per_trial", "many", "auto, or 0 to 64"),
+        ("end_hopeless", "lost", "none, or one or more of collapse,won"),
         ("time_limit", "soon", "90s, 30m or 2h"),
         ("time_limit", "0", "90s, 30m or 2h"),
         ("time_limit", "-5m", "90s, 30m or 2h"),

@@ -5,6 +5,7 @@ Each takes ``real``: whether the pictures should be called real, and ``labels``:
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -52,6 +53,23 @@ def wgan(scores: Tensor, *, real: bool, labels: str = "hard") -> Tensor:
 def hinge(scores: Tensor, *, real: bool, labels: str = "hard") -> Tensor:
     """``max(0, 1 - s)`` for real and ``max(0, 1 + s)`` for fake pictures (Lim & Ye 2017)."""
     return F.relu(1 - scores if real else 1 + scores).mean()
+
+
+def gap(name: str, scores: Tensor, *, real: bool, labels: str = "hard") -> Tensor | None:
+    """How far a discriminator's loss lies above the least it can be; ``None`` for a critic, whose loss has no least.
+
+    What the random draw of soft and noisy targets adds is left out: their mean is the target. With BCE the gap is the
+    divergence KL(target, judgement) in nats.
+    """
+    low, high = LABEL_RANGES[labels][0 if real else 1]
+    if name == "bce":
+        # Targets above 1 count as 1, see ``bce``: the mean of a uniform draw that is cut there.
+        target = (low + high) / 2 - max(0.0, high - 1.0) ** 2 / (2 * (high - low) or 1.0)
+        least = -sum(share * math.log(share) for share in (target, 1 - target) if share > 0)
+        return F.binary_cross_entropy_with_logits(scores, torch.full_like(scores, target)) - least
+    if name == "lsgan":
+        return (scores - (low + high) / 2).square().mean()
+    return hinge(scores, real=real) if name == "hinge" else None
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {"bce": bce, "lsgan": lsgan, "wgan": wgan, "hinge": hinge}

@@ -123,12 +123,16 @@ class Reference:
             "density": near.density,
             "coverage": near.coverage,
             "memorised": copies(self.copied, self.between, fake.features).share,
-            "diversity": diversity(self.spread, fake.features).ratio,
         }
+        return estimates | self.diversities(fake)
+
+    def diversities(self, fake: PictureSet) -> dict[str, Estimate]:
+        """``diversity``, and with tags ``tag_diversity``: whatever the number of pictures, their mean is the same."""
+        found = {"diversity": diversity(self.spread, fake.features).ratio}
         asked = _complete(fake)
         if asked.labels is not None and len(asked) > 1 and self.tag_spread is not None:
-            estimates["tag_diversity"] = diversity(self.tag_spread, asked.features, asked.labels).ratio
-        return estimates
+            found["tag_diversity"] = diversity(self.tag_spread, asked.features, asked.labels).ratio
+        return found
 
 
 def distances_between(real: PictureSet, seed: int) -> NDArray[np.float64]:

@@ -165,14 +165,15 @@ class Scorer:
 
     def _scores(self, features: NDArray[np.float32], report: TagReport | None, *, conditional: bool) -> Scores:
         count, name = len(features), self.fingerprint.score
+        drawn = PictureSet(features, np.arange(count), self.tags[:count] if conditional else None)
         if count < len(self.tags):
             values: dict[str, float | None] = {
                 name: frechet_distance_of_features(self.reference.statistics, features),
                 "kid": kernel_distance(self.reference.kernel, features, seed=self.seed).estimate.value,
+                **{score: estimate.value for score, estimate in self.reference.diversities(drawn).items()},
             }
             intervals: dict[str, tuple[float, float]] = {}
         else:
-            drawn = PictureSet(features, np.arange(count), self.tags if conditional else None)
             estimates = self.reference.estimates(drawn, name, self.seed)
             values = {name: estimate.value for name, estimate in estimates.items()}
             intervals = known_intervals(estimates)

@@ -13,7 +13,7 @@ import torch
 
 from trainables.augment import diff_augment
 from trainables.losses import penalties
-from trainables.losses.adversarial import LOSSES, generator_loss
+from trainables.losses.adversarial import LOSSES, gap, generator_loss
 from trainables.losses.tags import multilabel_bce, tag_cross_entropy, wrong_tags
 from trainables.networks.conditioning import TagEncoder
 from trainables.networks.discriminator import Discriminator
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from trainables.config import GanConfig
     from trainables.networks.conditioning import Pairs
     from trainables.networks.discriminator import Judgement
+
+
+AT_FLOOR = 0.01
+"""A discriminator's loss this near to its least is at its floor: with BCE it is 99% sure of nearly every picture, and a
+generator's gradient has all but gone."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,9 @@ class ConditionalGan:
             f"d_adversarial_loss_{kind}": adversarial.detach(),
             f"d_score_{kind}": (score.sigmoid() if weights.adversarial == "bce" else score).mean(),
         }
+        above = gap(weights.adversarial, judged.realness.detach(), real=real, labels=weights.labels)
+        if above is not None:
+            figures[f"d_at_floor_{kind}"] = (above <= AT_FLOOR).float()
         if judged.tags and (real or weights.tag_loss_on_fakes):
             tags = self.tag_loss(judged.tags, labels)
             total = total + weights.tag_weight * tags

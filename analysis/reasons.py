@@ -1,0 +1,34 @@
+"""Why trials ended early, counted by kind: the figures in a reason differ from trial to trial."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_FIGURES = re.compile(r":| at \d")
+"""Where the kind of a reason ends, as in ``diverged: d_loss is nan`` or ``stopped by the scheduler at 9 kimg``."""
+
+
+class Kind(NamedTuple):
+    """Reasons of one kind: how many, and the most frequent one in full of so many ``different`` ones."""
+
+    name: str
+    count: int
+    example: str
+    different: int
+
+    def __str__(self) -> str:
+        return self.example if self.different == 1 else f"{self.name} (e.g. {self.example})"
+
+
+def by_kind(reasons: Iterable[str]) -> list[Kind]:
+    """Kinds of the reasons, the most frequent first."""
+    kinds: dict[str, Counter[str]] = {}
+    for reason in reasons:
+        kinds.setdefault(_FIGURES.split(reason, maxsplit=1)[0], Counter())[reason] += 1
+    found = [Kind(name, whole.total(), whole.most_common(1)[0][0], len(whole)) for name, whole in kinds.items()]
+    return sorted(found, key=lambda kind: -kind.count)

@@ -1,0 +1,210 @@
+"""Which series of results are beyond hope, and which only look bad for a while; then trials that are made so."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.support.tiny import Extractors, JudgeStub, drawn_faces
+from trainables.errors import UsageError
+from trainables.hopeless import hopeless, parse_rules
+from trainables.losses.adversarial import LOSSES, gap
+from trainables.scoring import scorer
+from trainables.scoring.scorer import ExtractorChoice, make_scorer
+from trainables.storage import Storage
+from trainables.trial import Evaluation, Trial, TrialContext
+
+BOTH = ("collapse", "won")
+RUNGS = (11, 33)  # of a budget of 100
+
+
+def series(name: str, values: dict[int, float], **more: float) -> list[dict]:
+    return [{"kimg": kimg, name: value, **more} for kimg, value in values.items()]
+
+
+def floors(values: dict[int, tuple[float, float]]) -> list[dict]:
+    return [{"kimg": k, "d_at_floor_real": real, "d_at_floor_fake": fake} for k, (real, fake) in values.items()]
+
+
+# Collapse --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["diversity", "tag_diversity"])
+def test_pictures_that_are_all_alike_at_both_rungs_are_a_collapse(name: str) -> None:
+    said = hopeless(series(name, {11: 0.004, 33: 0.0019}), 100, BOTH)
+    assert said == f"collapsed: {name} 0.002 of that of real pictures, below 0.01 from 11 to 33 kimg"
+
+
+@pytest.mark.parametrize(
+    ("values", "budget"),
+    [
+        ({11: 0.0}, 100),  # one evaluation is none
+        ({33: 0.0}, 100),
+        ({11: 0.5, 33: 0.0}, 100),
+        ({11: 0.0, 33: 0.01}, 100),  # a slow starter
+        ({1: 0.0, 10: 0.0, 20: 0.0}, 100),  # 19 of 100 kimg
+        ({10: 0.0, 20: 0.5, 31: 0.0, 41: 0.0}, 100),  # 10 kimg in a row
+        ({33: 0.0, 100: 0.0}, 100),  # at the end its scores speak
+        ({11: math.nan, 33: math.nan}, 100),
+        ({}, 100),
+    ],
+)
+def test_what_has_not_lasted_is_no_collapse(values: dict[int, float], budget: int) -> None:
+    assert hopeless(series("tag_diversity", values), budget, BOTH) == ""
+
+
+def test_a_collapse_lasts_a_fifth_of_the_budget_however_often_it_is_looked_at() -> None:
+    values = {10: 0.5} | dict.fromkeys(range(20, 40), 0.009)
+    assert hopeless(series("diversity", values), 100, BOTH) == ""
+    assert "from 20 to 40 kimg" in hopeless(series("diversity", values | {40: 0.009}), 100, BOTH)
+
+
+def test_one_picture_per_tag_is_a_collapse_and_like_pictures_of_unlike_tags_alone_are_not() -> None:
+    per_tag = [{"kimg": kimg, "diversity": 0.8, "tag_diversity": 0.0} for kimg in RUNGS]
+    assert hopeless(per_tag, 100, BOTH).startswith("collapsed: tag_diversity")
+    assert hopeless([{**one, "diversity": 0.001, "tag_diversity": 0.3} for one in per_tag], 100, BOTH) == ""
+
+
+# Won -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_discriminator_that_lay_at_its_floor_between_the_rungs_has_won() -> None:
+    said = hopeless(floors({11: (0.1, 0.2), 33: (0.9, 1.0)}), 100, BOTH)
+    assert said == (
+        "the discriminator has won: its loss was at its floor on 90% of the real and 100% of the generated batches "
+        "from 11 to 33 kimg"
+    )
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {11: (1.0, 1.0)},  # 11 of 100 kimg
+        {11: (1.0, 1.0), 33: (0.89, 1.0)},
+        {11: (1.0, 1.0), 33: (1.0, 0.89)},
+        {11: (0.0, 0.0), 100: (1.0, 1.0)},
+        {10: (1.0, 1.0), 25: (0.8, 0.8), 30: (1.0, 1.0)},  # (15 * 0.8 + 5) / 20 = 0.85
+    ],
+)
+def test_a_discriminator_that_still_learns_has_not_won(values: dict[int, tuple[float, float]]) -> None:
+    assert hopeless(floors(values), 100, BOTH) == ""
+
+
+def test_shares_count_by_the_length_of_their_intervals() -> None:
+    # (5 * 0.6 + 15 * 1) / 20 = 0.9, and the same shares the other way round: 0.7.
+    assert hopeless(floors({10: (0.0, 0.0), 15: (0.6, 0.6), 30: (1.0, 1.0)}), 100, BOTH).endswith("10 to 30 kimg")
+    assert hopeless(floors({10: (0.0, 0.0), 15: (1.0, 1.0), 30: (0.6, 0.6)}), 100, BOTH) == ""
+
+
+def test_a_critic_has_no_floor() -> None:
+    assert hopeless([{"kimg": 11, "d_loss": -9.0}, {"kimg": 33, "d_loss": -99.0}], 100, BOTH) == ""
+
+
+# Choosing --------------------------------------------------------------------------------------------------------
+
+
+def test_only_the_rules_asked_for_apply() -> None:
+    both = [{"kimg": k, "diversity": 0.0, "d_at_floor_real": 1.0, "d_at_floor_fake": 1.0} for k in RUNGS]
+    assert hopeless(both, 100, BOTH).startswith("collapsed")
+    assert hopeless(both, 100, ("won",)).startswith("the discriminator has won")
+    assert hopeless(both, 100, ()) == ""
+
+
+def test_rules_are_read_from_one_word() -> None:
+    assert parse_rules("collapse,won") == BOTH
+    assert parse_rules(" won , won") == ("won",)
+    assert parse_rules("none") == ()
+
+
+@pytest.mark.parametrize("text", ["", "lost", "won,none", "collapse;won"])
+def test_other_rules_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"allowed: none, or one or more of collapse,won"):
+        parse_rules(text)
+
+
+# The gap above the floor -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("labels", ["hard", "soft", "noisy"])
+@pytest.mark.parametrize("name", ["bce", "lsgan"])
+@pytest.mark.parametrize("real", [True, False])
+def test_the_gap_is_the_loss_above_its_least_over_many_draws_of_the_targets(name: str, labels: str, real: bool) -> None:
+    torch.manual_seed(0)
+    logits = torch.linspace(-12, 12, 2401)
+    drawn = torch.stack([LOSSES[name](torch.full((40_000,), one), real=real, labels=labels) for one in logits[::20]])
+    gaps = torch.stack([gap(name, one[None], real=real, labels=labels) for one in logits])
+    assert gaps.min().item() == pytest.approx(0.0, abs=1e-3)
+    torch.testing.assert_close(drawn - gaps[::20], (drawn - gaps[::20]).mean().expand(121), atol=0.06, rtol=0.01)
+
+
+def test_gaps_by_hand() -> None:
+    sure = torch.tensor([math.log(99.0)] * 2)  # a probability of 0.99
+    assert gap("bce", sure, real=True).item() == pytest.approx(-math.log(0.99), rel=1e-4)
+    assert gap("bce", -sure, real=False).item() == pytest.approx(-math.log(0.99), rel=1e-4)
+    # KL of 0.9 from 0.99: 0.9 ln(0.9 / 0.99) + 0.1 ln(0.1 / 0.01)
+    assert gap("bce", sure, real=True, labels="soft").item() == pytest.approx(0.14447, abs=1e-4)
+    assert gap("lsgan", torch.tensor([1.0, 0.8]), real=True).item() == pytest.approx(0.02)
+    assert gap("hinge", torch.tensor([1.5, 0.5]), real=True).item() == pytest.approx(0.25)
+    assert gap("wgan", sure, real=True) is None
+
+
+# Trials ----------------------------------------------------------------------------------------------------------
+
+PARAMS = {"generator.width": 4, "generator.noise_dim": 8, "discriminator.width": 4, "training.batch_size": 50}
+NO_STEPS = {"optimizer.generator_lr": 1e-8}
+
+
+@pytest.fixture
+def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrialContext:
+    """Rungs and end of a budget of 9 kimg, scored by twelve features that cost no time."""
+    monkeypatch.setattr(scorer, "open_extractor", Extractors())
+    images = drawn_faces()
+    scores, _ = make_scorer(
+        images, JudgeStub(images.vocabulary), extractor=ExtractorChoice("stub"), samples=64, seed=0,
+        cache=tmp_path / "cache",
+    )  # fmt: skip
+    return TrialContext(images, scores, (Evaluation(1, 32), Evaluation(3, 32), Evaluation(9, 64)))
+
+
+def make(context: TrialContext, folder: Path, **changes: object) -> Trial:
+    return Trial(context, PARAMS | changes, 1, Storage(str(folder), in_place=True))
+
+
+def paint_one_picture(trial: Trial) -> None:
+    with torch.no_grad():
+        trial.loop.generator.body[-1].weight.zero_()
+
+
+def test_a_generator_of_one_picture_fails_at_its_second_rung_and_keeps_its_scores(context, tmp_path) -> None:
+    trial = make(context, tmp_path, **NO_STEPS)
+    paint_one_picture(trial)
+    first, second = trial.step(), trial.step()
+    assert "failure" not in first
+    assert (second["kimg"], second["done"]) == (3, True)
+    assert second["failure"].startswith("collapsed: ")
+    assert "from 1 to 3 kimg" in second["failure"]
+    assert second["distance"] > 0
+    again = make(context, tmp_path)
+    assert again.load()
+    assert again.step() == second
+    assert "failure" not in again.results[-1]
+
+
+def test_it_goes_on_where_the_rule_is_switched_off(context, tmp_path) -> None:
+    trial = make(replace(context, end_hopeless=("won",)), tmp_path, **NO_STEPS)
+    paint_one_picture(trial)
+    assert [trial.step().get("failure") for _ in range(3)] == [None] * 3
+    assert trial.kimg == 9
+
+
+@pytest.mark.parametrize("adversarial", ["bce", "hinge"])
+def test_a_strong_discriminator_wins_against_a_generator_that_does_not_learn(context, tmp_path, adversarial) -> None:
+    strong = {"optimizer.discriminator_lr": 2e-3, "losses.labels": "hard", "losses.adversarial": adversarial}
+    budget = replace(context, evaluations=(Evaluation(7, 32), Evaluation(15, 32), Evaluation(40, 64)))
+    trial = make(budget, tmp_path, **NO_STEPS, **strong, **{"discriminator.width": 16})
+    results = [trial.step(), trial.step()]
+    assert "failure" not in results[0]
+    assert results[1]["failure"].startswith("the discriminator has won: ")
+    assert results[1]["d_adversarial_loss_fake"] < 0.01
