@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from search_spaces.registry import SPACES
 from tests.support.tiny import Extractors, JudgeStub, drawn_faces
 from trainables.errors import UsageError
 from trainables.hopeless import hopeless, parse_rules
 from trainables.losses.adversarial import LOSSES, gap
 from trainables.scoring import scorer
+from trainables.scoring.features import open_extractor
 from trainables.scoring.scorer import ExtractorChoice, make_scorer
 from trainables.storage import Storage
 from trainables.trial import Evaluation, Trial, TrialContext
@@ -208,3 +210,16 @@ def test_a_strong_discriminator_wins_against_a_generator_that_does_not_learn(con
     assert "failure" not in results[0]
     assert results[1]["failure"].startswith("the discriminator has won: ")
     assert results[1]["d_adversarial_loss_fake"] < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["acgan", "srresnet_acgan", "matching_wgan", "cdcgan", "combo_dcgan"])
+def test_no_recipe_is_beyond_hope(context, tmp_path, monkeypatch, system) -> None:
+    monkeypatch.setattr(scorer, "open_extractor", open_extractor)
+    images = context.images
+    scores, _ = make_scorer(
+        images, None, extractor=ExtractorChoice("efficientnet"), samples=64, seed=0, cache=tmp_path / "deep"
+    )
+    small = {"generator.width": 8, "discriminator.width": 8, "generator.blocks": 2, "training.batch_size": 32}
+    trial = make(replace(context, scorer=scores), tmp_path / "trial", **{**SPACES[system].recipe, **small})
+    assert [trial.step().get("failure") for _ in range(3)] == [None] * 3
