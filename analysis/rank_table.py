@@ -196,8 +196,8 @@ def _ended_early(trials: pd.DataFrame) -> dict[str, str]:
         reasons = trials.loc[trials["status"] == status, "reason"].fillna("no reason given")
         if len(reasons):
             kinds = by_kind(reasons)
-            parts = [f"{kind.count} {_printable(str(kind))}" for kind in kinds[:MOST_REASONS]]
-            if rest := sum(kind.count for kind in kinds[MOST_REASONS:]):
+            parts = [f"{kind.trials} {_printable(str(kind))}" for kind in kinds[:MOST_REASONS]]
+            if rest := sum(kind.trials for kind in kinds[MOST_REASONS:]):
                 parts.append(f"{rest} for other reasons")
             frequent = "; ".join(parts)
             lines[status] = f"{len(reasons)}, {note}: {frequent}"

@@ -14,10 +14,10 @@ _FIGURES = re.compile(r":| at \d")
 
 
 class Kind(NamedTuple):
-    """Reasons of one kind: how many, and the most frequent one in full of so many ``different`` ones."""
+    """Reasons of one kind: how many trials, and the most frequent one in full of so many ``different`` ones."""
 
     name: str
-    count: int
+    trials: int
     example: str
     different: int
 
@@ -31,4 +31,4 @@ def by_kind(reasons: Iterable[str]) -> list[Kind]:
     for reason in reasons:
         kinds.setdefault(_FIGURES.split(reason, maxsplit=1)[0], Counter())[reason] += 1
     found = [Kind(name, whole.total(), whole.most_common(1)[0][0], len(whole)) for name, whole in kinds.items()]
-    return sorted(found, key=lambda kind: -kind.count)
+    return sorted(found, key=lambda kind: -kind.trials)

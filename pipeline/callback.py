@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
 from ray.tune.result import AUTO_RESULT_KEYS
 
 from analysis import schema
+from pipeline.failures import error_text
 from pipeline.outcome import outcome
 from trainables.checkpoint import CHECKPOINTS
 from trainables.errors import UserError
@@ -58,7 +58,7 @@ class SweepCallback(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has crashed."""
-        self._end(trial.config, outcome(None, self.max_kimg, _error_text(trial)))
+        self._end(trial.config, outcome(None, self.max_kimg, error_text(trial)))
 
     def _end(self, config: dict[str, Any], ended: Outcome) -> None:
         key = config["key"]
@@ -69,9 +69,3 @@ class SweepCallback(tune.Callback):
     def __getstate__(self) -> dict[str, Any]:
         """Ray pickles callbacks now and then; database connections stay with the driver."""
         return {}
-
-
-def _error_text(trial: Trial) -> str:
-    """All of it. Tune's own ``get_error`` looks where the file is copied to only after this callback."""
-    file = trial.error_file
-    return Path(file).read_text(encoding="utf-8") if file and Path(file).is_file() else ""

@@ -72,7 +72,7 @@ def sweep_status(sweep: Sweep, *, driven: bool = True) -> dict[str, Any]:
         "sweep": sweep.name,
         "trials": {"asked": sweep.settings.get("trials"), **counts},
         "reasons": dict(Counter(failed).most_common()),
-        "reason_kinds": {kind.name: {"count": kind.count, "said": str(kind)} for kind in kinds},
+        "reason_kinds": {kind.name: {"count": kind.trials, "said": str(kind)} for kind in kinds},
         "workers": {"slots": slots, "running": running, "use": running / slots if slots else None},
         "best": best,
     }

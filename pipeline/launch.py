@@ -122,6 +122,7 @@ def _tune(
         end_hopeless=parse_rules(settings.end_hopeless),
     )
     scheduler = make_scheduler(settings.scheduler, rungs(settings), settings.max_kimg)
+    searcher.failures = scheduler.failures
     replay(scheduler, recorded_results(tracker.client, tracker.experiment))
     scheduler.rule.readmit(going_on)
     trials = searcher.pending

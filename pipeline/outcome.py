@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-_OUT_OF_MEMORY = re.compile(r"MemoryError|allocate memory|out of memory|memory usage threshold", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(
+    r"MemoryError|allocate memory|out of memory|memory usage threshold|running low on memory", re.IGNORECASE
+)
 """How torch (GPU and CPU), Python, NumPy, the system and Ray's memory monitor say it."""
 _KILLED = "its worker process has died"
 """Ray's words for a process that ended without any."""
@@ -41,9 +43,14 @@ def outcome(result: Mapping[str, Any] | None, max_kimg: int, crash: str | None =
     return Outcome(schema.STOPPED, f"stopped by the scheduler at {result[schema.KIMG]} kimg")
 
 
+def ran_out_of_memory(text: str) -> bool:
+    """Whether the text of an error says so."""
+    return _OUT_OF_MEMORY.search(text) is not None
+
+
 def _crash_reason(text: str) -> str:
     last = (text.strip().splitlines() or ["worker died"])[-1][:300]
-    if _OUT_OF_MEMORY.search(text):
+    if ran_out_of_memory(text):
         return f"out of memory: {last}"
     if _KILLED in text:
         return "killed: the system ended the trial's process, most often for want of memory"

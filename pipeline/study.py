@@ -13,6 +13,7 @@ from ray.tune.search import Searcher
 
 from analysis import schema
 from analysis.connect import shown
+from pipeline.failures import Failures
 from pipeline.outcome import Outcome, outcome
 from pipeline.patient import open_storage
 from pipeline.samplers import KEEPS_STOPPED
@@ -77,6 +78,8 @@ class StudySearcher(Searcher):
 
     def __init__(self, study: optuna.Study, space: Space, *, sweep: str, trials: int, seed: int, max_kimg: int) -> None:
         super().__init__()
+        self.failures = Failures()
+        """The scheduler's, in a sweep."""
         self.study, self.space, self.objectives = study, space, objectives(space)
         self.sweep, self.trials, self.seed, self.max_kimg = sweep, trials, seed, max_kimg
         self._asked: dict[str, optuna.Trial] = {}
@@ -135,7 +138,9 @@ class StudySearcher(Searcher):
         return len(self._asked)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override] # FINISHED is a str
-        """The next configuration, or that there are no more."""
+        """The next configuration, that there are no more, or ``None``: not now."""
+        if self.failures.waiting:
+            return None  # whatever began now would take a core of the node that is to become empty
         if self._unfinished:
             number = self._unfinished.pop(0)
             frozen = self.study.get_trials(deepcopy=False)[number]
@@ -177,7 +182,8 @@ class StudySearcher(Searcher):
         trial = self._asked.pop(trial_id, None)
         if trial is None:
             return
-        ended = outcome(result, self.max_kimg, "see the trial's reason in MLflow" if error else None)
+        said = self.failures.texts.pop(trial_id, "")
+        ended = outcome(result, self.max_kimg, said if error else None)
         self._tell(trial, {**self._last.pop(trial_id, {}), **(result or {})}, ended)
 
     def _tell(self, trial: optuna.Trial, result: dict[str, Any], ended: Outcome) -> None:

@@ -20,7 +20,7 @@ WINDOW = 0.2
 ninth and a third of the budget, is 0.22 of it."""
 COLLAPSED = 0.01
 """Of the diversity of real pictures. One picture per tag has 0. Blurs of generators that have only just begun to learn
-have 0.2 to 0.5, or 0.06 after the first few dozen steps with a critic (C); judged by their mean colours alone, 0.016."""
+have 0.2 to 0.5, or 0.07 after the first few dozen steps with a critic (C); by their mean colours alone, 0.016."""
 WON = 0.9
 """Share of the discriminator's updates at the floor of its loss, on real pictures and on generated ones. One that still
 learns from its generator leaves the floor whenever that improves."""

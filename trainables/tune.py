@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
@@ -25,7 +26,10 @@ class TuneTrial(tune.Trainable):
         """Build the networks, and continue from the trial's checkpoint when there is one."""
         assert context is not None, "tune.with_parameters gives the context"
         assert storage is not None, "tune.with_parameters gives the storage"
-        self.context, self.storage = context, storage
+        # A second try for want of memory has a whole GPU, whatever the share of the others.
+        granted = self.trial_resources.required_resources.get("GPU") if self.trial_resources else None
+        self.context = replace(context, gpu_share=min(granted, 1.0)) if granted else context
+        self.storage = storage
         self._begin(config)
 
     def step(self) -> dict[str, Any]:

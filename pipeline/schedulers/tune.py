@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from analysis import schema
+from pipeline.failures import Failures
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
@@ -21,6 +22,18 @@ class RuleScheduler(FIFOScheduler):
     def __init__(self, rule: StoppingRule, max_kimg: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.rule, self.max_kimg = rule, max_kimg
+        self.failures = Failures()
+
+    def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
+        """The next in order; notes which trials no longer wait for a node of their own."""
+        if self.failures.waiting:
+            trials: list[Trial] = tune_controller.get_trials()  # type: ignore[no-untyped-call]
+            self.failures.waiting &= {trial.trial_id for trial in trials if trial.status == trial.PENDING}
+        return super().choose_trial_to_run(tune_controller)
+
+    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
+        """A trial has crashed; Tune asks here before it tries it again, or gives it up."""
+        self.failures.record(trial)
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         """Whether the trial goes on."""

@@ -11,7 +11,7 @@ def test_reasons_that_differ_in_figures_alone_are_of_one_kind() -> None:
         "stopped by the scheduler at 33 kimg", "the discriminator has won: 99% of the real",
         "stopped by the scheduler at 33 kimg", "diverged: g_loss exceeded 10000 after 0.2 kimg", "killed", "killed",
     ])  # fmt: skip
-    assert [(kind.name, kind.count, kind.different) for kind in kinds] == [
+    assert [(kind.name, kind.trials, kind.different) for kind in kinds] == [
         ("stopped by the scheduler", 3, 2), ("diverged", 2, 2), ("killed", 2, 1), ("crashed", 1, 1),
         ("the discriminator has won", 1, 1),
     ]  # fmt: skip

@@ -134,7 +134,8 @@ def test_results_that_compare_with_nothing_stop_nobody_and_change_nothing(name: 
         assert goes_on(disturbed, intruder, min(kimg, MAX - EVERY), strange[number % len(strange)])
         assert goes_on(disturbed, key, kimg, result) == goes_on(plain, key, kimg, result)
     # A trial can die before its first result.
-    disturbed.on_trial_error(mock.Mock(), SimpleNamespace(config={"key": "dead"}))
+    dead = SimpleNamespace(config={"key": "dead"}, trial_id="dead", error_file=None, status="RUNNING", ERROR="ERROR")
+    disturbed.on_trial_error(mock.Mock(), dead)
     disturbed.on_trial_complete(mock.Mock(), SimpleNamespace(config={"key": "dead"}), {"done": True})
     disturbed.on_trial_remove(mock.Mock(), SimpleNamespace(config={"key": "dead"}))
 

@@ -1,0 +1,180 @@
+"""Trials that run out of memory: tried once more with a node to themselves, then failed, with the reason everywhere."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from ray import tune
+
+from pipeline.cluster import Node
+from pipeline.failures import Failures, error_text, whole_node
+from pipeline.schedulers import make_scheduler
+from pipeline.study import StudySearcher, objectives, open_study
+from search_spaces.registry import find_space
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def nodes(*sizes: tuple[float, float]) -> list[Node]:
+    return [Node(f"host-{place}", cpus, gpus, 1e9, str(place)) for place, (cpus, gpus) in enumerate(sizes)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "asked", "wanted"),
+    [
+        ([(2, 0)], {"CPU": 1.0}, {"CPU": 2}),
+        ([(2, 0), (8, 0), (4, 0)], {"CPU": 1.0}, {"CPU": 8}),  # none of the others is as large
+        ([(8, 0), (4, 1)], {"CPU": 1.0, "GPU": 0.25}, {"CPU": 4, "GPU": 1}),  # where there is a GPU
+        ([(8, 4)], {"CPU": 2.0, "GPU": 2.0}, {"CPU": 8, "GPU": 2}),
+        ([], {"CPU": 2.0}, {"CPU": 2}),  # nodes that a cluster has yet to start
+    ],
+)
+def test_a_second_try_asks_for_all_cores_of_the_largest_node_that_fits(
+    sizes: list[tuple[float, float]], asked: dict[str, float], wanted: dict[str, float]
+) -> None:
+    assert whole_node(nodes(*sizes), asked).required_resources == wanted
+
+
+def test_the_last_of_several_failures_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "error.txt"
+    file.write_text("Failure # 1 (occurred at 1)\nMemoryError\nFailure # 2 (occurred at 2)\nTraceback\nKeyError: 'x'\n")
+    assert error_text(SimpleNamespace(error_file=str(file))) == "Traceback\nKeyError: 'x'\n"  # type: ignore[arg-type]
+    assert error_text(SimpleNamespace(error_file=None)) == ""  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("text", "status"), [("ValueError: no\n", "ERROR"), ("MemoryError\n", "RUNNING")])
+def test_other_crashes_and_last_tries_ask_for_no_more(tmp_path: Path, text: str, status: str) -> None:
+    file = tmp_path / "error.txt"
+    file.write_text(f"Failure # 1 (occurred at 1)\n{text}")
+    failures, trial = Failures(), mock.Mock(trial_id="t", error_file=str(file), status=status, ERROR="ERROR")
+    failures.record(trial)
+    trial.update_resources.assert_not_called()
+    assert (failures.texts, failures.waiting) == ({"t": text}, set())
+
+
+def make_searcher(tmp_path: Path, trials: int = 4) -> StudySearcher:
+    space = find_space("dcgan")
+    study = open_study(f"sqlite:///{tmp_path / 'optuna.db'}", "s", objectives(space).values())
+    study.sampler = optuna.samplers.RandomSampler(seed=0)
+    return StudySearcher(study, space, sweep="s", trials=trials, seed=0, max_kimg=3)
+
+
+def test_nothing_new_begins_while_a_trial_waits_for_a_node_of_its_own(tmp_path: Path) -> None:
+    searcher = make_searcher(tmp_path)
+    searcher.failures.waiting.add("big")
+    assert searcher.suggest("a") is None
+    searcher.failures.waiting.clear()
+    assert isinstance(searcher.suggest("a"), dict)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Traceback\nMemoryError: 2 GiB", "out of memory: MemoryError: 2 GiB"),
+        ("Traceback\nKeyError: 'x'", "crashed: KeyError: 'x'"),
+        ("", "crashed: worker died"),
+    ],
+)
+def test_the_study_knows_why_a_trial_crashed(tmp_path: Path, text: str, reason: str) -> None:
+    searcher = make_searcher(tmp_path)
+    searcher.suggest("a")
+    searcher.failures.texts["a"] = text
+    searcher.on_trial_complete("a", error=True)
+    (trial,) = searcher.study.trials
+    assert trial.state == TrialState.FAIL
+    assert (trial.user_attrs["status"], trial.user_attrs["reason"]) == ("failed", reason)
+
+
+# In Tune -------------------------------------------------------------------------------------------------------
+
+
+def hungry_trainable() -> type[tune.Trainable]:
+    """A class that Ray sends by value: its workers stand elsewhere and cannot import the tests."""
+
+    class Hungry(tune.Trainable):
+        """Writes down when it runs. Trial 1 always allocates more than it may, trial 0 only where it has one core."""
+
+        def setup(self, config: dict[str, Any]) -> None:
+            self.config, self.kimg = config, 0
+            self.cores = self.trial_resources.required_resources["CPU"]
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.setup(new_config)
+            return True
+
+        def step(self) -> dict[str, Any]:
+            import os
+            import resource
+            import time
+            from pathlib import Path
+
+            import torch
+
+            began = time.monotonic()
+            number, before = self.config["number"], resource.getrlimit(resource.RLIMIT_AS)
+            try:
+                if number == 1 or (number == 0 and self.cores == 1):
+                    time.sleep(0.5)  # until the others have begun
+                    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+                    resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, before[1]))
+                    torch.empty(2**30)
+                time.sleep(0.5)
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, before)
+                with (Path(self.config["log"]) / str(number)).open("a") as file:
+                    file.write(f"{began} {time.monotonic()} {self.cores}\n")
+            self.kimg += 1
+            return {"kimg": self.kimg, "distance": 1.0, "done": self.kimg >= 3}
+
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            """Nothing."""
+
+        def load_checkpoint(self, checkpoint: Any) -> None:
+            """Nothing."""
+
+    return Hungry
+
+
+@pytest.mark.slow
+def test_a_trial_without_memory_is_tried_once_more_with_nothing_beside_it(local_ray: None, tmp_path: Path) -> None:
+    searcher, scheduler = make_searcher(tmp_path, trials=6), make_scheduler("none", (), 3)
+    searcher.failures, log = scheduler.failures, tmp_path / "log"
+    log.mkdir()
+    suggest = searcher.suggest
+
+    def with_log(trial_id: str) -> Any:
+        config = suggest(trial_id)
+        return {**config, "log": str(log)} if isinstance(config, dict) else config
+
+    searcher.suggest = with_log  # type: ignore[method-assign]
+    tuner = tune.Tuner(
+        tune.with_resources(hungry_trainable(), {"cpu": 1}),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher, scheduler=scheduler, num_samples=6, max_concurrent_trials=2, reuse_actors=True
+        ),
+        run_config=tune.RunConfig(
+            storage_path=str(tmp_path / "tune"), verbose=0, failure_config=tune.FailureConfig(max_failures=1)
+        ),
+    )
+    tuner.fit()
+    spans = {
+        int(file.name): [tuple(map(float, line.split())) for line in file.read_text().splitlines()]
+        for file in log.iterdir()
+    }
+    # One core at first, then both of the only node; the first then runs to its end, the second fails again.
+    assert [cores for *_, cores in spans[0]] == [1, 2, 2, 2]
+    assert [cores for *_, cores in spans[1]] == [1, 2]
+    assert all([cores for *_, cores in spans[number]] == [1, 1, 1] for number in range(2, 6))
+    alone = [(number, begin, end) for number in (0, 1) for begin, end, cores in spans[number] if cores == 2]
+    for number, begin, end in alone:
+        others = [span for other, found in spans.items() if other != number for span in found]
+        assert not [1 for first, last, _ in others if first < end and begin < last]
+    states = [(trial.state, trial.user_attrs["reason"].partition(":")[0]) for trial in searcher.study.trials]
+    assert states == [(TrialState.COMPLETE, ""), (TrialState.FAIL, "out of memory"), *[(TrialState.COMPLETE, "")] * 4]
+    assert not scheduler.failures.waiting
