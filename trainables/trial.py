@@ -145,7 +145,9 @@ class Trial:
             self._count_seconds()
             return {**self._out_of_time(f"out of time: took more than {limit:g} s, {reason}"), **said}
         self.kimg = evaluation.kimg
-        result = self._evaluate(figures, evaluation.samples)
+        # What a process does at its first score alone (building networks, say) must not reach the training.
+        with torch.random.fork_rng([self.context.device] if self.context.device.startswith("cuda") else []):
+            result = self._evaluate(figures, evaluation.samples)
         # A distance of more samples never competes with one of fewer.
         alike = [earlier for earlier in self.results if earlier["samples"] == result["samples"]]
         best = all(result["distance"] < earlier["distance"] for earlier in alike)
