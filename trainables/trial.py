@@ -183,7 +183,7 @@ class Trial:
             **figures,
             **scores.metrics(),
             **self.parameters,
-            "score_seconds": self._clock() - trained,
+            "score_seconds": max(0.0, self._clock() - trained),
             **_system_metrics(self.context.device),
         }
 
@@ -220,13 +220,14 @@ class Trial:
         self.kimg, self.seconds, self.results = int(state["kimg"]), float(state["seconds"]), list(state["results"])
 
     def _save_if_due(self) -> None:
-        if self._clock() - self._saved >= self.context.checkpoint_seconds:
+        # A clock that was set back would keep the next save away for as long as it was set back.
+        if not 0 <= self._clock() - self._saved < self.context.checkpoint_seconds:
             self._count_seconds()
             self.save()
 
     def _count_seconds(self) -> None:
         now = self._clock()
-        self.seconds += now - self._counted
+        self.seconds += max(0.0, now - self._counted)
         self._counted = now
 
     def _settle(self) -> None:
