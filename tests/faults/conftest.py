@@ -18,6 +18,7 @@ from tests.pipeline.conftest import (
     command_words,
     faces,  # noqa: F401 - a fixture
     judged_home,  # noqa: F401 - a fixture
+    local_ray,  # noqa: F401 - a fixture
     start_cli,
     tiny_settings,
 )
