@@ -106,6 +106,7 @@ def _tune(
     from ray import tune
 
     from pipeline.callback import SweepCallback
+    from pipeline.deadline import Deadline
     from trainables.tune import TuneTrial
 
     settings, folder = prepared.settings, prepared.home.sweep(prepared.settings.name)
@@ -141,13 +142,13 @@ def _tune(
                     num_samples=trials,
                     max_concurrent_trials=settings.slots(),
                     reuse_actors=True,
-                    time_budget_s=settings.seconds(),
                 ),
                 run_config=tune.RunConfig(
                     name=settings.name,
                     storage_path=scratch,
                     callbacks=[SweepCallback(tracker, progress, settings.max_kimg, prepared.storage)],
                     verbose=0,
+                    stop=Deadline(settings.seconds()),
                     failure_config=tune.FailureConfig(max_failures=1),  # a node may die under a trial
                 ),
             )

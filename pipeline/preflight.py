@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from pipeline.placement import slots_of
+from pipeline.same_data import data_changes, write_pictures
 from pipeline.settings import PRIVATE
 from trainables.errors import UserError, first_line
 from trainables.files import write_json
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.cluster import Node
     from pipeline.settings import SweepSettings
     from search_spaces.space import Space
+    from trainables.data.dataset import TaggedImages
     from trainables.storage import Storage
 
 SETTINGS_FILE = "sweep.json"
@@ -168,7 +170,7 @@ def require_resources(settings: SweepSettings, picture_bytes: int, folder: Path,
         )
 
 
-def require_same_sweep(path: Path, settings: SweepSettings, space: Space, data: str) -> None:
+def require_same_sweep(path: Path, settings: SweepSettings, space: Space, images: TaggedImages) -> None:
     """Save what defines the sweep under its name; refuse a name that already stands for something else.
 
     Raises:
@@ -177,33 +179,41 @@ def require_same_sweep(path: Path, settings: SweepSettings, space: Space, data: 
     mine = {
         "settings": {name: value for name, value in settings.to_json().items() if name not in PRIVATE},
         "space": space.to_json(),
-        "data": data,
+        "data": images.fingerprint,
     }
     # Who goes on with it may stand in another folder; a sweep is taken over once, and not again by going on with it.
     full = {**mine, "started_with": {**settings.public(), "data": str(settings.data.resolve()), "adopt": False}}
     if not path.exists():
+        write_pictures(path.parent, images)
         write_json(path, full)
         return
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        before = {name: saved.get(name) for name in mine}
+    except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
-    differences = _differences({name: saved.get(name) for name in mine}, json.loads(json.dumps(mine)))
+    differences = _differences(before["settings"] or {}, json.loads(json.dumps(mine["settings"])))
     if differences:
         raise UserError(
             f"sweep {settings.name!r} exists with another {'; '.join(differences[:3])}; "
             "take another --name, or the same settings to go on with it"
         )
+    if before["data"] != mine["data"]:
+        what = data_changes(path.parent, images) or f"fingerprint {before['data']}, now {mine['data']}"
+        raise UserError(
+            f"data folder {settings.data} is not what sweep {settings.name!r} began with: {what}; put it back as it "
+            "was to go on, or take another --name"
+        )
+    if before["space"] != json.loads(json.dumps(mine["space"])):
+        raise UserError(
+            f"sweep {settings.name!r} exists with another space (its dimensions or recipe have changed); take another "
+            "--name, or the version of gansweep that began it"
+        )
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    found = []
-    for name, value in new["settings"].items():
-        before = (old.get("settings") or {}).get(name)
-        if before != value:
-            found.append(f"--{name.replace('_', '-')} ({before}, now {value})")
-    if old.get("space") != new["space"] and not found:
-        found.append("space (its dimensions or recipe have changed)")
-    if old.get("data") != new["data"]:
-        found.append(f"data (fingerprint {old.get('data')}, now {new['data']})")
-    return found
+    return [
+        f"--{name.replace('_', '-')} ({old.get(name)}, now {value})"
+        for name, value in new.items()
+        if old.get(name) != value
+    ]

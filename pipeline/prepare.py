@@ -74,7 +74,7 @@ def prepare(
     if len(images.pixels) == images.complete:
         # Without partially tagged pictures the two choices would be the same configuration twice.
         space = space.without("training.extra_data", False)
-    require_same_sweep(home.sweep(settings.name) / SETTINGS_FILE, settings, space, images.fingerprint)
+    require_same_sweep(home.sweep(settings.name) / SETTINGS_FILE, settings, space, images)
     groups = near_duplicate_groups(images.pixels[: images.complete])
     judge = _judge(images, groups, home, console) if schema.TAG_ACCURACY in objectives(space) else None
     with _stage(console, f"reference of {images.complete} real pictures by {settings.extractor}"):

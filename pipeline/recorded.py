@@ -27,5 +27,10 @@ def recorded_results(client: MlflowClient, experiment: str) -> list[tuple[str, i
                     place = (key, point.step)
                     when, values = found.setdefault(place, (point.timestamp, {}))
                     found[place] = (min(when, point.timestamp), {name: point.value} | values)
-    ordered = sorted(found.items(), key=lambda item: (item[1][0], item[0]))
-    return [(key, kimg, values) for (key, kimg), (_, values) in ordered]
+    # No trial goes backwards, whatever the clock of the machine did in between.
+    times: dict[str, int] = {}
+    ordered = []
+    for (key, kimg), (when, values) in sorted(found.items(), key=lambda item: item[0]):
+        times[key] = max(when, times.get(key, when))
+        ordered.append((times[key], key, kimg, values))
+    return [(key, kimg, values) for _, key, kimg, values in sorted(ordered, key=lambda item: item[:3])]

@@ -118,6 +118,8 @@ class Tracker:
         self._last = {key: int(run.data.metrics.get(schema.KIMG, -1)) for key, run in runs.items()}
         """The last step of each key that has a run. Steps are sent in order: those before it are there too."""
         self._open: set[str] = set()
+        self._time = max((run.info.end_time or run.info.start_time or 0 for run in runs.values()), default=0)
+        """Of the last write: writes keep their order where the clock of the machine is set back."""
 
     def start(self, settings: Mapping[str, Any], data: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
         """Describe the sweep on its parent run, then begin to send in the background.
@@ -219,7 +221,8 @@ class Tracker:
         self.sender.finish()
 
     def _put(self, do: str, key: str | None, **what: Any) -> None:
-        self.sender.put({"do": do, "key": key, "time": int(time.time() * 1000), **what})
+        self._time = max(self._time + 1, int(time.time() * 1000))
+        self.sender.put({"do": do, "key": key, "time": self._time, **what})
 
     def _parent(self) -> str:
         query = f"tags.`{schema.KIND}` = '{schema.KIND_SWEEP}'"

@@ -148,7 +148,9 @@ class Trial:
             self._count_seconds()
             return {**self._out_of_time(f"out of time: took more than {limit:g} s, {reason}"), **said}
         self.kimg = evaluation.kimg
-        result = self._evaluate(figures, evaluation.samples)
+        # What a process does at its first score alone (building networks, say) must not reach the training.
+        with torch.random.fork_rng([self.context.device] if self.context.device.startswith("cuda") else []):
+            result = self._evaluate(figures, evaluation.samples)
         # A distance of more samples never competes with one of fewer.
         alike = [earlier for earlier in self.results if earlier["samples"] == result["samples"]]
         best = all(result["distance"] < earlier["distance"] for earlier in alike)
@@ -188,7 +190,7 @@ class Trial:
             **figures,
             **scores.metrics(),
             **self.parameters,
-            "score_seconds": self._clock() - trained,
+            "score_seconds": max(0.0, self._clock() - trained),
             **_system_metrics(self.context.device),
         }
 
@@ -225,13 +227,14 @@ class Trial:
         self.kimg, self.seconds, self.results = int(state["kimg"]), float(state["seconds"]), list(state["results"])
 
     def _save_if_due(self) -> None:
-        if self._clock() - self._saved >= self.context.checkpoint_seconds:
+        # A clock that was set back would keep the next save away for as long as it was set back.
+        if not 0 <= self._clock() - self._saved < self.context.checkpoint_seconds:
             self._count_seconds()
             self.save()
 
     def _count_seconds(self) -> None:
         now = self._clock()
-        self.seconds += now - self._counted
+        self.seconds += max(0.0, now - self._counted)
         self._counted = now
 
     def _settle(self) -> None:

@@ -281,7 +281,7 @@ def test_another_storage_holds_all_that_trials_write_and_export_and_clean_find_i
             "samples/kimg-000002.png",
         )
     )  # fmt: skip
-    assert [path.name for path in swept.folder.iterdir()] == ["sweep.json"]
+    assert sorted(path.name for path in swept.folder.iterdir()) == ["pictures.json", "sweep.json"]
     logged = {
         entry.path for part in ("samples", "panels") for entry in swept.client.list_artifacts(run.info.run_id, part)
     }

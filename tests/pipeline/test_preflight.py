@@ -21,6 +21,8 @@ from pipeline.preflight import (
     storage_fault,
 )
 from pipeline.settings import PRIVATE, SweepSettings
+from tests.support.tiny import painted_images, random_labels
+from trainables.data.dataset import TaggedImages
 from trainables.errors import UserError
 from trainables.storage import Storage
 
@@ -57,8 +59,11 @@ def test_too_little_disk_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         require_resources(MINE, 0, tmp_path)
 
 
-def check(path: Path, settings: SweepSettings = MINE, data: str = "ab12") -> None:
-    require_same_sweep(path, settings, settings.resolve_space(), data)
+PICTURES = painted_images(random_labels(6))
+
+
+def check(path: Path, settings: SweepSettings = MINE, images: TaggedImages = PICTURES) -> None:
+    require_same_sweep(path, settings, settings.resolve_space(), images)
 
 
 def test_the_same_settings_pass_twice_and_the_file_stays(tmp_path: Path) -> None:
@@ -67,7 +72,7 @@ def test_the_same_settings_pass_twice_and_the_file_stays(tmp_path: Path) -> None
     before = path.read_bytes()
     check(path)
     assert path.read_bytes() == before
-    assert json.loads(before)["data"] == "ab12"
+    assert json.loads(before)["data"] == PICTURES.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -90,16 +95,20 @@ def test_other_settings_are_refused_by_name(tmp_path: Path, changes: dict[str, A
 
 
 def test_other_data_are_refused(tmp_path: Path) -> None:
-    check(tmp_path / "sweep.json")
-    with pytest.raises(UserError, match=r"data \(fingerprint ab12, now cd34\)"):
-        check(tmp_path / "sweep.json", data="cd34")
+    path, other = tmp_path / "sweep.json", dataclasses.replace(PICTURES, fingerprint="cd34")
+    check(path)
+    with pytest.raises(UserError, match=rf"began with: fingerprint {PICTURES.fingerprint}, now cd34; put it back"):
+        check(path, images=other)
+    # What has another size or option is said by that, and not by the pictures that follow from it.
+    with pytest.raises(UserError, match=r"another --image-size \(16, now 32\); take another --name"):
+        check(path, dataclasses.replace(MINE, image_size=32), other)
 
 
 def test_a_space_that_has_changed_is_refused(tmp_path: Path) -> None:
     check(tmp_path / "sweep.json")
     changed = MINE.resolve_space().without("training.flip", False)
     with pytest.raises(UserError, match="space"):
-        require_same_sweep(tmp_path / "sweep.json", MINE, changed, "ab12")
+        require_same_sweep(tmp_path / "sweep.json", MINE, changed, PICTURES)
 
 
 def test_a_sweep_that_is_resumed_is_not_taken_over_again(tmp_path: Path) -> None:

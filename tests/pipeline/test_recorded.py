@@ -20,6 +20,7 @@ LOGGED = {
     "s-00000": [(10, 1000, 30.0, 0.5), (20, 4000, 20.0, 0.6), (20, 9000, 20.0, 0.6)],  # logged twice
     "s-00001": [(10, 3000, 40.0, 0.4)],
     "s-00002": [(10, 2000, 35.0, None), (20, 2500, 25.0, None)],  # unconditional
+    "s-00004": [(10, 3500, 50.0, 0.3), (20, 500, 45.0, 0.3)],  # the clock was set back in between
     "s-00003": [],  # died before its first result
 }
 
@@ -41,6 +42,8 @@ def test_results_come_in_the_order_in_which_they_were_logged(tmp_path: Path) -> 
         ("s-00002", 10, {"distance": 35.0}),
         ("s-00002", 20, {"distance": 25.0}),
         ("s-00001", 10, {"distance": 40.0, "tag_accuracy": 0.4}),
+        ("s-00004", 10, {"distance": 50.0, "tag_accuracy": 0.3}),
+        ("s-00004", 20, {"distance": 45.0, "tag_accuracy": 0.3}),
         ("s-00000", 20, {"distance": 20.0, "tag_accuracy": 0.6}),
     ]
 

@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -174,6 +175,25 @@ def test_metrics_have_kimg_as_their_step_and_are_finite(
     client, run = MlflowClient(home.tracking), stored("trial")[0]
     history = {m: [(p.step, p.value) for p in client.get_metric_history(run.info.run_id, m)] for m in run.data.metrics}
     assert history == {"kimg": [(10, 10.0), (20, 20.0)], "distance": [(10, 5.5)], "tag_accuracy": [(20, 0.5)]}
+
+
+def test_results_keep_their_order_where_the_clock_is_set_back(
+    track: Callable[..., Tracker], space: Space, stored: Any, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    times = iter([now, now + 3600, now + 3600.5, now - 3600])
+    monkeypatch.setattr("pipeline.tracking.time", SimpleNamespace(time=lambda: next(times)))
+    tracker = track()
+    tracker.start_trial(config(space))
+    for kimg in (1, 2, 3):
+        tracker.log_result("k-00000", {"kimg": kimg, "distance": 1.0})
+    (run,) = stored("trial")
+    points = MlflowClient(home.tracking).get_metric_history(run.info.run_id, "distance")
+    since = [point.timestamp - int((now + 3600) * 1000) for point in points]
+    assert [point.step for point in points] == [1, 2, 3]
+    assert since[0] == 0
+    assert since == sorted(set(since))
+    assert since[2] == since[1] + 1
 
 
 def test_pictures_become_artifacts(

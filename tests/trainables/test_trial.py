@@ -328,3 +328,12 @@ def test_a_trial_that_takes_too_long_for_a_first_result_fails(context, tmp_path)
     assert (result["kimg"], result["done"]) == (0, True)
     # One update of 50 pictures is always made.
     assert result["failure"] == "out of time: took more than 1e-09 s, 0.1 kimg trained"
+
+
+def test_what_a_score_draws_does_not_reach_the_training(context, finished, tmp_path, monkeypatch) -> None:
+    # A worker builds the extractor, whose first weights are random, at its first trial's first score alone.
+    ordinary = context.scorer.score
+    monkeypatch.setattr(type(context.scorer), "score", lambda self, *a, **b: (torch.rand(7), ordinary(*a, **b))[1])
+    second = make(context, tmp_path)
+    second.step(), second.step()
+    assert same(networks(second), networks(finished[0]))

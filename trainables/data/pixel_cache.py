@@ -117,7 +117,8 @@ def _stamp(folder: Path, file: Path) -> str:
         status = file.stat()
     except OSError:
         return f"{file}: missing"
-    return f"{file.relative_to(folder).as_posix()} {status.st_size} {status.st_mtime_ns}"
+    # The time of the last change to the file itself, too: programs that copy or edit may put back the other one.
+    return f"{file.relative_to(folder).as_posix()} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _decoded(
