@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,8 +40,9 @@ class Confirmed:
     summary: Summary
     scores: dict[int, float]
     """By seed."""
-    keys: dict[int, str]
-    """Keys of the scored runs, by seed."""
+    median_key: str | None
+    """Key of the run with the median score; of an even number, that with the worse of the two middle ones. It stands
+    for the configuration as the luckiest run would not."""
     recipe: bool = False
     failed: tuple[str, ...] = ()
     """Why its runs failed, one reason each."""
@@ -56,12 +57,6 @@ class Confirmed:
     """Its score minus that of the best, seed by seed; ``None`` for the best and where it is not compared."""
     p: float | None = None
     """Of that difference, corrected for all pairs."""
-
-    @property
-    def median_key(self) -> str | None:
-        """Key of the run with the median score; of an even number, that with the lower of the two middle scores."""
-        ordered = sorted(self.scores, key=lambda seed: (self.scores[seed], seed))
-        return self.keys[ordered[(len(ordered) - 1) // 2]] if ordered else None
 
 
 @dataclass(frozen=True)
@@ -164,9 +159,9 @@ def confirmation(
     left_out, runs = int((scored["budget"] < at).sum()), runs[runs["budget"] == at]
     if not allow_mixed:
         _require_one_fingerprint(sweep, runs)
-    found = {str(key): _gathered(str(key), group) for key, group in runs.groupby("of")}
-    compared, seeds = _comparable(found)
     maximize = schema.direction(by) == "maximize"
+    found = {str(key): _gathered(str(key), group, maximize) for key, group in runs.groupby("of")}
+    compared, seeds = _comparable(found)
     if compared:
         found |= _compared({key: found[key] for key in compared}, seeds, runs, maximize)
     sign = -1.0 if maximize else 1.0
@@ -248,14 +243,14 @@ def _error(row: pd.Series[Any], by: str) -> float:
     return math.nan if low is None or high is None else float(high - low) / (2 * _QUANTILE)
 
 
-def _gathered(key: str, runs: pd.DataFrame) -> Confirmed:
-    scored = runs[runs["score"].notna()]
+def _gathered(key: str, runs: pd.DataFrame, maximize: bool) -> Confirmed:
+    scored = runs[runs["score"].notna()].sort_values(["score", "seed"], ascending=not maximize)
     ended = runs["status"].isin((schema.COMPLETE, schema.FAILED))
     return Confirmed(
         key,
         summarise(scored["score"], scored["error"]),
         {int(seed): float(score) for seed, score in zip(scored["seed"], scored["score"], strict=True)},
-        {int(seed): str(name) for seed, name in zip(scored["seed"], scored["key"], strict=True)},
+        str(scored["key"].iloc[len(scored) // 2]) if len(scored) else None,
         recipe=bool(runs["recipe"].any()),
         failed=_reasons(runs),
         unfinished=int((~ended).sum()),
@@ -291,11 +286,16 @@ def _compared(
     compared = {}
     for (key, one), share in zip(found.items(), shares, strict=True):
         difference, p, apart = told.get(key, (None, math.nan, False))
-        compared[key] = Confirmed(
-            key, summaries[key], {seed: one.scores[seed] for seed in seeds}, {seed: one.keys[seed] for seed in seeds},
-            one.recipe, one.failed, one.unfinished, True, float(share), apart, difference,
-            None if math.isnan(p) else p,
-        )  # fmt: skip
+        compared[key] = replace(
+            one,
+            summary=summaries[key],
+            scores={seed: one.scores[seed] for seed in seeds},
+            compared=True,
+            p_best=float(share),
+            separable=apart,
+            difference=difference,
+            p=_finite(p),
+        )
     return compared
 
 

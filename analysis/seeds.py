@@ -89,8 +89,8 @@ def summarise(values: ArrayLike, errors: ArrayLike | None = None, level: float =
     sd = float(kept.std(ddof=1))
     if n >= _JUDGED and sd > 0 and stats.shapiro(kept).pvalue < _ODD:
         found = stats.bootstrap((kept,), np.mean, confidence_level=level, rng=np.random.default_rng(0))
-        low, high = found.confidence_interval
-        return Summary(n, mean, sd, float(low), float(high), "bootstrap")
+        ends = found.confidence_interval
+        return Summary(n, mean, sd, float(ends.low), float(ends.high), "bootstrap")
     low, high = _t_interval(kept, level)
     return Summary(n, mean, sd, low, high, "t")
 

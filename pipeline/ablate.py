@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from analysis import schema
 from analysis.rank import rank
 from pipeline.confirm import opened
-from pipeline.repeats import Repeat, budget_suffix, carry_out, params_of, repeat_seed
+from pipeline.repeats import Repeat, Repeated, budget_suffix, carry_out, params_of, repeat_seed
 from trainables.config import GanConfig
 from trainables.errors import UsageError, UserError, nearest
 
@@ -33,15 +33,12 @@ class Variant:
     change: Mapping[str, Value] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Ablated:
+@dataclass(frozen=True, kw_only=True)
+class Ablated(Repeated):
     """What came of an ablation."""
 
-    status: str
-    """``complete`` or ``interrupted``."""
     of: str
     """Key of the trial that was ablated."""
-    budget: int
     skipped: dict[str, str]
     """Variants that cannot be, with the reason."""
 
@@ -83,7 +80,8 @@ def run_ablation(options: AblateOptions) -> Ablated:
     only = tuple(part.strip() for part in options.only.split(",")) if options.only else ()
     found, skipped = variants(space, params_of(sweep, of), options.mode, only)
     plan = ablation_plan(found, settings, of=of, seeds=options.seeds, budget=budget, recipe=space.recipe)
-    return Ablated(carry_out(plan, settings, sweep), of, budget, skipped)
+    status = carry_out(plan, settings, sweep)
+    return Ablated(status, budget, settings.home, settings.tracking, of=of, skipped=skipped)
 
 
 def as_searched(space: Space, sweep: Sweep) -> Space:

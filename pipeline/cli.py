@@ -116,6 +116,8 @@ class RepeatOptions:
 
     name: tyro.conf.Positional[str]
     """The sweep."""
+    seeds: int = 5
+    """Runs of each configuration, on the same seeds. More later only adds what is missing."""
     max_kimg: int | None = None
     """Budget of each run, in thousands of real images seen; default: the sweep's."""
     home: Path | None = None
@@ -140,8 +142,6 @@ class ConfirmOptions(RepeatOptions):
 
     top: int = 5
     """So many configurations, the best by search score; the recipe comes with them."""
-    seeds: int = 5
-    """Runs of each, on the same seeds. More later only adds what is missing."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analysis import schema
 from analysis.rank import rank
 from analysis.runs import load
-from pipeline.repeats import Repeat, budget_suffix, carry_out, params_of, repeat_seed
+from pipeline.repeats import Repeat, Repeated, budget_suffix, carry_out, params_of, repeat_seed
 from pipeline.resume import resumed
 from trainables.errors import UsageError, UserError
 
@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 MOST_SEEDS = 1000
 
 
-def run_confirmation(options: ConfirmOptions) -> str:
+def run_confirmation(options: ConfirmOptions) -> Repeated:
     """Carry out ``gansweep confirm``, or go on with it.
-
-    Returns:
-        ``complete`` or ``interrupted``.
 
     Raises:
         UsageError: numbers out of range.
@@ -34,7 +31,7 @@ def run_confirmation(options: ConfirmOptions) -> str:
         raise UsageError(f"--top is {options.top}; allowed: 1 to {MOST_SEEDS}")
     settings, sweep, budget = opened(options)
     plan = confirmation_plan(sweep, settings, top=options.top, seeds=options.seeds, budget=budget)
-    return carry_out(plan, settings, sweep)
+    return Repeated(carry_out(plan, settings, sweep), budget, settings.home, settings.tracking)
 
 
 def opened(options: RepeatOptions) -> tuple[SweepSettings, Sweep, int]:

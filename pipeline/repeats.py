@@ -34,6 +34,7 @@ from trainables.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from analysis.runs import Sweep
     from pipeline.prepare import Prepared
@@ -82,6 +83,17 @@ class Repeat:
                 schema.BUDGET: str(self.budget),
             },
         }
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """How a plan ended, and where its results are."""
+
+    status: str
+    """``complete`` or ``interrupted``."""
+    budget: int
+    home: Path | None
+    tracking: str | None
 
 
 class PlanSearcher(Searcher):
