@@ -83,6 +83,18 @@ class Confirmation:
         """Keys of the others that cannot be told from the best."""
         return [one.key for one in self.configurations if one.separable is False and one.key != self.best]
 
+    def about(self) -> dict[str, Any]:
+        """What all of it rests on, and what may be said of the best."""
+        return {
+            "by": self.by,
+            "budget": self.budget,
+            "seeds": list(self.seeds),
+            "level": LEVEL,
+            "correction": CORRECTION,
+            "best": self.best,
+            "not_separable": self.close,
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Per key, best first: n, mean, sd, interval, p_best, separable and more; no NaN."""
         return {one.key: _confirmed_json(one) for one in self.configurations}

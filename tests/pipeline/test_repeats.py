@@ -19,7 +19,7 @@ from pipeline.repeats import PlanSearcher, params_of, repeat_seed
 from pipeline.settings import SweepSettings
 from pipeline.study import training_seed
 from search_spaces.space import Dimension, Space
-from tests.pipeline.conftest import FIXED, Swept, start_cli, sweep, tiny_settings
+from tests.pipeline.conftest import Swept, start_cli, sweep, tiny_settings
 from tests.support.sweeps import make_sweep
 from trainables.errors import UsageError, UserError
 
@@ -45,7 +45,6 @@ def searched(judged_home: Path, faces: Path, local_ray: None) -> Swept:
             scheduler="none",
             eval_kimg=None,
             max_kimg=1,
-            fix=fixed,
         )
     )
 
@@ -278,17 +277,20 @@ def test_all_configurations_come_before_the_next_seed(searched: Swept) -> None:
 def test_a_dimension_follows_the_one_it_depends_on(tmp_path: Path) -> None:
     space = SweepSettings("anything", tmp_path, "s", image_size=16).resolve_space()
     winner = {**space.recipe, "discriminator.conditioning": "concat", "losses.wrong_tags": "balanced"}
+    winner["generator.width"] = 32
     found, skipped = variants(space, winner)
     changes = {one.name: one.change for one in found}
     assert changes == {
         "winner": {},
         "recipe": {},
+        "without generator.width": {"generator.width": 64},
         "without discriminator.conditioning": {"discriminator.conditioning": "acgan", "losses.wrong_tags": "none"},
         "without losses.wrong_tags": {"losses.wrong_tags": "none"},
+        "with discriminator.conditioning": {"discriminator.conditioning": "concat"},
     }
-    # The winner without wrong tags is the recipe with its conditioning: one configuration, trained once.
+    # Without its conditioning the winner differs from the recipe in its width alone: one configuration, trained once.
     assert skipped == {
-        "with discriminator.conditioning": "it is the same configuration as 'without losses.wrong_tags'",
+        "with generator.width": "it is the same configuration as 'without discriminator.conditioning'",
         "with losses.wrong_tags": "it has an effect only where discriminator.conditioning is concat or map or combo "
         "or projection",
     }
@@ -297,8 +299,8 @@ def test_a_dimension_follows_the_one_it_depends_on(tmp_path: Path) -> None:
 def test_what_cannot_be_built_is_skipped_with_the_reason(tmp_path: Path) -> None:
     known = SweepSettings("acgan", tmp_path, "s", image_size=16).resolve_space()
     dimensions = (
-        Dimension("losses.adversarial", known.recipe["losses.adversarial"], choices=(LOSS, "wgan")),
-        Dimension("losses.penalty", known.recipe["losses.penalty"], choices=(PENALTY, "wgan_gp")),
+        Dimension("losses.adversarial", known.recipe["losses.adversarial"], choices=("bce", "wgan")),
+        Dimension("losses.penalty", known.recipe["losses.penalty"], choices=("none", "wgan_gp")),
         Dimension("generator.width", 64, choices=(32, 64)),
     )
     recipe = {**known.recipe, "losses.labels": "hard", "generator.width": 64}
@@ -317,7 +319,9 @@ def test_what_cannot_be_built_is_skipped_with_the_reason(tmp_path: Path) -> None
 def test_only_names_what_differs_and_a_recipe_has_nothing_to_take_out(tmp_path: Path) -> None:
     space = SweepSettings("acgan", tmp_path, "s", image_size=16).resolve_space()
     winner = {**space.recipe, "optimizer.generator_lr": 1e-4}
-    with pytest.raises(UsageError, match=r"--only optimizer.discriminator_lr.*differs from the recipe in optimizer.gen"):
+    with pytest.raises(
+        UsageError, match=r"--only optimizer.discriminator_lr.*differs from the recipe in optimizer.gen"
+    ):
         variants(space, winner, only=["optimizer.discriminator_lr"])
     with pytest.raises(UsageError, match="is the recipe itself"):
         variants(space, space.recipe)
