@@ -10,7 +10,7 @@ import pandas as pd
 from mlflow.entities import Metric, Param
 
 from analysis import schema
-from analysis.runs import TRIAL_COLUMNS, Sweep
+from analysis.runs import REPEAT_COLUMNS, TRIAL_COLUMNS, Sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,3 +117,27 @@ def make_sweep(rows: list[dict[str, Any]], **fields: Any) -> Sweep:
         columns=[*TRIAL_COLUMNS, *dict.fromkeys(c for r in rows for c in r if "." in c)]
     )
     return Sweep(**{"name": "hand", "trials": trials, "fingerprint": FINGERPRINT, **fields})
+
+
+def make_repeats(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Repeats of a sweep by hand; a row names ``of``, ``seed`` and what else matters."""
+    defaults = {
+        "kind": schema.KIND_CONFIRMATION,
+        "variant": schema.UNCHANGED,
+        "variant_params": {},
+        "budget": 40,
+        "system": "acgan",
+        "status": schema.COMPLETE,
+        "reason": None,
+        "recipe": False,
+        "config_hash": "",
+        "fingerprint": json.dumps(FINGERPRINT, sort_keys=True),
+        "mlflow_run_id": "",
+        "kimg": 40.0,
+        "seconds": 60.0,
+        "samples": 1000.0,
+    }
+    full = [{**defaults, "key": f"{row['of']}-c{row['seed']:02d}", **row} for row in rows]
+    return pd.DataFrame(full).reindex(
+        columns=[*REPEAT_COLUMNS, *dict.fromkeys(name for row in rows for name in row if "." in name)]
+    )
