@@ -7,6 +7,9 @@ where it stopped.
 A Frechet distance grows as samples become fewer, so distances are compared only between trials whose scores were
 measured on equally many pictures: those scored on most, which have come to the end, stand first; those that an early
 rung stopped, scored on fewer, follow in an order of their own.
+
+The best of many single runs owes part of its score to luck. After `gansweep confirm` the confirmed configurations
+therefore come first, by their mean over fresh seeds; one that failed on a fresh seed comes last.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - tyro reads the annotations of RankOptions
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import tyro
 
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
+
+    from analysis.confirmation import Confirmation
+
+CONFIRMED: Final = "confirmed."
 
 # pandas, numpy and MLflow are imported where they are used: the command line imports RankOptions only to show help.
 
@@ -57,7 +64,12 @@ class RankOptions:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The trials of a sweep in order. ``trials`` has the columns of ``Sweep.trials`` after ``rank`` and ``pareto``."""
+    """The trials of a sweep in order.
+
+    ``trials`` has the columns of ``Sweep.trials`` after ``rank`` and ``pareto``; after a confirmation also
+    ``confirmed.n``, ``.mean``, ``.sd``, ``.low``, ``.high``, ``.p_best`` and ``.separable`` (from the best), which are
+    missing where a trial was not confirmed. Its ``scores.*`` remain those of the search.
+    """
 
     sweep: Sweep
     by: str
@@ -67,6 +79,8 @@ class Ranking:
     """What the ranked scores were measured with."""
     mixed: bool = False
     """Whether scores of several fingerprints were ranked together."""
+    confirmation: Confirmation | None = None
+    """``None`` before any."""
 
     @property
     def best(self) -> str | None:
@@ -80,7 +94,10 @@ class Ranking:
 
     def best_by(self, score: str) -> str | None:
         """Key of the trial that is best by another score."""
-        return _first(_ordered(self.sweep.trials, score))
+        from analysis.confirmation import confirmation
+
+        found = confirmation(self.sweep, score, allow_mixed=True)
+        return _first(_confirmed_first(_ordered(self.sweep.trials, score), found))
 
     def to_json(self) -> dict[str, Any]:
         """Give the ranking as strict JSON: no NaN and no infinity.
@@ -95,16 +112,20 @@ class Ranking:
             "trials": [_trial_json(row) for row in self.trials.to_dict("records")],
             "pareto": self.pareto,
             "best": self.best,
+            "confirmation": self.confirmation.to_json() if self.confirmation else {},
+            "confirmed": self.confirmation.about() if self.confirmation else None,
         }
 
 
 def rank(sweep: Sweep, by: str = schema.DISTANCE, allow_mixed: bool = False) -> Ranking:
-    """Order the trials of a sweep by a score and mark the Pareto front.
+    """Order the trials of a sweep by a score, confirmed configurations first, and mark the Pareto front.
 
     Raises:
         AnalysisUsageError: the sweep has no such score.
         AnalysisError: its scores were measured in different ways, and ``allow_mixed`` is not given.
     """
+    from analysis.confirmation import confirmation
+
     _require_score(sweep, by)
     fingerprints = _fingerprints(sweep)
     if len(fingerprints) > 1 and not allow_mixed:
@@ -112,10 +133,11 @@ def rank(sweep: Sweep, by: str = schema.DISTANCE, allow_mixed: bool = False) -> 
             f"the scores of sweep {sweep.name!r} do not compare, they differ in {_differences(fingerprints)}; "
             "--allow-mixed ranks them together all the same"
         )
-    trials = _ordered(sweep.trials, by)
+    found = confirmation(sweep, by, allow_mixed=allow_mixed)
+    trials = _confirmed_first(_ordered(sweep.trials, by), found)
     trials.insert(1, "pareto", _front(trials))
     agreed = json.loads(fingerprints[0]) if len(fingerprints) == 1 else sweep.fingerprint
-    return Ranking(sweep, by, trials, agreed, mixed=len(fingerprints) > 1)
+    return Ranking(sweep, by, trials, agreed, mixed=len(fingerprints) > 1, confirmation=found)
 
 
 def write_csv(ranking: Ranking, path: Path) -> None:
@@ -185,6 +207,35 @@ def _ordered(trials: pd.DataFrame, score: str) -> pd.DataFrame:
     ranked = int((group == 0).sum())
     table = trials.iloc[order].reset_index(drop=True)
     table.insert(0, "rank", pd.Series(table.index + 1, dtype="Int64").where(table.index < ranked))
+    return table
+
+
+def _confirmed_first(ordered: pd.DataFrame, found: Confirmation | None) -> pd.DataFrame:
+    """Put confirmed configurations first, in their order, and those that failed on a fresh seed last of the ranked."""
+    import numpy as np
+    import pandas as pd
+
+    if found is None:
+        return ordered
+    known = {one.key: one for one in found.configurations}
+    places = {one.key: place for place, one in enumerate(found.configurations) if one.compared}
+    failed = {key for key, one in known.items() if one.failed}
+    middle, after = len(places), len(places) + 1
+    ranked = ordered["rank"].notna() | ordered["key"].isin(places)
+    place = [
+        places.get(key, after if key in failed else middle) if is_ranked else after + 1
+        for key, is_ranked in zip(ordered["key"], ranked, strict=True)
+    ]
+    order = np.argsort(place, kind="stable")
+    table = ordered.iloc[order].reset_index(drop=True)
+    table["rank"] = pd.Series(table.index + 1, dtype="Int64").where(table.index < int(ranked.sum()))
+    for offset, name in enumerate(("n", "mean", "sd", "low", "high")):
+        values = [getattr(known[key].summary, name) if key in known else None for key in table["key"]]
+        table.insert(1 + offset, f"{CONFIRMED}{name}", pd.Series(values, dtype="Int64" if name == "n" else "float64"))
+    shares = [known[key].p_best if key in known else None for key in table["key"]]
+    apart = [known[key].separable if key in known else None for key in table["key"]]
+    table.insert(6, f"{CONFIRMED}p_best", pd.Series(shares, dtype="float64"))
+    table.insert(7, f"{CONFIRMED}separable", pd.Series(apart, dtype="boolean"))
     return table
 
 

@@ -20,11 +20,13 @@ from rich.text import Text
 
 from analysis import schema
 from analysis.reasons import by_kind
+from analysis.repeat_table import CLOSE, interval, spread, verdicts
 from analysis.runs import PARAMS, SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from analysis.confirmation import Confirmation
     from analysis.rank import Ranking
 
 _GAP: Final = 2
@@ -105,6 +107,8 @@ def _fixed_columns(ranking: Ranking, rows: pd.DataFrame, *, short_keys: bool) ->
         _Column("trial", [Text(key.removeprefix(prefix)) for key in rows["key"]], "left"),
         _Column("front", [_marks(*row) for row in zip(rows["pareto"], rows["recipe"], strict=True)], "left"),
     ]
+    if ranking.confirmation is not None:
+        columns += _confirmed_columns(ranking, ranking.confirmation, rows)
     for name, header in _score_headers(ranking).items():
         columns.append(_Column(header, [Text(_score(name, value)) for value in rows[f"{SCORES}{name}"]]))
     return [
@@ -113,6 +117,28 @@ def _fixed_columns(ranking: Ranking, rows: pd.DataFrame, *, short_keys: bool) ->
         _Column("time", [Text(_duration(value)) for value in rows["seconds"]]),
         _Column("status", [Text(status, style=_STYLES.get(status, "")) for status in rows["status"]], "left"),
     ]
+
+
+def _confirmed_columns(ranking: Ranking, found: Confirmation, rows: pd.DataFrame) -> list[_Column]:
+    """Mean over seeds, its interval and the probability of being best; a mark where seeds explain the difference."""
+    known = {one.key: one for one in found.configurations}
+    cells: list[list[str]] = [[], [], []]
+    for key in rows["key"]:
+        one = known.get(key)
+        close = one is not None and key in found.close
+        texts = (
+            ("-", "", "")
+            if one is None
+            else (
+                f"{spread(one.summary, ranking.by)} ({one.summary.n}){f' {CLOSE}' if close else '  '}",
+                interval(one.summary.low, one.summary.high, ranking.by),
+                "failed" if one.failed else "-" if one.p_best is None else f"{one.p_best:.0%}",
+            )
+        )
+        for column, text in zip(cells, texts, strict=True):
+            column.append(text)
+    headers = ("confirmed\nmean ± sd (n)  ", "95%\ninterval", "P(best)")
+    return [_Column(header, [Text(text) for text in column]) for header, column in zip(headers, cells, strict=True)]
 
 
 def _score_headers(ranking: Ranking) -> dict[str, str]:
@@ -160,6 +186,7 @@ def _footer(ranking: Ranking) -> Table:
     recipe = ranking.trials.loc[ranking.trials["recipe"], "key"]
     if len(recipe):
         lines["the recipe"] = _described(ranking, recipe.iloc[0])
+    lines |= _confirmed_lines(ranking)
     lines["Pareto front"] = ", ".join(ranking.pareto) or "empty: no trial that held to the end has a score"
     if judge := ranking.sweep.data.get("judge", {}).get("accuracy"):
         shares = ", ".join(f"{name} {_percent(share)}" for name, share in judge.items())
@@ -175,6 +202,22 @@ def _footer(ranking: Ranking) -> Table:
     for label, content in lines.items():
         grid.add_row(Text(label), Text(content))
     return grid
+
+
+def _confirmed_lines(ranking: Ranking) -> dict[str, str]:
+    """What may be said of the best after a confirmation, and what may not before one."""
+    found, by = ranking.confirmation, ranking.by
+    if found is not None:
+        said = "; ".join(verdicts(found).values())
+        seeds = f"{len(found.seeds)} fresh seed{'s' * (len(found.seeds) != 1)}"
+        return {"confirmed": f"{by} of {seeds}, {found.budget} kimg each, ranked first; {said}"}
+    if ranking.best is None:
+        return {}
+    scored = int(ranking.trials["rank"].notna().sum())
+    return {
+        "unconfirmed": f"one run each: the best of {scored} is partly the luckiest; "
+        f"`gansweep confirm {ranking.sweep.name}` trains the best again, several times each"
+    }
 
 
 def _described(ranking: Ranking, key: str) -> str:

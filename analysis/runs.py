@@ -9,6 +9,9 @@
 pictures), ``metrics.<name>`` (all else that was logged) and ``params.<dotted.name>``, each with the last value.
 ``samples`` is the number of generated pictures that the scores were measured on. What a trial never logged is missing
 (NaN or NA), as is a metric that was NaN; an infinite metric stays infinite.
+
+``Sweep.repeats`` has one row per confirmation or ablation run, in the order of their keys: ``REPEAT_COLUMNS``, then
+scores, metrics and params as above.
 """
 
 from __future__ import annotations
@@ -28,13 +31,16 @@ from analysis.connect import open_tracking, readable_errors, shown, tracking_uri
 from analysis.errors import AnalysisError, AnalysisUsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-__all__ = ["METRICS", "PARAMS", "SCORES", "TRIAL_COLUMNS", "Sweep", "curves", "load", "nearest", "open_tracking"]
+__all__ = [
+    "METRICS", "PARAMS", "REPEAT_COLUMNS", "SCORES", "TRIAL_COLUMNS",
+    "Sweep", "curves", "load", "nearest", "open_tracking",
+]  # fmt: skip
 
 TRIAL_COLUMNS: Final = (
     "key", "number", "system", "status", "reason", "recipe",
@@ -42,6 +48,10 @@ TRIAL_COLUMNS: Final = (
     "samples",
 )  # fmt: skip
 """Always in ``Sweep.trials``, in this order. ``fingerprint`` is canonical JSON: equal text, comparable scores."""
+REPEAT_COLUMNS: Final = (
+    "key", "kind", "of", "variant", "variant_params", "seed", "budget", *TRIAL_COLUMNS[2:],
+)  # fmt: skip
+"""Always in ``Sweep.repeats``, in this order. ``variant_params`` is a dict, ``budget`` in kimg, ``seed`` an integer."""
 SCORES: Final = "scores."
 METRICS: Final = "metrics."
 PARAMS: Final = "params."
@@ -53,6 +63,12 @@ _DTYPES: Final = {  # what pandas infers -> without, with missing values
     "floating": ("float64", "float64"),
     "mixed-integer-float": ("float64", "float64"),
 }
+
+
+def _no_repeats() -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(columns=list(REPEAT_COLUMNS))
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,8 @@ class Sweep:
     """The parent run."""
     tracking: str = ""
     """The tracking URI it was read from."""
+    repeats: pd.DataFrame = field(default_factory=_no_repeats)
+    """One row per run of a confirmation or an ablation; they are no trials."""
 
     @property
     def scores(self) -> list[str]:
@@ -103,16 +121,18 @@ def load(sweep: str, *, home: Path | str | None = None, tracking: str | None = N
             for name in (schema.SPACE_FILE, schema.SETTINGS_FILE, schema.DATA_FILE)
         }
         runs = list(_runs(client, parent.info.experiment_id, schema.KIND_TRIAL))
+        repeats = [run for kind in schema.REPEATS for run in _runs(client, parent.info.experiment_id, kind)]
     fingerprint = json.loads(parent.data.tags.get(schema.FINGERPRINT, "{}"))
     return Sweep(
         name=sweep,
-        trials=_table(runs, files[schema.SPACE_FILE], fingerprint),
+        trials=_table(runs, files[schema.SPACE_FILE], fingerprint, _trial, TRIAL_COLUMNS),
         fingerprint=fingerprint,
         space=files[schema.SPACE_FILE],
         settings=files[schema.SETTINGS_FILE],
         data=files[schema.DATA_FILE],
         mlflow_run_id=parent.info.run_id,
         tracking=uri,
+        repeats=_table(repeats, files[schema.SPACE_FILE], fingerprint, _repeat, REPEAT_COLUMNS),
     )
 
 
@@ -202,12 +222,20 @@ def _artifact(client: MlflowClient, run_id: str, name: str) -> dict[str, Any]:
 
 
 # From runs to a table ----------------------------------------------------------------------------------------
-def _table(runs: Sequence[Run], space: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> pd.DataFrame:
+def _table(
+    runs: Sequence[Run],
+    space: Mapping[str, Any],
+    fingerprint: Mapping[str, Any],
+    identity: Callable[[Mapping[str, str]], dict[str, Any]],
+    fixed: Sequence[str],
+) -> pd.DataFrame:
+    """Runs as rows, in the order of their identities: the first columns, from a run's tags."""
     import pandas as pd
 
     dimensions = {dimension["name"]: dimension for dimension in space.get("dimensions", ())}
-    rows = sorted((_row(run, dimensions, fingerprint) for run in runs), key=lambda row: row["number"])
-    logged = {name for row in rows for name in row} - set(TRIAL_COLUMNS)
+    rows = [identity(run.data.tags) | _row(run, dimensions, fingerprint) for run in runs]
+    rows.sort(key=lambda row: row.get("number", row["key"]))
+    logged = {name for row in rows for name in row} - set(fixed)
     position = {f"{PARAMS}{name}": index for index, name in enumerate(dimensions)}
     sections = (SCORES, METRICS, PARAMS)
 
@@ -215,16 +243,30 @@ def _table(runs: Sequence[Run], space: Mapping[str, Any], fingerprint: Mapping[s
         section = next(i for i, prefix in enumerate(sections) if name.startswith(prefix))
         return section, position.get(name, len(position)), name
 
-    columns = [*TRIAL_COLUMNS, *sorted(logged, key=order)]
+    columns = [*fixed, *sorted(logged, key=order)]
     return pd.DataFrame({name: _column([row.get(name) for row in rows]) for name in columns})
+
+
+def _trial(tags: Mapping[str, str]) -> dict[str, Any]:
+    return {"key": tags[schema.KEY], "number": int(tags[schema.NUMBER])}
+
+
+def _repeat(tags: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "key": tags[schema.KEY],
+        "kind": tags[schema.KIND],
+        "of": tags[schema.OF],
+        "variant": tags[schema.VARIANT],
+        "variant_params": json.loads(tags.get(schema.VARIANT_PARAMS, "{}")),
+        "seed": int(tags[schema.SEED]),
+        "budget": int(tags[schema.BUDGET]),
+    }
 
 
 def _row(run: Run, dimensions: Mapping[str, Mapping[str, Any]], fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     tags = run.data.tags
     metrics = {name: _restored(value) for name, value in run.data.metrics.items()}
     row: dict[str, Any] = {
-        "key": tags[schema.KEY],
-        "number": int(tags[schema.NUMBER]),
         "system": tags.get(schema.SYSTEM),
         "status": tags.get(schema.STATUS, schema.RUNNING),
         "reason": tags.get(schema.REASON) or None,

@@ -3,6 +3,10 @@
 One MLflow experiment per sweep, named like the sweep. It holds one parent run (``KIND`` = ``sweep``) and one
 nested run per trial (``KIND`` = ``trial``), found by its ``KEY`` tag.
 
+A repeat trains a configuration again on another seed (``KIND`` = ``confirmation``), or a variant of it (``KIND`` =
+``ablation``). Its run is nested under that of the trial it is ``OF``, so that the sweep's run has children and
+grandchildren. Repeats have keys of their own, metrics and artifacts like trials, and are never counted as trials.
+
 Parameters of a trial run are the flat dotted names of its configuration (``generator.width``). Metrics have the
 trial's progress in whole kimg (thousands of real images seen) as their step. The parent run carries the artifacts
 ``space.json`` (dimensions with distributions, defaults, conditions and claims), ``sweep.json`` (the settings) and
@@ -17,7 +21,9 @@ from typing import Final
 KIND: Final = "gansweep.kind"
 SWEEP: Final = "gansweep.sweep"
 KEY: Final = "gansweep.key"
-"""``<sweep>-<Optuna number, 5 digits>``: one run per key, for ever."""
+"""``<sweep>-<Optuna number, 5 digits>``: one run per key, for ever. A repeat's begins with the key of the trial it is
+of: ``<key>-c<seed number>`` for confirmations, ``<key>-a-<variant>-<seed number>`` for ablations, with two digits or
+more; ``-k<kimg>`` follows where the budget is not the sweep's first."""
 NUMBER: Final = "gansweep.number"
 SYSTEM: Final = "gansweep.system"
 STATUS: Final = "gansweep.status"
@@ -31,8 +37,28 @@ FINGERPRINT: Final = "gansweep.fingerprint"
 HOME: Final = "gansweep.home"
 """Tag of the experiment, and attribute of the study: the id of the home that drives the sweep."""
 
+OF: Final = "gansweep.of"
+"""Of a repeat: key of the trial whose configuration it repeats, or whose configuration its variant is of."""
+VARIANT: Final = "gansweep.variant"
+"""Of a repeat: ``unchanged`` or ``recipe`` in a confirmation; in an ablation ``winner``, ``recipe``, ``without
+<dimension>`` (the winner with that dimension back at the recipe's value) or ``with <dimension>`` (the recipe with the
+winner's value)."""
+VARIANT_PARAMS: Final = "gansweep.variant_params"
+"""Of a repeat: JSON object of the parameters in which it differs from the winner (``without``) or from the recipe
+(``with``); ``{}`` for the others."""
+SEED: Final = "gansweep.seed"
+"""Of a repeat: its training seed. Repeats of one kind share their seeds, so that configurations compare in pairs."""
+BUDGET: Final = "gansweep.budget"
+"""Of a repeat: the kimg it is trained for. Repeats of different budgets do not compare."""
+
 KIND_SWEEP: Final = "sweep"
 KIND_TRIAL: Final = "trial"
+KIND_CONFIRMATION: Final = "confirmation"
+KIND_ABLATION: Final = "ablation"
+REPEATS: Final = (KIND_CONFIRMATION, KIND_ABLATION)
+UNCHANGED: Final = "unchanged"
+WINNER: Final = "winner"
+RECIPE_VARIANT: Final = "recipe"
 
 # Values of STATUS --------------------------------------------------------------------------------------------
 RUNNING: Final = "running"

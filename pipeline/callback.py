@@ -51,8 +51,8 @@ class SweepCallback(tune.Callback):
         """A trial has used its budget, was stopped, or has diverged."""
         ended = outcome(trial.last_result, self.max_kimg)
         self._end(trial.config, ended)
-        # A complete trial may go on when the sweep is extended; what stays goes with `gansweep clean`.
-        if ended.status != schema.COMPLETE:
+        # A complete trial may go on when the sweep is extended; what stays goes with `gansweep clean`. No repeat does.
+        if ended.status != schema.COMPLETE or "repeat" in trial.config:
             with contextlib.suppress(UserError):
                 self.storage.below(trial.config["key"]).delete_folder(CHECKPOINTS)
 

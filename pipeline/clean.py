@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis import schema
+from analysis.confirmation import confirmation
 from analysis.rank import rank
 from analysis.runs import load
 from pipeline.home import require_key
@@ -14,6 +15,8 @@ from trainables.checkpoint import BEST_FILE, CHECKPOINTS, WEIGHTS_FILE
 from trainables.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from analysis.runs import Sweep
     from pipeline.home import Home
 
@@ -30,6 +33,8 @@ class Freed:
 
 def clean_sweep(home: Home, name: str, tracking: str | None, *, keep: int, dry_run: bool) -> Freed:
     """Remove optimiser states of ended trials, and weights of all but the ``keep`` best, the recipe and the front.
+
+    Of a confirmed configuration the weights of its median run stay, of an ablation none.
 
     Raises:
         UserError: the sweep is being run.
@@ -55,7 +60,22 @@ def _clean(home: Home, sweep: Sweep, keep: int, dry_run: bool) -> Freed:
             files += [name for name in there if name.startswith(f"{folder}/{CHECKPOINTS}/")]
         if key not in kept:
             files += [name for name in (f"{folder}/{WEIGHTS_FILE}", f"{folder}/{BEST_FILE}") if name in there]
+    files += _of_repeats(sweep, there)
     if not dry_run:
         for name in files:
             storage.delete(name)
     return Freed(tuple(files), sum(there[name] for name in files))
+
+
+def _of_repeats(sweep: Sweep, there: Collection[str]) -> list[str]:
+    """Files of ended repeats; the weights stay that `export` takes, of the median run of each configuration."""
+    found = confirmation(sweep, allow_mixed=True)
+    kept = {one.median_key for one in found.configurations} if found else set()
+    files = []
+    ended = sweep.repeats[~sweep.repeats["status"].isin(UNFINISHED)]
+    for key in ended["key"]:
+        folder = require_key(sweep.name, key)
+        files += [name for name in there if name.startswith(f"{folder}/{CHECKPOINTS}/")]
+        names = (BEST_FILE,) if key in kept else (BEST_FILE, WEIGHTS_FILE)
+        files += [f"{folder}/{name}" for name in names if f"{folder}/{name}" in there]
+    return files

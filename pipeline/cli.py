@@ -8,7 +8,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import tyro
 
@@ -108,6 +108,54 @@ class ExtendOptions(ResumeOptions):
     """Trials to add; the search knows all earlier ones."""
     max_kimg: int | None = None
     """A larger budget per trial: the best third of the complete trials go on to it from their checkpoints."""
+
+
+@dataclass(frozen=True)
+class RepeatOptions:
+    """Where and how fast repeats of a sweep's configurations run."""
+
+    name: tyro.conf.Positional[str]
+    """The sweep."""
+    seeds: int = 5
+    """Runs of each configuration, on the same seeds. More later only adds what is missing."""
+    max_kimg: int | None = None
+    """Budget of each run, in thousands of real images seen; default: the sweep's."""
+    home: Path | None = None
+    """Folder of all sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
+    tracking: str | None = None
+    """MLflow tracking URI; default: where the sweep was tracked."""
+    data: Path | None = None
+    """Folder of tagged pictures, where it has moved; its contents must be the same."""
+    address: str | None = None
+    """Ray cluster to run on: auto or HOST:PORT; default: as the sweep was started."""
+    concurrent: int | None = None
+    """Runs at once; default: as the sweep was started."""
+    time_limit: str | None = None
+    """Stop after this time: 90s, 30m, 2h; the same command goes on."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
+class ConfirmOptions(RepeatOptions):
+    """Train the best configurations and the recipe again on fresh seeds, all of them to the end, and compare them."""
+
+    top: int = 5
+    """So many configurations, the best by search score; the recipe comes with them."""
+
+
+@dataclass(frozen=True)
+class AblateOptions(RepeatOptions):
+    """Take the winner's tricks away one at a time, and give them to the recipe one at a time, on the same seeds."""
+
+    trial: str | None = None
+    """Key of the trial; default: the best, that of a confirmation where there is one."""
+    seeds: int = 3
+    """Runs of each variant, on the same seeds. More later only adds what is missing."""
+    mode: Literal["leave-one-out", "add-one", "both"] = "both"
+    """leave-one-out: the winner without one trick; add-one: the recipe with one; both."""
+    only: str | None = None
+    """Dimensions to try, separated by commas; default: all in which the winner differs from the recipe."""
 
 
 @dataclass(frozen=True)
@@ -252,6 +300,8 @@ def _commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
         "run": (SweepSettings, commands.run),
         "resume": (ResumeOptions, commands.resume),
         "extend": (ExtendOptions, commands.extend),
+        "confirm": (ConfirmOptions, commands.confirm),
+        "ablate": (AblateOptions, commands.ablate),
         "status": (StatusOptions, commands.status),
         "clean": (CleanOptions, commands.clean),
         "ui": (UiOptions, commands.ui),

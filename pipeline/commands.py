@@ -10,6 +10,7 @@ from pipeline.home import Home
 from trainables.errors import UsageError, UserError
 
 if TYPE_CHECKING:
+    from analysis.runs import Sweep
     from pipeline import cli
     from pipeline.settings import SweepSettings
 
@@ -98,6 +99,56 @@ def extend(options: cli.ExtendOptions) -> int:
     from pipeline.resume import extended
 
     return run(extended(options))
+
+
+def confirm(options: cli.ConfirmOptions) -> int:
+    """Train the best configurations again, and compare them."""
+    from analysis.confirmation import confirmation
+    from analysis.repeat_table import format_confirmation
+    from analysis.runs import load
+    from pipeline.confirm import run_confirmation
+
+    ran = run_confirmation(options)
+    sweep = load(options.name, home=ran.home, tracking=ran.tracking)
+    found = confirmation(sweep, budget=ran.budget)
+    if found is None:
+        raise UserError(f"no run of the confirmation was scored; most often: {_most_often(sweep, 'confirmation')}")
+    about = {"sweep": options.name, "by": found.by, "budget": found.budget, "best": found.best}
+    told = {**about, "status": ran.status, "seeds": list(found.seeds), "configurations": found.to_json()}
+    print(_json(told) if options.json else format_confirmation(found, options.name))
+    return _ended(ran.status)
+
+
+def ablate(options: cli.AblateOptions) -> int:
+    """Train the winner without, and the recipe with, one trick at a time, and compare them."""
+    from analysis.confirmation import ablation
+    from analysis.repeat_table import format_ablation
+    from analysis.runs import load
+    from pipeline.ablate import run_ablation
+
+    ran = run_ablation(options)
+    sweep = load(options.name, home=ran.home, tracking=ran.tracking)
+    found = ablation(sweep, ran.of, budget=ran.budget)
+    if found is None:
+        raise UserError(f"no run of the ablation was scored; most often: {_most_often(sweep, 'ablation')}")
+    about = {"sweep": options.name, "of": found.of, "by": found.by, "budget": found.budget, "status": ran.status}
+    told = {**about, "variants": found.to_json(), "skipped": ran.skipped}
+    print(_json(told) if options.json else format_ablation(found, ran.skipped))
+    return _ended(ran.status)
+
+
+def _most_often(sweep: Sweep, kind: str) -> str:
+    reasons = sweep.repeats.loc[sweep.repeats["kind"] == kind, "reason"].dropna()
+    return str(reasons.mode().iloc[0]) if len(reasons) else "no reason known"
+
+
+def _ended(status: str) -> int:
+    from analysis import schema
+
+    if status == schema.INTERRUPTED:
+        print("interrupted; the same command goes on, the above is what is there", file=sys.stderr)
+        return 130
+    return 0
 
 
 def status(options: cli.StatusOptions) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import uuid
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
 def export_trial(home: Home, sweep_name: str, output: Path, key: str | None = None, tracking: str | None = None) -> str:
     """Write the best trial, or the one called ``key``, to a folder that appears whole or not at all.
 
+    After a confirmation the best is the configuration with the best mean, and the weights are those of its run with
+    the median score: neither the search's lucky run nor the luckiest seed.
+
     Returns:
-        The exported trial's key.
+        Key of the trial, or of the confirmation's run, whose weights were exported.
 
     Raises:
         UsageError: no such trial.
@@ -44,11 +48,13 @@ def export_trial(home: Home, sweep_name: str, output: Path, key: str | None = No
         raise UserError(f"{output} is the folder you stand in, and an export replaces its folder; take another -o")
     ranking = rank(load(sweep_name, home=home.root, tracking=tracking))
     chosen = _choose(ranking, key)
+    if key is None:
+        chosen = _representative(ranking, chosen)
     everything = home.storage(sweep_name, ranking.sweep.settings.get("storage"))
-    source = everything.below(require_key(sweep_name, chosen["key"]))
+    source = everything.below(require_key(sweep_name, chosen["run"]))
     if not source.exists(WEIGHTS_FILE):
         raise UserError(
-            f"trial {chosen['key']} has no weights in {source.location}; export another with --trial, or run it again"
+            f"trial {chosen['run']} has no weights in {source.location}; export another with --trial, or run it again"
         )
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
@@ -60,7 +66,7 @@ def export_trial(home: Home, sweep_name: str, output: Path, key: str | None = No
         partial.rename(output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return str(chosen["key"])
+    return str(chosen["run"])
 
 
 def _choose(ranking: Ranking, key: str | None) -> dict[str, Any]:
@@ -70,7 +76,19 @@ def _choose(ranking: Ranking, key: str | None) -> dict[str, Any]:
         raise UserError(f"sweep {ranking.sweep.name!r} has no scored trial to export yet")
     if wanted not in trials:
         raise UsageError(f"sweep {ranking.sweep.name!r} has no trial {wanted!r}{nearest(wanted, trials)}")
-    return dict(trials[wanted])
+    return {**trials[wanted], "run": wanted}
+
+
+def _representative(ranking: Ranking, trial: dict[str, Any]) -> dict[str, Any]:
+    """The run that stands for a confirmed configuration, with its own scores; without a confirmation the trial."""
+    found = ranking.confirmation
+    if found is None or found.best != trial["key"]:
+        return trial
+    best = found.configurations[0]
+    row = next(one for one in ranking.sweep.repeats.to_dict("records") if one["key"] == best.median_key)
+    scores = {name: value for name in trial["scores"] if not math.isnan(value := row.get(f"scores.{name}", math.nan))}
+    own = {"run": best.median_key, "scores": scores, "kimg": row["kimg"], "seconds": row["seconds"]}
+    return {**trial, **own, "confirmation": {**found.to_json()[best.key], **found.about()}}
 
 
 def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any]) -> None:
@@ -86,10 +104,12 @@ def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any
     facts = {
         "sweep": ranking.sweep.name,
         "trial": trial["key"],
+        "run": trial["run"],
         "exported": datetime.now(UTC).isoformat(timespec="seconds"),
         "scores": trial["scores"],
         "kimg": trial["kimg"],
         "fingerprint": ranking.fingerprint,
+        "confirmation": trial.get("confirmation"),
     }
     # The bundle must load before it is handed over: the pictures are drawn from what was written.
     write_manifest(folder, facts)

@@ -12,6 +12,8 @@ from analysis.connect import tracking_uri
 from trainables.errors import UsageError, UserError, first_line
 from trainables.storage import Storage, storage_location
 
+_KEY = r"-\d{5,}(-c\d{2,}(-k\d+)?|-a-[a-z][a-z0-9_.-]*-\d{2,}(-k\d+)?)?"
+"""What follows the sweep's name in the key of a trial, a confirmation or an ablation."""
 _SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -82,7 +84,7 @@ class Home:
 
 def require_key(name: str, key: str) -> str:
     """Refuse a key that is none of the sweep's: keys come from the tracking server, and name folders."""
-    if not re.fullmatch(re.escape(name) + r"-\d{5,}", key):
+    if not re.fullmatch(re.escape(name) + _KEY, key):
         raise UserError(f"trial key {key!r} is none of sweep {name!r}, whose keys look like {name}-00000")
     return key
 

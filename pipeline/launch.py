@@ -30,9 +30,9 @@ from trainables.hopeless import parse_rules
 from trainables.trial import TrialContext
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pipeline.cluster import Node
+    from pipeline.repeats import PlanSearcher
+    from pipeline.schedulers.tune import RuleScheduler
     from pipeline.settings import SweepSettings
     from search_spaces.space import Space
 
@@ -91,7 +91,11 @@ def _run(settings: SweepSettings, home: Home, space: Space, nodes: tuple[Node, .
     status = schema.INTERRUPTED
     try:
         if searcher.pending:
-            _tune(prepared, searcher, tracker, console, going_on)
+            scheduler = make_scheduler(settings.scheduler, rungs(settings), settings.max_kimg)
+            searcher.failures = scheduler.failures
+            replay(scheduler, recorded_results(tracker.client, tracker.experiment))
+            scheduler.rule.readmit(going_on)  # past the budget that they completed
+            run_trials(prepared, settings, searcher, scheduler, tracker, console)
         if not searcher.pending and not searcher.running:
             status = schema.COMPLETE
     finally:
@@ -99,17 +103,22 @@ def _run(settings: SweepSettings, home: Home, space: Space, nodes: tuple[Node, .
     return status
 
 
-def _tune(
-    prepared: Prepared, searcher: StudySearcher, tracker: Tracker, console: Console, going_on: Sequence[str]
+def run_trials(
+    prepared: Prepared,
+    settings: SweepSettings,
+    searcher: StudySearcher | PlanSearcher,
+    scheduler: RuleScheduler,
+    tracker: Tracker,
+    console: Console,
 ) -> None:
-    """Let Ray Tune run the trials that are still to be run; ``going_on`` are let past the budget they completed."""
+    """Let Ray Tune run what the searcher has pending, with the budget and the limits of ``settings``."""
     from ray import tune
 
     from pipeline.callback import SweepCallback
     from pipeline.deadline import Deadline
     from trainables.tune import TuneTrial
 
-    settings, folder = prepared.settings, prepared.home.sweep(prepared.settings.name)
+    folder = prepared.home.sweep(settings.name)
     gpus = settings.gpus() or 0.0  # placed() has settled "auto"
     context = TrialContext(
         images=prepared.images,
@@ -122,10 +131,6 @@ def _tune(
         checkpoint_seconds=settings.checkpoint_seconds,
         end_hopeless=parse_rules(settings.end_hopeless),
     )
-    scheduler = make_scheduler(settings.scheduler, rungs(settings), settings.max_kimg)
-    searcher.failures = scheduler.failures
-    replay(scheduler, recorded_results(tracker.client, tracker.experiment))
-    scheduler.rule.readmit(going_on)
     trials = searcher.pending
     cores = settings.slots() * settings.cpus_per_trial
     with local_ray(folder, cores), tempfile.TemporaryDirectory(prefix="gansweep-tune-") as scratch:

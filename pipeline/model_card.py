@@ -26,7 +26,7 @@ def model_card(
             "",
             "## Scores",
             "",
-            "One seed, no interval: a difference from another trial may be luck.",
+            _certainty(facts),
             "",
             *_table(
                 ("score", "value"),
@@ -57,6 +57,19 @@ def model_card(
             *_table(("parameter", "value"), params.items()),
             "",
         ]
+    )
+
+
+def _certainty(facts: Mapping[str, Any]) -> str:
+    found = facts.get("confirmation")
+    if not found:
+        return "One seed, no interval: a difference from another trial may be luck."
+    within = f", 95% interval {found['interval'][0]:.4g} to {found['interval'][1]:.4g}" if found["interval"] else ""
+    close = found["not_separable"]
+    return (
+        f"The configuration was confirmed on {found['n']} fresh seeds: mean {found['by']} {found['mean']:.4g}{within}; "
+        f"{'not separable from it: ' + ', '.join(close) if close else 'no other confirmed one comes as near'}. These "
+        f"weights are of `{facts['run']}`, the run with the median score:"
     )
 
 

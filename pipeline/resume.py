@@ -18,13 +18,13 @@ from trainables.files import write_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.cli import ExtendOptions, ResumeOptions
+    from pipeline.cli import ExtendOptions, RepeatOptions, ResumeOptions
 
 HIDDEN = "***"
 """Stands for a password that was not stored."""
 
 
-def resumed(options: ResumeOptions | ExtendOptions) -> SweepSettings:
+def resumed(options: ResumeOptions | ExtendOptions | RepeatOptions) -> SweepSettings:
     """The settings of a sweep as it was started, with what may differ between two starts taken from ``options``.
 
     Raises:
@@ -38,7 +38,7 @@ def resumed(options: ResumeOptions | ExtendOptions) -> SweepSettings:
     }
     started = {**saved["started_with"], **saved["settings"], "home": str(home.root), **given}
     for name in ("tracking", "study"):
-        if HIDDEN in str(started.get(name) or ""):
+        if hasattr(options, name) and HIDDEN in str(started.get(name) or ""):
             raise UsageError(f"--{name} was {started[name]}; its password is not stored: give --{name} again")
     return SweepSettings.from_json(started)
 

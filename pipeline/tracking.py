@@ -40,6 +40,7 @@ MLFLOW_DEFAULTS = {
 }
 """Where the user sets no other: little patience with a server (attempts, seconds), since ours is in ``Sender``, and
 no word on stdout, which is for results."""
+ENDED = (schema.COMPLETE, schema.STOPPED, schema.FAILED)
 MLFLOW_STATUS = {
     schema.COMPLETE: "FINISHED",
     schema.STOPPED: "FINISHED",
@@ -72,7 +73,7 @@ def open_client(home: Home, tracking: str | None) -> MlflowClient:
 
 
 class Tracker:
-    """One experiment per sweep, one parent run, one nested run per trial key.
+    """One experiment per sweep, one parent run, one nested run per trial key, and below that one per repeat of it.
 
     What is read is read here, at the beginning, and a server that does not answer then is an error. After ``start``
     nothing waits for the server: every write goes to the spool, from which a thread sends it.
@@ -112,7 +113,10 @@ class Tracker:
             spool = Spool(home.sweep(sweep) / SPOOL)
             self.sender = Sender(spool, writer, lasts, shown(client.tracking_uri), say)
             self.sender.flush()
-            runs = trial_runs(client, self.experiment)
+            kinds = (schema.KIND_TRIAL, *schema.REPEATS)
+            runs = {key: run for kind in kinds for key, run in trial_runs(client, self.experiment, kind).items()}
+        self.ended = {key for key, run in runs.items() if run.data.tags.get(schema.STATUS) in ENDED}
+        """Keys whose runs have ended for good, as an earlier driver left them."""
         self._stale = {key for key, run in runs.items() if run.data.tags.get(schema.STATUS) == schema.RUNNING}
         """Keys whose runs an earlier driver left open."""
         self._last = {key: int(run.data.metrics.get(schema.KIMG, -1)) for key, run in runs.items()}
@@ -127,6 +131,16 @@ class Tracker:
         Raises:
             AnalysisError: the server does not answer.
         """
+        self._describe(settings, data, fingerprint)
+        self.start_repeats(data, fingerprint)
+
+    def start_repeats(self, data: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
+        """Begin to send in the background; what the sweep's run says of the sweep stays as it is."""
+        self._fingerprint = json.dumps(fingerprint, sort_keys=True)
+        self._data = {name: data[name] for name in ("name", "fingerprint", "pictures", "complete", "partial")}
+        self.sender.start()
+
+    def _describe(self, settings: Mapping[str, Any], data: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
         tags = {
             schema.FINGERPRINT: json.dumps(fingerprint, sort_keys=True),
             schema.STATUS: schema.RUNNING,
@@ -144,9 +158,6 @@ class Tracker:
             self.client.log_dict(self.parent, dict(data), schema.DATA_FILE)
             self.client.update_run(self.parent, status="RUNNING")
             self.client.log_inputs(self.parent, [dataset_input(data)])
-        self._fingerprint = tags[schema.FINGERPRINT]
-        self._data = {name: data[name] for name in ("name", "fingerprint", "pictures", "complete", "partial")}
-        self.sender.start()
 
     def start_trial(self, config: Mapping[str, Any]) -> None:
         """Make the run of a trial's key, or go on with it."""
@@ -161,10 +172,11 @@ class Tracker:
                 self.log_result(key, result)
             return
         params = config["params"]
+        # A trial has a number, a repeat says what it repeats.
+        own = config.get("repeat") or {schema.KIND: schema.KIND_TRIAL, schema.NUMBER: str(config["number"])}
         tags = {
-            schema.KIND: schema.KIND_TRIAL,
+            **own,
             schema.SWEEP: self.sweep,
-            schema.NUMBER: str(config["number"]),
             schema.SYSTEM: str(params["system"]),
             schema.STATUS: schema.RUNNING,
             schema.RECIPE: str(config["recipe"]).lower(),
@@ -174,7 +186,8 @@ class Tracker:
         self._put(
             "start",
             key,
-            name=run_name(config["number"], params, self.space),
+            of=own.get(schema.OF),
+            name=config.get("name") or run_name(config["number"], params, self.space),
             tags=tags,
             params={name: str(value) for name, value in (*params.items(), ("seed", config["seed"]))},
             config=dict(params),
@@ -215,10 +228,18 @@ class Tracker:
 
     def finish(self, status: str, interrupted: Outcome) -> None:
         """Close what is still open, then the parent run; wait a while until all is sent, and say what is not."""
-        for key in sorted(self._open):
-            self.finish_trial(key, interrupted)
+        self._interrupt(interrupted)
         self._put("end", None, tags={schema.STATUS: status}, status=MLFLOW_STATUS[status])
         self.sender.finish()
+
+    def finish_repeats(self, interrupted: Outcome) -> None:
+        """The same after repeats, which leave the parent run alone."""
+        self._interrupt(interrupted)
+        self.sender.finish()
+
+    def _interrupt(self, how: Outcome) -> None:
+        for key in sorted(self._open):
+            self.finish_trial(key, how)
 
     def _put(self, do: str, key: str | None, **what: Any) -> None:
         self._time = max(self._time + 1, int(time.time() * 1000))

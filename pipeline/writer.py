@@ -33,8 +33,9 @@ _DATABASE_TROUBLE = re.compile(r"InterfaceError|OperationalError|PendingRollback
 class MlflowWriter:
     """One method per kind of operation.
 
-    An operation names its trial by ``key`` (none: the sweep's parent run), since the run may not be there yet; it
-    carries ``time``, the milliseconds since 1970 at which it came about: MLflow keeps one of two equal metrics.
+    An operation names its trial by ``key`` (none: the sweep's parent run), since the run may not be there yet; ``of``
+    names likewise the trial under whose run a new one is nested. It carries ``time``, the milliseconds since 1970 at
+    which it came about: MLflow keeps one of two equal metrics.
     """
 
     def __init__(self, client: MlflowClient, experiment: str, parent: str, storage: Storage) -> None:
@@ -65,7 +66,7 @@ class MlflowWriter:
             run = self.client.create_run(
                 self.experiment,
                 start_time=operation["time"],
-                tags={**operation["tags"], schema.KEY: key, "mlflow.parentRunId": self.parent},
+                tags={**operation["tags"], schema.KEY: key, "mlflow.parentRunId": self._run(operation.get("of"))},
                 run_name=operation["name"],
             ).info.run_id
             self._runs[key] = run
@@ -126,12 +127,12 @@ def _refusal(status: int) -> bool:
     return 400 <= status < 500 and status not in MAY_PASS
 
 
-def trial_runs(client: MlflowClient, experiment: str) -> dict[str, Run]:
-    """All runs of trials of an experiment, by key."""
+def trial_runs(client: MlflowClient, experiment: str, kind: str = schema.KIND_TRIAL) -> dict[str, Run]:
+    """All runs of trials of an experiment, or of another kind, by key."""
     found: dict[str, Run] = {}
     token = None
     while True:
-        page = client.search_runs([experiment], f"tags.`{schema.KIND}` = '{schema.KIND_TRIAL}'", page_token=token)
+        page = client.search_runs([experiment], f"tags.`{schema.KIND}` = '{kind}'", page_token=token)
         found |= {run.data.tags[schema.KEY]: run for run in page}
         token = page.token
         if not token:

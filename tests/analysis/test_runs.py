@@ -10,7 +10,7 @@ from mlflow.entities import Metric
 
 from analysis.connect import shown, tracking_uri
 from analysis.errors import AnalysisError, AnalysisUsageError
-from analysis.runs import TRIAL_COLUMNS, Sweep, curves, load, open_tracking
+from analysis.runs import REPEAT_COLUMNS, TRIAL_COLUMNS, Sweep, curves, load, open_tracking
 from tests.support.sweeps import DATA, FINGERPRINT, SPACE, History
 
 
@@ -76,6 +76,33 @@ def test_without_artifacts_parameters_are_read_as_literals(history: History) -> 
 def test_an_empty_sweep_has_the_columns(history: History) -> None:
     history.log_sweep("empty", [], artifacts=False)
     assert tuple(load("empty", home=history.home).trials.columns) == TRIAL_COLUMNS
+
+
+def test_repeats_are_a_table_of_their_own(history: History) -> None:
+    history.log_sweep("again", [{"metrics": {"distance": {40: 30.0}}}] * 2)
+    measured = {"metrics": {"distance": {20: 50.0, 40: 41.5}, "kimg": {40: 40}, "samples": {40: 1000}}}
+    history.log_repeat("again", measured, key="again-00001-c01", of="again-00001", seed=2**31 + 7)
+    failed = {"status": "failed", "reason": "diverged: d_loss", "params": {"generator.width": 16}}
+    about = {"kind": "ablation", "variant": "without generator.width", "change": {"generator.width": 16}}
+    history.log_repeat("again", failed, key="again-00001-a-x-00", of="again-00001", seed=5, budget=20, **about)
+    sweep = load("again", home=history.home)
+    assert list(sweep.trials["key"]) == ["again-00000", "again-00001"]
+    repeats = sweep.repeats
+    assert tuple(repeats.columns[: len(REPEAT_COLUMNS)]) == REPEAT_COLUMNS
+    assert list(repeats["key"]) == ["again-00001-a-x-00", "again-00001-c01"]
+    ablated, confirmed = repeats.to_dict("records")
+    assert (confirmed["kind"], confirmed["of"], confirmed["variant"]) == ("confirmation", "again-00001", "unchanged")
+    assert (confirmed["seed"], confirmed["budget"], confirmed["variant_params"]) == (2**31 + 7, 40, {})
+    assert (confirmed["scores.distance"], confirmed["kimg"], confirmed["samples"]) == (41.5, 40.0, 1000.0)
+    assert (ablated["kind"], ablated["status"], ablated["reason"]) == ("ablation", "failed", "diverged: d_loss")
+    assert ablated["variant_params"] == {"generator.width": 16}
+    assert (ablated["params.generator.width"], ablated["budget"]) == (16, 20)
+
+
+def test_a_sweep_without_repeats_has_their_columns(sweep: Sweep) -> None:
+    for one in (sweep, Sweep("hand", sweep.trials)):
+        assert len(one.repeats) == 0
+        assert tuple(one.repeats.columns) == REPEAT_COLUMNS
 
 
 def test_reads_more_than_one_page(history: History, logged: str, monkeypatch: pytest.MonkeyPatch) -> None:

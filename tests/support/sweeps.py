@@ -10,7 +10,7 @@ import pandas as pd
 from mlflow.entities import Metric, Param
 
 from analysis import schema
-from analysis.runs import TRIAL_COLUMNS, Sweep
+from analysis.runs import REPEAT_COLUMNS, TRIAL_COLUMNS, Sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,29 +52,52 @@ class History:
             self._log_trial(experiment, name, number, trial, parent)
         return parent
 
+    def log_repeat(self, name: str, trial: dict[str, Any], **about: Any) -> str:
+        """Log a repeat; ``about`` has kind, key, of, variant, change, seed and budget, ``trial`` what trials have."""
+        experiment = self.client.get_experiment_by_name(name).experiment_id
+        (of,) = self.client.search_runs([experiment], f"tags.`{schema.KEY}` = '{about['of']}'")
+        tags = {
+            schema.KIND: about.get("kind", schema.KIND_CONFIRMATION),
+            schema.KEY: about["key"],
+            schema.OF: about["of"],
+            schema.VARIANT: about.get("variant", schema.UNCHANGED),
+            schema.VARIANT_PARAMS: json.dumps(about.get("change", {})),
+            schema.SEED: str(about["seed"]),
+            schema.BUDGET: str(about.get("budget", 40)),
+            schema.CONFIG_HASH: of.data.tags[schema.CONFIG_HASH],
+            schema.RECIPE: of.data.tags[schema.RECIPE],
+        }
+        return self._log_run(experiment, name, trial, tags, of.info.run_id)
+
     def _log_trial(self, experiment: str, name: str, number: int, trial: dict[str, Any], parent: str) -> None:
         tags = {
             schema.KIND: schema.KIND_TRIAL,
-            schema.SWEEP: name,
             schema.KEY: f"{name}-{number:05d}",
             schema.NUMBER: str(number),
+            schema.RECIPE: "true" if number == 0 else "false",
+            schema.CONFIG_HASH: f"{number:08x}",
+        }
+        logged = trial.get("params", {}) | {"seed": 7919 * (number + 1)}  # not searched, yet never the same
+        self._log_run(experiment, name, {**trial, "params": logged}, tags, parent)
+
+    def _log_run(self, experiment: str, name: str, trial: dict[str, Any], identity: dict[str, str], parent: str) -> str:
+        tags = {
+            schema.SWEEP: name,
             schema.SYSTEM: "acgan",
             schema.STATUS: trial.get("status", schema.COMPLETE),
             schema.REASON: trial.get("reason", ""),
-            schema.RECIPE: "true" if number == 0 else "false",
-            schema.CONFIG_HASH: f"{number:08x}",
             schema.FINGERPRINT: json.dumps(trial.get("fingerprint", FINGERPRINT)),
             "mlflow.parentRunId": parent,
         }
-        run = self.client.create_run(experiment, tags=tags).info.run_id
+        run = str(self.client.create_run(experiment, tags=identity | tags).info.run_id)
         metrics = [
             Metric(metric, value, timestamp=1000 + step, step=step)
             for metric, points in trial.get("metrics", {}).items()
             for step, value in points.items()
         ]
-        logged = trial.get("params", {}) | {"seed": 7919 * (number + 1)}  # not searched, yet never the same
-        params = [Param(param, str(value)) for param, value in logged.items()]
+        params = [Param(param, str(value)) for param, value in trial.get("params", {}).items()]
         self.client.log_batch(run, metrics=metrics, params=params)
+        return run
 
 
 def make_sweep(rows: list[dict[str, Any]], **fields: Any) -> Sweep:
@@ -94,3 +117,27 @@ def make_sweep(rows: list[dict[str, Any]], **fields: Any) -> Sweep:
         columns=[*TRIAL_COLUMNS, *dict.fromkeys(c for r in rows for c in r if "." in c)]
     )
     return Sweep(**{"name": "hand", "trials": trials, "fingerprint": FINGERPRINT, **fields})
+
+
+def make_repeats(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Repeats of a sweep by hand; a row names ``of``, ``seed`` and what else matters."""
+    defaults = {
+        "kind": schema.KIND_CONFIRMATION,
+        "variant": schema.UNCHANGED,
+        "variant_params": {},
+        "budget": 40,
+        "system": "acgan",
+        "status": schema.COMPLETE,
+        "reason": None,
+        "recipe": False,
+        "config_hash": "",
+        "fingerprint": json.dumps(FINGERPRINT, sort_keys=True),
+        "mlflow_run_id": "",
+        "kimg": 40.0,
+        "seconds": 60.0,
+        "samples": 1000.0,
+    }
+    full = [{**defaults, "key": f"{row['of']}-c{row['seed']:02d}", **row} for row in rows]
+    return pd.DataFrame(full).reindex(
+        columns=[*REPEAT_COLUMNS, *dict.fromkeys(name for row in rows for name in row if "." in name)]
+    )

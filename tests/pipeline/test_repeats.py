@@ -1,0 +1,343 @@
+"""Confirmations and ablations of a tiny sweep, read back with MLflow alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from analysis.runs import load
+from pipeline.ablate import variants
+from pipeline.cli import main
+from pipeline.confirm import confirmation_plan, leading
+from pipeline.repeats import PlanSearcher, params_of, repeat_seed
+from pipeline.settings import SweepSettings
+from pipeline.study import training_seed
+from search_spaces.space import Dimension, Space
+from tests.pipeline.conftest import Swept, start_cli, sweep, tiny_settings
+from tests.support.sweeps import make_sweep
+from trainables.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlflow.entities import Run
+
+NAME = "again"
+FREE = ("optimizer.discriminator_lr", "optimizer.generator_lr")
+
+
+@pytest.fixture(scope="module")
+def searched(judged_home: Path, faces: Path, local_ray: None) -> Swept:
+    """A sweep of three trials."""
+    return sweep(
+        tiny_settings(
+            judged_home,
+            faces,
+            NAME,
+            trials=3,
+            sampler="random",
+            scheduler="none",
+            eval_kimg=None,
+            max_kimg=1,
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def confirmed(searched: Swept) -> dict[str, Any]:
+    """The sweep's best configuration and its recipe on two seeds."""
+    return confirm(searched, "--top", "1", "--seeds", "2")
+
+
+def confirm(swept: Swept, *words: str) -> dict[str, Any]:
+    return command(swept, "confirm", *words)
+
+
+def command(swept: Swept, name: str, *words: str) -> dict[str, Any]:
+    """What a command prints as JSON."""
+    import contextlib
+    import io
+
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main([name, swept.settings.name, "--home", str(swept.home.root), "--json", *words]) == 0
+    found: dict[str, Any] = json.loads(out.getvalue())
+    return found
+
+
+def tags(run: Run, *names: str) -> tuple[str, ...]:
+    return tuple(run.data.tags[f"gansweep.{name}"] for name in names)
+
+
+def test_a_confirmation_trains_the_best_and_the_recipe_on_the_same_seeds(
+    searched: Swept, confirmed: dict[str, Any]
+) -> None:
+    runs = searched.runs("confirmation")
+    of = {run.data.tags["gansweep.of"] for run in runs}
+    recipe = f"{NAME}-00000"
+    assert recipe in of
+    assert len(runs) == 2 * len(of)
+    seeds = [str(repeat_seed("confirmation", 0, index)) for index in range(2)]
+    parents = {run.data.tags["gansweep.key"]: run for run in searched.runs()}
+    for key in of:
+        own = [run for run in runs if run.data.tags["gansweep.of"] == key]
+        assert [tags(run, "key", "seed", "status", "budget") for run in own] == [
+            (f"{key}-c{index:02d}", seed, "complete", "1") for index, seed in enumerate(seeds)
+        ]
+        for run in own:
+            assert run.data.tags["mlflow.parentRunId"] == parents[key].info.run_id
+            assert run.data.tags["gansweep.variant"] == ("recipe" if key == recipe else "unchanged")
+            assert run.data.tags["gansweep.config_hash"] == parents[key].data.tags["gansweep.config_hash"]
+            given, before = dict(run.data.params), dict(parents[key].data.params)
+            assert given.pop("seed") == run.data.tags["gansweep.seed"] != before.pop("seed")
+            assert given == before
+            assert (run.data.metrics["kimg"], run.data.metrics["samples"]) == (1.0, 32.0)
+    folder = searched.folder / f"{recipe}-c00"
+    assert (folder / "generator.safetensors").is_file()
+    assert not list(folder.glob("checkpoints/*.pt"))
+
+
+def test_the_printed_means_are_those_of_the_runs(searched: Swept, confirmed: dict[str, Any]) -> None:
+    scores: dict[str, list[float]] = {}
+    for run in searched.runs("confirmation"):
+        scores.setdefault(run.data.tags["gansweep.of"], []).append(run.data.metrics["distance"])
+    means = {key: sum(values) / len(values) for key, values in scores.items()}
+    told = load(NAME, home=searched.home.root).repeats
+    assert len(told) >= 2 * len(means)
+    assert {key: one["mean"] for key, one in confirmed["configurations"].items()} == pytest.approx(
+        {key: sum(values[:2]) / 2 for key, values in scores.items() if key in confirmed["configurations"]}
+    )
+    assert confirmed["best"] == min(
+        confirmed["configurations"], key=lambda key: confirmed["configurations"][key]["mean"]
+    )
+    assert sum(one["p_best"] for one in confirmed["configurations"].values()) == pytest.approx(1.0)
+
+
+def test_trials_are_as_before(searched: Swept, confirmed: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(load(NAME, home=searched.home.root).trials) == len(searched.trials()) == 3
+    counts = command(searched, "status")["trials"]
+    assert (counts["complete"], counts["interrupted"], counts["running"]) == (3, 0, 0)
+    (parent,) = searched.runs("sweep")
+    assert tags(parent, "status") == ("complete",)
+    assert parent.info.status == "FINISHED"
+    assert main(["resume", NAME, "--home", str(searched.home.root)]) == 0
+    assert len(searched.runs()) == 3
+
+
+def test_the_same_command_again_runs_nothing_and_more_adds_what_is_missing(
+    searched: Swept, confirmed: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {run.info.run_id: run.info.end_time for run in searched.runs("confirmation")}
+    assert (
+        confirm(searched, "--top", "1", "--seeds", "2")["configurations"].keys() == confirmed["configurations"].keys()
+    )
+    assert f"all {len(before)} runs have ended" in " ".join(capsys.readouterr().err.split())
+    assert {run.info.run_id: run.info.end_time for run in searched.runs("confirmation")} == before
+    larger = confirm(searched, "--top", "3", "--seeds", "3")
+    runs = searched.runs("confirmation")
+    assert before.items() <= {run.info.run_id: run.info.end_time for run in runs}.items()
+    assert set(Counter(run.data.tags["gansweep.of"] for run in runs).values()) == {3}
+    assert len(larger["configurations"]) == 3
+    assert len({run.data.tags["gansweep.key"] for run in runs}) == len(runs) == 9
+
+
+def test_another_budget_has_runs_of_its_own(searched: Swept, confirmed: dict[str, Any]) -> None:
+    found = confirm(searched, "--top", "1", "--seeds", "1", "--max-kimg", "2")
+    assert found["budget"] == 2
+    runs = [run for run in searched.runs("confirmation") if run.data.tags["gansweep.budget"] == "2"]
+    assert {run.data.metrics["kimg"] for run in runs} == {2.0}
+    assert all(run.data.tags["gansweep.key"].endswith("-c00-k2") for run in runs)
+
+
+def test_an_ablation_changes_one_dimension_at_a_time(searched: Swept, confirmed: dict[str, Any]) -> None:
+    trials = load(NAME, home=searched.home.root).trials.set_index("key")
+    key = f"{NAME}-00001"
+    found = command(searched, "ablate", "--trial", key, "--seeds", "2", "--only", ",".join(FREE))
+    runs = searched.runs("ablation")
+    recipe = trials.loc[f"{NAME}-00000"]
+    expected = {"winner": {}, "recipe": {}}
+    for name in FREE:
+        expected[f"without {name}"] = {name: recipe[f"params.{name}"]}
+        expected[f"with {name}"] = {name: trials.loc[key, f"params.{name}"]}
+    assert {run.data.tags["gansweep.variant"] for run in runs} == set(expected)
+    parent = next(run for run in searched.runs() if run.data.tags["gansweep.key"] == key)
+    for run in runs:
+        variant, change = run.data.tags["gansweep.variant"], json.loads(run.data.tags["gansweep.variant_params"])
+        assert change == pytest.approx(expected[variant])
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.tags["gansweep.of"] == key
+        base = key if variant == "winner" or variant.startswith("without") else f"{NAME}-00000"
+        wanted = {name: trials.loc[base, f"params.{name}"] for name in FREE} | change
+        assert {name: float(run.data.params[name]) for name in FREE} == pytest.approx(wanted)
+    seeds = {run.data.tags["gansweep.seed"] for run in runs}
+    assert seeds == {str(repeat_seed("ablation", 0, index)) for index in range(2)}
+    assert len(runs) == 2 * len(expected)
+    told = {one["variant"]: one for one in found["variants"]}
+    by = {
+        variant: [r.data.metrics["distance"] for r in runs if tags(r, "variant") == (variant,)] for variant in expected
+    }
+    for variant, base in ((f"without {FREE[0]}", "winner"), (f"with {FREE[1]}", "recipe"), ("winner", "recipe")):
+        assert told[variant]["base"] == base
+        difference = sum(by[variant]) / 2 - sum(by[base]) / 2
+        assert told[variant]["difference"]["mean"] == pytest.approx(difference)
+
+
+@pytest.mark.slow
+def test_a_killed_confirmation_goes_on_and_neither_loses_nor_doubles(
+    judged_home: Path, faces: Path, local_ray: None, tmp_path: Path
+) -> None:
+    import time
+
+    swept = sweep(tiny_settings(judged_home, faces, "killed", trials=1, scheduler="none", max_kimg=8))
+    words = ["confirm", "killed", "--top", "1", "--seeds", "3", "--home", str(judged_home), "--json"]
+    process = start_cli(words, tmp_path)
+    for _ in range(240):
+        time.sleep(0.5)
+        if any("distance" in run.data.metrics for run in swept.runs("confirmation")) or process.poll() is not None:
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    reached = {run.info.run_id: run.data.metrics.get("kimg", 0) for run in swept.runs("confirmation")}
+    assert reached
+    found = confirm(swept, "--top", "1", "--seeds", "3")
+    runs = swept.runs("confirmation")
+    assert set(reached) <= {run.info.run_id for run in runs}
+    assert [run.data.tags["gansweep.key"] for run in runs] == [f"killed-00000-c{index:02d}" for index in range(3)]
+    for run in runs:
+        steps = [point.step for point in swept.client.get_metric_history(run.info.run_id, "distance")]
+        assert steps == list(range(1, 9))
+    assert found["configurations"]["killed-00000"]["n"] == 3
+
+
+# Plans -------------------------------------------------------------------------------------------------------
+def test_seeds_never_meet() -> None:
+    training = {training_seed(0, number) for number in range(5000)}
+    confirming = {repeat_seed("confirmation", 0, index) for index in range(1000)}
+    ablating = {repeat_seed("ablation", 0, index) for index in range(1000)}
+    assert len(confirming) == len(ablating) == 1000
+    assert max(training) < 2**31 <= min(confirming)
+    assert max(confirming) < 2**32 <= min(ablating)
+    assert repeat_seed("confirmation", 1, 0) not in confirming
+
+
+def plan_sweep(*rows: dict[str, Any]) -> Any:
+    return make_sweep(
+        [{"config_hash": str(i), "samples": 100.0, "recipe": i == 0, **row} for i, row in enumerate(rows)]
+    )
+
+
+def test_one_trial_stands_for_a_configuration_and_the_recipe_comes_always() -> None:
+    hand = plan_sweep(
+        {"scores.distance": 50.0},
+        {"scores.distance": 40.0, "config_hash": "b"},
+        {"scores.distance": 30.0, "config_hash": "b"},
+        {"scores.distance": 35.0, "config_hash": "0"},  # the recipe, proposed again
+        {"scores.distance": 45.0},
+        {"scores.distance": 1.0, "status": "failed", "reason": "diverged"},
+    )
+    assert leading(hand, 1) == ["hand-00002", "hand-00000"]
+    assert leading(hand, 2) == ["hand-00002", "hand-00000"]
+    assert leading(hand, 9) == ["hand-00002", "hand-00000", "hand-00004"]
+
+
+def test_without_scores_or_a_recipe_there_is_nothing_to_confirm() -> None:
+    with pytest.raises(UserError, match="no scored trial to confirm yet"):
+        leading(plan_sweep({"scores.distance": None}), 3)
+    with pytest.raises(UserError, match="has not run its recipe yet"):
+        leading(plan_sweep({"scores.distance": 3.0, "recipe": False}), 3)
+
+
+def test_parameters_that_were_edited_are_refused(searched: Swept) -> None:
+    found = load(NAME, home=searched.home.root)
+    edited = dataclasses.replace(found, trials=found.trials.assign(config_hash="0" * 12))
+    assert params_of(found, f"{NAME}-00001")["generator.width"] == 4
+    with pytest.raises(UserError, match="not those it was trained with"):
+        params_of(edited, f"{NAME}-00001")
+
+
+def test_all_configurations_come_before_the_next_seed(searched: Swept) -> None:
+    plan = confirmation_plan(
+        load(NAME, home=searched.home.root), searched.settings, top=3, seeds=2, budget=1
+    )  # fmt: skip
+    assert [repeat.index for repeat in plan] == [0, 0, 0, 1, 1, 1]
+    assert len({repeat.seed for repeat in plan}) == 2
+    searcher = PlanSearcher(plan[:2])
+    assert [searcher.suggest(name)["key"] for name in "ab"] == [plan[0].key, plan[1].key]  # type: ignore[index,call-overload]
+    assert (searcher.suggest("c"), searcher.pending, searcher.running) == (PlanSearcher.FINISHED, 0, 2)
+    searcher.on_trial_complete("a")
+    assert searcher.running == 1
+
+
+def test_a_dimension_follows_the_one_it_depends_on(tmp_path: Path) -> None:
+    space = SweepSettings("anything", tmp_path, "s", image_size=16).resolve_space()
+    winner = {**space.recipe, "discriminator.conditioning": "concat", "losses.wrong_tags": "balanced"}
+    winner["generator.width"] = 32
+    found, skipped = variants(space, winner)
+    changes = {one.name: one.change for one in found}
+    assert changes == {
+        "winner": {},
+        "recipe": {},
+        "without generator.width": {"generator.width": 64},
+        "without discriminator.conditioning": {"discriminator.conditioning": "acgan", "losses.wrong_tags": "none"},
+        "without losses.wrong_tags": {"losses.wrong_tags": "none"},
+        "with discriminator.conditioning": {"discriminator.conditioning": "concat"},
+    }
+    # Without its conditioning the winner differs from the recipe in its width alone: one configuration, trained once.
+    assert skipped == {
+        "with generator.width": "it is the same configuration as 'without discriminator.conditioning'",
+        "with losses.wrong_tags": "it has an effect only where discriminator.conditioning is concat or map or combo "
+        "or projection",
+    }
+
+
+def test_what_cannot_be_built_is_skipped_with_the_reason(tmp_path: Path) -> None:
+    known = SweepSettings("acgan", tmp_path, "s", image_size=16).resolve_space()
+    dimensions = (
+        Dimension("losses.adversarial", known.recipe["losses.adversarial"], choices=("bce", "wgan")),
+        Dimension("losses.penalty", known.recipe["losses.penalty"], choices=("none", "wgan_gp")),
+        Dimension("generator.width", 64, choices=(32, 64)),
+    )
+    recipe = {**known.recipe, "losses.labels": "hard", "generator.width": 64}
+    space = Space("hand", "by hand", recipe, dimensions)
+    changed = {"losses.adversarial": "wgan", "losses.penalty": "wgan_gp", "generator.width": 32}
+    found, skipped = variants(space, {**recipe, **changed}, "leave-one-out")
+    assert [one.name for one in found] == [
+        "winner", "recipe", "without losses.adversarial", "without generator.width",
+    ]  # fmt: skip
+    assert list(skipped) == ["without losses.penalty"]
+    assert "a critic must be held to slope 1" in skipped["without losses.penalty"]
+    _, skipped = variants(space, {**recipe, **changed}, "add-one", ["losses.adversarial"])
+    assert "a critic must be held to slope 1" in skipped["with losses.adversarial"]
+
+
+def test_only_names_what_differs_and_a_recipe_has_nothing_to_take_out(tmp_path: Path) -> None:
+    space = SweepSettings("acgan", tmp_path, "s", image_size=16).resolve_space()
+    winner = {**space.recipe, "optimizer.generator_lr": 1e-4}
+    with pytest.raises(
+        UsageError, match=r"--only optimizer.discriminator_lr.*differs from the recipe in optimizer.gen"
+    ):
+        variants(space, winner, only=["optimizer.discriminator_lr"])
+    with pytest.raises(UsageError, match="is the recipe itself"):
+        variants(space, space.recipe)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["confirm", NAME, "--seeds", "0"], "--seeds is 0; allowed: 1 to 1000"),
+        (["confirm", NAME, "--top", "0"], "--top is 0; allowed: 1 to 1000"),
+        (["confirm", NAME, "--max-kimg", "0"], "--max-kimg is 0; allowed: 1 to"),
+        (["ablate", NAME, "--trial", "again-7"], "has no trial 'again-7'; did you mean 'again-0000"),
+    ],
+)
+def test_wrong_requests_are_one_line(
+    searched: Swept, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert main([*words, "--home", str(searched.home.root)]) == 2
+    assert said in capsys.readouterr().err
