@@ -49,7 +49,7 @@ def data_changes(folder: Path, images: TaggedImages) -> str:
 
 def _noted(images: TaggedImages) -> dict[str, Any]:
     pictures = {
-        name: [zlib.crc32(np.ascontiguousarray(pixels)), images.vocabulary.describe(labels)]
+        name: [zlib.crc32(np.ascontiguousarray(pixels).tobytes()), images.vocabulary.describe(labels)]
         for name, pixels, labels in zip(images.ids, images.pixels, images.labels.tolist(), strict=True)
     }
     return {"vocabulary": images.vocabulary.hash, "pictures": pictures}
