@@ -59,7 +59,7 @@ def adjusted_effect(outcome: ArrayLike, variable: ArrayLike, others: ArrayLike) 
     d_rest, y_rest = d - basis @ (basis.T @ d), y - basis @ (basis.T @ y)
     left = float(d_rest @ d_rest)
     freedom = len(y) - basis.shape[1] - 1
-    if freedom < 2 or left <= _DISTINCT * float(((d - d.mean()) ** 2).sum()):
+    if freedom < 2 or np.ptp(d) == 0 or left <= _DISTINCT * float(((d - d.mean()) ** 2).sum()):
         return None
     value = float(d_rest @ y_rest) / left
     weights = d_rest**2 / left

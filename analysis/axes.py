@@ -82,6 +82,14 @@ def axes_of(sweep: Sweep) -> list[Axis]:
     ]
 
 
+def dependents(axis: Axis, axes: Sequence[Axis]) -> set[str]:
+    """Give the names of the dimensions that are conditional on this one, and of those conditional on them."""
+    found = {axis.name}
+    while more := {other.name for other in axes if found & set(other.when)} - found:
+        found |= more
+    return found - {axis.name}
+
+
 def covariates(trials: pd.DataFrame, axes: Sequence[Axis]) -> NDArray[np.float64]:
     """Encode dimensions as columns to adjust for; ``(n, p)``, p as many as needed.
 
@@ -103,7 +111,7 @@ def covariates(trials: pd.DataFrame, axes: Sequence[Axis]) -> NDArray[np.float64
             scale = float(numbers[active].std()) or 1.0
             standard = np.where(active, (numbers - numbers[active].mean()) / scale, 0.0)
             columns += [standard, np.where(active, standard**2 - 1, 0.0)]
-    telling = [column for column in columns if _LEAST <= np.count_nonzero(column) and _varies(column)]
+    telling = [column for column in columns if np.count_nonzero(column) >= _LEAST and _varies(column)]
     return np.column_stack(telling) if telling else np.empty((len(trials), 0))
 
 

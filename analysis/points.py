@@ -62,9 +62,10 @@ def points_of(curves: pd.DataFrame, score: str) -> list[Point]:
     known = curves[["key", "kimg", schema.SAMPLES, score]].dropna(subset=[score])
     known = known.assign(**{schema.SAMPLES: known[schema.SAMPLES].fillna(0)})
     scored = known["key"].nunique()
+    groups: Any = known.groupby(["kimg", schema.SAMPLES], sort=True)
     return [
         Point(score, int(kimg), int(samples), group.set_index("key")[score].astype(float), scored)
-        for (kimg, samples), group in known.groupby(["kimg", schema.SAMPLES], sort=True)
+        for (kimg, samples), group in groups
     ]
 
 
