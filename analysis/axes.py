@@ -90,31 +90,44 @@ def dependents(axis: Axis, axes: Sequence[Axis]) -> set[str]:
     return found - {axis.name}
 
 
-def covariates(trials: pd.DataFrame, axes: Sequence[Axis]) -> NDArray[np.float64]:
-    """Encode dimensions as columns to adjust for; ``(n, p)``, p as many as needed.
+def covariates(trials: pd.DataFrame, axes: Sequence[Axis], axis: Axis | None = None) -> NDArray[np.float64]:
+    """Encode the other dimensions as columns to adjust the effect of one for; ``(n, p)``, p as many as needed.
 
-    An indicator for each choice but the most frequent, and of numbers the standardised value and its square; all 0
-    where the dimension is inactive, which has an indicator of its own.
+    An indicator for each choice but the most frequent, and of numbers the standardised value and its square. Where a
+    dimension is conditional they are centred, 0 where it is inactive, and an indicator of its own says where it is
+    active; but not when that follows from the dimension whose effect is sought, which acts through it.
     """
+    follow = dependents(axis, axes) if axis else set()
     columns: list[NDArray[np.float64]] = []
-    for axis in axes:
-        active = axis.active(trials)
-        if not active.all():
+    for other in axes:
+        if axis is not None and other.name == axis.name:
+            continue
+        active = other.active(trials)
+        if not active.all() and other.name not in follow:
             columns.append(active.astype(np.float64))
-        if axis.choices:
-            values = axis.values(trials)
-            found = [np.array([value == choice for value in values]) & active for choice in axis.choices]
-            found.sort(key=np.count_nonzero)
-            columns += [marks.astype(np.float64) for marks in found[:-1]]
-        elif active.sum() > _LEAST:
-            numbers = np.where(active, axis.numbers(trials), 0.0)
-            scale = float(numbers[active].std()) or 1.0
-            standard = np.where(active, (numbers - numbers[active].mean()) / scale, 0.0)
-            columns += [standard, np.where(active, standard**2 - 1, 0.0)]
+        columns += [_centred(column, active) for column in _encoded(other, trials, active)]
     telling = [column for column in columns if np.count_nonzero(column) >= _LEAST and _varies(column)]
     return np.column_stack(telling) if telling else np.empty((len(trials), 0))
 
 
+def _encoded(axis: Axis, trials: pd.DataFrame, active: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+    if axis.choices:
+        values = axis.values(trials)
+        found = [np.array([value == choice for value in values]) & active for choice in axis.choices]
+        found.sort(key=np.count_nonzero)
+        return [marks.astype(np.float64) for marks in found[:-1]]
+    if active.sum() < _LEAST:
+        return []
+    numbers = np.where(active, axis.numbers(trials), 0.0)
+    standard = (numbers - numbers[active].mean()) / (float(numbers[active].std()) or 1.0)
+    return [standard, standard**2]
+
+
+def _centred(column: NDArray[np.float64], active: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.where(active, column - column[active].mean(), 0.0) if active.any() else np.zeros(len(column))
+
+
 def _varies(column: NDArray[np.float64]) -> bool:
+    """Whether enough trials have another value than the most frequent one."""
     _, counts = np.unique(column, return_counts=True)
     return len(column) - int(counts.max()) >= _LEAST

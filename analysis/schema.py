@@ -60,7 +60,7 @@ SAMPLES: Final = "samples"
 """Generated pictures that the scores of a step were measured on: fewer at early rungs than at the end."""
 DISTANCE_PREFIXES: Final = ("fid", "fd_")
 """Full names of distances. They grow as samples become fewer, so two of different ``SAMPLES`` never compare."""
-HIGHER_IS_BETTER: Final = (TAG_ACCURACY, "precision", "recall", "density", "coverage", "diversity")
+HIGHER_IS_BETTER: Final = (TAG_ACCURACY, "precision", "recall", "density", "coverage", "diversity", "tag_diversity")
 SCORE_PREFIXES: Final = (*DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", "memorised")
 """A metric whose name starts with one of these is a score of generated pictures, not a training signal."""
 INTERVAL: Final = "interval/"

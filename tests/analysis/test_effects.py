@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from analysis import schema
 from analysis.axes import axes_of, covariates, dependents
-from analysis.effects import Effect, effects
+from analysis.effects import effects
 from tests.support.simulated import LABELS, PENALTY_WEIGHT, WIDTH, ablation, simulate
 from tests.support.sweeps import make_sweep
+
+if TYPE_CHECKING:
+    from analysis.effect import Effect
 
 
 def found(sweep: Any, name: str, value: str | None = None, metric: str = "distance") -> Effect:
@@ -42,6 +45,15 @@ def test_a_conditional_number_is_followed_where_it_is_active() -> None:
     assert weight.low < np.exp(PENALTY_WEIGHT) < weight.high
     assert weight.separable
     assert found(sweep, "updates.steps").value == "per unit"
+
+
+def test_an_effect_includes_what_acts_only_under_one_of_the_choices() -> None:
+    """There is no penalty with wgan; with bce half of the trials have one, which costs its mean doublings."""
+    sweep = simulate(300)
+    doublings = (np.log2(0.1) + np.log2(100)) / 2
+    wgan = found(sweep, "losses.adversarial", "wgan")
+    assert wgan.low < np.exp(0.25 - PENALTY_WEIGHT * doublings / 2) < wgan.high
+    assert wgan.separable
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
