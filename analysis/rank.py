@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - tyro reads the annotations of RankOptions
 from typing import TYPE_CHECKING, Any, Final
 
-import tyro
+import tyro  # noqa: TC002 - and those of its positional arguments
 
 from analysis import schema
 from analysis.errors import AnalysisError, AnalysisUsageError
 from analysis.runs import METRICS, PARAMS, SCORES, Sweep, load, nearest
+from analysis.script import run_script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -166,26 +166,7 @@ def run(options: RankOptions) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run as a script: ``python -m analysis.rank NAME``."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
-    options = tyro.cli(
-        RankOptions,
-        prog="python -m analysis.rank",
-        args=[argument for argument in arguments if argument != "--debug"],
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-    try:
-        code = run(options)
-        sys.stdout.flush()
-        return code
-    except AnalysisError as error:
-        if debug:
-            raise
-        print(f"gansweep: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:  # ``| head`` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    return run_script(RankOptions, run, "rank", argv)
 
 
 # Order -------------------------------------------------------------------------------------------------------

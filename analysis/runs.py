@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import json
 import math
 import sys
@@ -27,11 +28,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis import schema
+from analysis.cache import Reader
 from analysis.connect import open_tracking, readable_errors, shown, tracking_uri
 from analysis.errors import AnalysisError, AnalysisUsageError
+from analysis.store import PAGE, Record, api_runs, versions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pandas as pd
     from mlflow import MlflowClient
@@ -56,7 +59,6 @@ SCORES: Final = "scores."
 METRICS: Final = "metrics."
 PARAMS: Final = "params."
 
-_PAGE: Final = 1000
 _DTYPES: Final = {  # what pandas infers -> without, with missing values
     "boolean": ("bool", "boolean"),
     "integer": ("int64", "Int64"),
@@ -92,6 +94,10 @@ class Sweep:
     """The tracking URI it was read from."""
     repeats: pd.DataFrame = field(default_factory=_no_repeats)
     """One row per run of a confirmation or an ablation; they are no trials."""
+    cache: Path | None = None
+    """Folder in which what was read of ended runs is kept."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """MLflow run of each trial -> what changes when the run does; empty for one that has not ended."""
 
     @property
     def scores(self) -> list[str]:
@@ -105,7 +111,10 @@ class Sweep:
 
 
 def load(sweep: str, *, home: Path | str | None = None, tracking: str | None = None) -> Sweep:
-    """Read a sweep: about 600 trials a second, last values only (``curves`` reads the histories).
+    """Read a sweep, last values only (``curves`` reads the histories).
+
+    Ended trials are kept in the cache of the home, where that is there. Without it a database gives some thousand
+    trials a second, a server about 600.
 
     Raises:
         AnalysisUsageError: no such sweep there.
@@ -120,8 +129,10 @@ def load(sweep: str, *, home: Path | str | None = None, tracking: str | None = N
             name: _artifact(client, parent.info.run_id, name)
             for name in (schema.SPACE_FILE, schema.SETTINGS_FILE, schema.DATA_FILE)
         }
-        runs = list(_runs(client, parent.info.experiment_id, schema.KIND_TRIAL))
-        repeats = [run for kind in schema.REPEATS for run in _runs(client, parent.info.experiment_id, kind)]
+        cache = _cache(folder)
+        reader = Reader(client, uri, cache)
+        runs = reader.records(parent.info.experiment_id, schema.KIND_TRIAL)
+        repeats = [run for kind in schema.REPEATS for run in reader.records(parent.info.experiment_id, kind)]
     fingerprint = json.loads(parent.data.tags.get(schema.FINGERPRINT, "{}"))
     return Sweep(
         name=sweep,
@@ -133,30 +144,43 @@ def load(sweep: str, *, home: Path | str | None = None, tracking: str | None = N
         mlflow_run_id=parent.info.run_id,
         tracking=uri,
         repeats=_table(repeats, files[schema.SPACE_FILE], fingerprint, _repeat, REPEAT_COLUMNS),
+        cache=cache,
+        versions=versions_of(runs),
     )
 
 
 def curves(sweep: Sweep, names: Sequence[str] | None = None) -> pd.DataFrame:
     """Read histories of metrics: columns ``key, kimg, name, value``, sorted by the first three.
 
-    One request per trial and metric, so name what is needed; ``None`` reads every score and metric.
+    From a server that takes one request per trial and metric, so name what is needed; ``None`` reads every score and
+    metric. Of a step that was logged twice (a trial that resumed from a checkpoint) the later value is the one it went
+    on from.
     """
+    import numpy as np
     import pandas as pd
 
     client = open_tracking(tracking=sweep.tracking)
     if names is None:
         names = _after(SCORES, sweep.trials) + _after(METRICS, sweep.trials)
+    keys = dict(zip(sweep.trials["mlflow_run_id"], sweep.trials["key"], strict=True))
+    versions = {run: sweep.versions.get(run, "") for run in keys}
+    tables = [pd.DataFrame({"key": [], "kimg": np.array([], np.int64), "name": [], "value": []})]
     with readable_errors(sweep.tracking):
-        points = [
-            (key, point.step, name, _restored(point.value), point.timestamp)
-            for key, run_id in zip(sweep.trials["key"], sweep.trials["mlflow_run_id"], strict=True)
-            for name in names
-            for point in client.get_metric_history(run_id, name)
-        ]
-    table = pd.DataFrame(points, columns=["key", "kimg", "name", "value", "timestamp"])
-    # A trial that resumed from a checkpoint logs some steps twice; the later value is the one it went on from.
-    table = table.sort_values("timestamp", kind="stable").drop_duplicates(["key", "kimg", "name"], keep="last")
-    return table.drop(columns="timestamp").sort_values(["key", "kimg", "name"], ignore_index=True)
+        reader = Reader(client, sweep.tracking, sweep.cache)
+        for name in names:
+            histories = reader.histories(sweep.mlflow_run_id, versions, name)
+            steps = np.concatenate([np.array([], np.int64), *(history.steps for history in histories.values())])
+            values = np.concatenate([np.array([]), *(history.values for history in histories.values())])
+            columns = {
+                "key": np.repeat([keys[run] for run in histories], [len(one.steps) for one in histories.values()]),
+                "kimg": steps,
+                "name": name,
+                "value": np.where(np.abs(values) >= sys.float_info.max, np.sign(values) * np.inf, values),
+            }
+            tables.append(pd.DataFrame(columns))
+    table = pd.concat([table for table in tables if len(table)] or tables)
+    table = table.drop_duplicates(["key", "kimg", "name"], keep="last")
+    return table.sort_values(["key", "kimg", "name"], ignore_index=True)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -174,7 +198,7 @@ def _after(prefix: str, table: pd.DataFrame) -> list[str]:
 def _parent(client: MlflowClient, sweep: str, uri: str) -> Run:
     experiment = client.get_experiment_by_name(sweep)
     if experiment is not None and experiment.lifecycle_stage == "active":
-        for run in _runs(client, experiment.experiment_id, schema.KIND_SWEEP):
+        for run in api_runs(client, experiment.experiment_id, schema.KIND_SWEEP):
             return run
     known = _known_sweeps(client)
     there = f"known: {', '.join(known)}" if known else "there is none yet"
@@ -183,29 +207,18 @@ def _parent(client: MlflowClient, sweep: str, uri: str) -> Run:
 
 def _known_sweeps(client: MlflowClient) -> list[str]:
     """Names of experiments that hold a sweep; a shared server holds other people's work as well."""
-    experiments = client.search_experiments(max_results=_PAGE)
+    experiments = client.search_experiments(max_results=PAGE)
     return sorted(
         experiment.name
         for experiment in experiments
-        if next(_runs(client, experiment.experiment_id, schema.KIND_SWEEP), None) is not None
+        if next(api_runs(client, experiment.experiment_id, schema.KIND_SWEEP), None) is not None
     )
 
 
-def _runs(client: MlflowClient, experiment_id: str, kind: str) -> Iterator[Run]:
-    """Every run of a kind, page by page."""
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment_id],
-            filter_string=f"tags.`{schema.KIND}` = '{kind}'",
-            max_results=_PAGE,
-            order_by=["attributes.start_time ASC"],
-            page_token=token,
-        )
-        yield from page
-        token = page.token
-        if not token:
-            return
+def _cache(folder: Path | None) -> Path | None:
+    """Give the cache of a home; ``None`` where the home is not there, as with a tracking server."""
+    home = Path(tracking_uri(folder).removeprefix("sqlite:///")).parent
+    return home / "cache" if home.is_dir() else None
 
 
 def _artifact(client: MlflowClient, run_id: str, name: str) -> dict[str, Any]:
@@ -223,7 +236,7 @@ def _artifact(client: MlflowClient, run_id: str, name: str) -> dict[str, Any]:
 
 # From runs to a table ----------------------------------------------------------------------------------------
 def _table(
-    runs: Sequence[Run],
+    runs: Sequence[Record],
     space: Mapping[str, Any],
     fingerprint: Mapping[str, Any],
     identity: Callable[[Mapping[str, str]], dict[str, Any]],
@@ -263,7 +276,7 @@ def _repeat(tags: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _row(run: Run, dimensions: Mapping[str, Mapping[str, Any]], fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+def _row(run: Record, dimensions: Mapping[str, Mapping[str, Any]], fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     tags = run.data.tags
     metrics = {name: _restored(value) for name, value in run.data.metrics.items()}
     row: dict[str, Any] = {
@@ -299,13 +312,19 @@ def _parsed(text: str, dimension: Mapping[str, Any] | None) -> bool | int | floa
         for choice in dimension["choices"]:
             if str(choice) == text:
                 return choice  # type: ignore[no-any-return]
+    value = _literal(text)
+    return (
+        float(value) if dimension is not None and dimension["kind"] == "float" and not isinstance(value, str) else value
+    )
+
+
+@functools.lru_cache(maxsize=2**16)  # most parameters have few values in a sweep
+def _literal(text: str) -> bool | int | float | str:
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-    if not isinstance(value, bool | int | float):
-        return text
-    return float(value) if dimension is not None and dimension["kind"] == "float" else value
+    return value if isinstance(value, bool | int | float) else text
 
 
 def _column(values: Sequence[Any]) -> pd.Series[Any]:

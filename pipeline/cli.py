@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import tyro
 
+from analysis.claims import ClaimsOptions
 from analysis.errors import AnalysisError
 from analysis.rank import RankOptions
 from pipeline.settings import SweepSettings
@@ -290,6 +291,7 @@ class ScoreOptions:
 
 
 def _commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
+    from analysis.claims import run as claims
     from analysis.rank import run as rank
     from pipeline import commands
 
@@ -307,6 +309,7 @@ def _commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
         "ui": (UiOptions, commands.ui),
         "doctor": (DoctorOptions, commands.doctor),
         "rank": (RankOptions, rank),
+        "claims": (ClaimsOptions, claims),
         "export": (ExportOptions, commands.export),
         "generate": (GenerateOptions, commands.generate),
         "score": (ScoreOptions, commands.score),

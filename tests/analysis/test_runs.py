@@ -106,7 +106,7 @@ def test_a_sweep_without_repeats_has_their_columns(sweep: Sweep) -> None:
 
 
 def test_reads_more_than_one_page(history: History, logged: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.runs._PAGE", 2)
+    monkeypatch.setattr("analysis.store._CHUNK", 2)  # runs per query
     assert len(load(logged, home=history.home).trials) == 5
 
 

@@ -1,0 +1,104 @@
+"""Effects along training: what a trick does early and late, in the same trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from analysis.axes import Axis, axes_of
+from analysis.effect import MINIMUM_TRIALS
+from analysis.effects import contrast, outcome_at, slope
+from analysis.points import SHARE, Point, common_point, early_point, points_of, require_one_fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    import pandas as pd
+
+    from analysis.effect import Effect
+    from analysis.runs import Sweep
+
+
+@dataclass(frozen=True)
+class Turn:
+    """An effect early and late in training, among the trials that were scored at both points."""
+
+    early: Effect
+    late: Effect
+
+    @property
+    def reverses(self) -> bool:
+        """Whether it helps at one point and hurts at the other, both beyond doubt: draws sooner but ends worse."""
+        none = 1.0 if self.early.unit == "ratio" else 0.0
+        opposite = (self.early.estimate - none) * (self.late.estimate - none) < 0
+        return self.early.separable and self.late.separable and opposite
+
+    def to_json(self) -> dict[str, Any]:
+        """Both effects, and whether they are opposite."""
+        return {"early": self.early.to_json(), "late": self.late.to_json(), "reverses": self.reverses}
+
+
+def effect_over_time(
+    sweep: Sweep, curves: pd.DataFrame, metric: str, dimension: str, values: Collection[Any] = (),
+    against: Collection[Any] = (),
+) -> list[Effect]:  # fmt: skip
+    """Estimate an effect at every point of training that at least half of the scored trials reached.
+
+    The trials are those scored at that point: where fewer reach the next, another effect may come from them.
+
+    Args:
+        sweep: with its ``space.json``.
+        curves: from ``learning_curves``, with the metric.
+        metric: a score.
+        dimension: its name.
+        values: choices that are compared; none follows a number by its slope.
+        against: choices with which they are compared.
+    """
+    require_one_fingerprint(sweep)
+    axes = axes_of(sweep)
+    axis = _axis(axes, dimension)
+    points = [point for point in points_of(curves, metric) if point.share >= SHARE]
+    found = [_at(sweep, point, axis, axes, values, against) for point in points] if axis else []
+    return [effect for effect in found if effect is not None]
+
+
+def turn(
+    sweep: Sweep, curves: pd.DataFrame, metric: str, dimension: str, values: Collection[Any] = (),
+    against: Collection[Any] = (),
+) -> Turn | None:  # fmt: skip
+    """Compare an effect at the earliest and the latest comparable point; arguments as for ``effect_over_time``.
+
+    Returns:
+        ``None`` where the sweep has no such dimension, or too few trials scored at both points.
+    """
+    require_one_fingerprint(sweep)
+    axes = axes_of(sweep)
+    axis = _axis(axes, dimension)
+    points = points_of(curves, metric)
+    late = common_point(points, MINIMUM_TRIALS)
+    early = early_point(points, MINIMUM_TRIALS, late) if late else None
+    if axis is None or early is None or late is None:
+        return None
+    both = early.values.index.intersection(late.values.index)
+    sides = [
+        _at(sweep, Point(metric, point.kimg, point.samples, point.values.loc[both], point.scored), axis, axes, values,
+            against)
+        for point in (early, late)
+    ]  # fmt: skip
+    return Turn(sides[0], sides[1]) if sides[0] and sides[1] else None
+
+
+def _axis(axes: Sequence[Axis], name: str) -> Axis | None:
+    return next((axis for axis in axes if axis.name == name), None)
+
+
+def _at(
+    sweep: Sweep,
+    point: Point,
+    axis: Axis,
+    axes: Sequence[Axis],
+    values: Collection[Any],
+    against: Collection[Any],
+) -> Effect | None:
+    outcome = outcome_at(sweep, point)
+    return contrast(outcome, axis, axes, values, against) if values else slope(outcome, axis, axes)
