@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.rank import rank
 from analysis.runs import load
-from pipeline.bundle import CONFIG, TAGS, WEIGHTS, Bundle, write_manifest
+from pipeline.bundle import Bundle
 from pipeline.generate import draw_panel
 from pipeline.home import require_key
+from pipeline.manifest import CONFIG, TAGS, WEIGHTS, write_manifest
 from pipeline.model_card import model_card
 from trainables.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 from trainables.data.tags import Vocabulary
