@@ -275,20 +275,25 @@ def _trial_json(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {
         **{name: plain[name] for name in names},
         "scores": _section(plain, SCORES),
-        "intervals": _intervals(_section(plain, METRICS)),
+        "intervals": intervals_of(plain),
         "params": {name: value for name, value in _section(plain, PARAMS).items() if value is not None},
         "mlflow_run_id": plain["mlflow_run_id"],
     }
 
 
-def _intervals(metrics: Mapping[str, Any]) -> dict[str, list[float]]:
+def intervals_of(row: Mapping[Any, Any]) -> dict[str, list[float]]:
+    """The interval over sampling noise of each score of a row of ``Sweep.trials`` or ``Sweep.repeats``."""
     pairs = {}
-    for metric, low in metrics.items():
-        name = metric.removeprefix(schema.INTERVAL).removesuffix("/low")
-        high = metrics.get(f"{schema.INTERVAL}{name}/high")
-        if metric.endswith("/low") and low is not None and high is not None:
+    for column, low in row.items():
+        name = column.removeprefix(f"{METRICS}{schema.INTERVAL}").removesuffix("/low")
+        high = row.get(f"{METRICS}{schema.INTERVAL}{name}/high")
+        if column.endswith("/low") and _known(low) and _known(high):
             pairs[name] = [low, high]
     return pairs
+
+
+def _known(value: Any) -> bool:
+    return value is not None and not math.isnan(value)
 
 
 def _section(plain: Mapping[str, Any], prefix: str) -> dict[str, Any]:

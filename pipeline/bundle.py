@@ -1,74 +1,97 @@
 """An exported generator: one folder that needs nothing but this package.
 
-``manifest.json`` names every file with its SHA-256; loading verifies them. Nothing is pickled.
+``manifest.json`` names every file with its SHA-256; loading verifies them. Nothing is pickled. With the ``onnx``
+backend torch is not imported.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
+from pipeline.backends import BACKENDS, TorchNetwork, open_network
+from pipeline.manifest import CONFIG, GOLDEN, TAGS, read_json, verify_manifest
 from trainables.config import GanConfig
 from trainables.data.tags import UNKNOWN, Vocabulary
-from trainables.errors import UsageError, UserError, first_line
-from trainables.files import write_json
-from trainables.networks.generator import Generator
-from trainables.pictures import to_uint8
+from trainables.errors import UsageError, UserError, first_line, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from pipeline.backends import Network
     from trainables.networks.conditioning import Pairs
 
-FORMAT = 1
-MANIFEST, CONFIG, TAGS, WEIGHTS = "manifest.json", "config.json", "tags.json", "weights.safetensors"
 BATCH = 64
+SEEDS = 2**31
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A generator ready to draw. ``combinations`` ``(m, groups)`` with ``counts`` ``(m,)`` are the data's tags."""
+    """A generator ready to draw. ``combinations`` ``(m, groups)`` with ``counts`` ``(m,)`` are the data's tags.
+
+    >>> bundle = Bundle.load(Path("winner"))                                          # doctest: +SKIP
+    >>> labels = bundle.complete(bundle.vocabulary.parse("blue hair"), 16, seed=0)    # doctest: +SKIP
+    >>> bundle.draw(labels, seed=0).shape                                             # doctest: +SKIP
+    (16, 64, 64, 3)
+    """
 
     config: GanConfig
     vocabulary: Vocabulary
-    generator: Generator
+    network: Network
     combinations: NDArray[np.int64]
     counts: NDArray[np.int64]
     pairs: Pairs = ()
     """The combinations that the generator knows, where it knows no others (F)."""
+    folder: Path | None = None
+    manifest: dict[str, Any] = field(default_factory=dict)
+    """``sweep``, ``trial``, ``scores``, ``fingerprint`` and hashes, as ``manifest.json`` has them."""
 
     @classmethod
-    def load(cls, folder: Path) -> Bundle:
+    def load(cls, folder: Path, backend: str = "torch", *, threads: int = 0) -> Bundle:
         """Read and verify an export.
 
+        Args:
+            folder: what ``gansweep export`` wrote.
+            backend: ``torch``; ``onnx`` or ``onnx-fp16``, which import no torch; or ``pt2``. torch gives no
+                guarantee for a ``.pt2`` file of somebody you do not trust.
+            threads: of ONNX Runtime; 0 leaves it to it.
+
         Raises:
+            UsageError: no such backend.
             UserError: no export, another format, a file that is missing or changed, weights that do not fit.
         """
-        verify_manifest(folder)
-        about, tags = _read_json(folder / CONFIG), _read_json(folder / TAGS)
+        if backend not in BACKENDS:
+            raise UsageError(f"backend is {backend!r}; allowed: {', '.join(BACKENDS)}{nearest(backend, BACKENDS)}")
+        manifest = verify_manifest(folder)
+        if BACKENDS[backend] not in manifest["files"]:
+            raise UserError(f"export {folder} has no {BACKENDS[backend]}; export it again, or use another backend")
         try:
-            vocabulary = Vocabulary.from_json(tags["vocabulary"])
-            config = GanConfig.from_params(about["params"])
-            combinations = np.array([entry["labels"] for entry in tags["combinations"]], dtype=np.int64)
-            counts = np.array([entry["count"] for entry in tags["combinations"]], dtype=np.int64)
-            _require_combinations(combinations, counts, vocabulary)
-            pairs = tuple(tuple(int(label) for label in pair) for pair in about.get("pairs", ()))
-            generator = Generator(config, vocabulary.sizes, pairs)
-            generator.load_state_dict(load_file(folder / WEIGHTS))
-        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            return cls._read(folder, backend, threads, manifest)
+        except UsageError as error:  # the user asked for nothing wrong: the folder is at fault
+            raise UserError(f"export {folder} cannot be used: {error}") from error
+        except UserError:
+            raise
+        except Exception as error:  # what damaged and forged files make the libraries raise has no common class
             raise UserError(f"export {folder} cannot be used: {first_line(error)}") from error
-        generator.eval().requires_grad_(False)
-        return cls(config, vocabulary, generator, combinations, counts, pairs)
+
+    @classmethod
+    def _read(cls, folder: Path, backend: str, threads: int, manifest: dict[str, Any]) -> Bundle:
+        about, tags = read_json(folder / CONFIG), read_json(folder / TAGS)
+        vocabulary = Vocabulary.from_json(tags["vocabulary"])
+        if tags["hash"] != vocabulary.hash:
+            raise ValueError(f"the vocabulary of {TAGS} has the hash {vocabulary.hash}, not {tags['hash']}")
+        config = GanConfig.from_params(about["params"])
+        combinations = np.array([entry["labels"] for entry in tags["combinations"]], dtype=np.int64)
+        counts = np.array([entry["count"] for entry in tags["combinations"]], dtype=np.int64)
+        _require_combinations(combinations, counts, vocabulary)
+        pairs = tuple(tuple(int(label) for label in pair) for pair in about.get("pairs", ()))
+        network = open_network(folder, backend, config, vocabulary.sizes, pairs, threads)
+        return cls(config, vocabulary, network, combinations, counts, pairs, folder, manifest)
 
     def complete(self, labels: tuple[int, ...], count: int, seed: int) -> NDArray[np.int64]:
         """``count`` rows of labels; a missing tag is drawn from the data's combinations that agree with the rest."""
@@ -84,26 +107,103 @@ class Bundle:
         ]
         return np.where(asked == UNKNOWN, self.combinations[rows], asked)
 
-    @torch.inference_mode()
-    def draw(self, labels: NDArray[np.int64], seed: int, noises: NDArray[np.int64] | None = None) -> NDArray[np.uint8]:
+    def noise(self, places: Iterable[int], seed: int, truncation: float | None = None) -> NDArray[np.float32]:
+        """Standard normal noise ``(n, noise_dim)``, row i from seed and place i alone.
+
+        ``truncation`` T draws from the normal distribution cut off beyond T (Brock et al. 2019: fewer odd pictures,
+        less variety). It is the same noise pressed together, so that a picture changes smoothly with T.
+
+        Raises:
+            UsageError: a seed or truncation out of range.
+        """
+        if not 0 <= seed < SEEDS:
+            raise UsageError(f"seed is {seed}; allowed: 0 to {SEEDS - 1}")
+        size = self.config.generator.noise_dim
+        rows = [np.random.default_rng([seed, place]).standard_normal(size) for place in places]
+        noise = np.stack(rows) if rows else np.empty((0, size))
+        return (noise if truncation is None else _truncated(noise, truncation)).astype(np.float32)
+
+    def draw(
+        self,
+        labels: NDArray[np.int64],
+        seed: int,
+        noises: NDArray[np.int64] | None = None,
+        truncation: float | None = None,
+    ) -> NDArray[np.uint8]:
         """Pictures ``(n, s, s, 3)`` for labels ``(n, groups)``; picture i depends on seed, i and its labels alone.
 
         ``noises`` ``(n,)`` gives each picture another noise number than its place, so that several can share one.
 
         Raises:
-            UsageError: a combination that this generator does not know.
+            UsageError: no row, a tag or combination that this generator does not know, a seed or truncation out of
+                range.
         """
-        self._require_known(labels)
         places = range(len(labels)) if noises is None else noises.tolist()
-        noise_dim = self.config.generator.noise_dim
-        noise = np.stack([np.random.default_rng([seed, place]).standard_normal(noise_dim) for place in places])
-        codes, tags = torch.from_numpy(noise).float(), torch.from_numpy(labels)
-        pictures = [
-            to_uint8(self.generator.picture(part, tag))
-            for part, tag in zip(torch.split(codes, BATCH), torch.split(tags, BATCH), strict=True)
+        return self.pictures(self.noise(places, seed, truncation), labels)
+
+    def pictures(self, noise: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Pictures ``(n, s, s, 3)`` for noise ``(n, noise_dim)`` and labels ``(n, groups)``.
+
+        Raises:
+            UsageError: no row, another shape, a tag or combination that this generator does not know.
+        """
+        self._require_rows(noise, labels)
+        parts = [self.network.render(noise[part], labels[part]) for part in _batches(len(noise))]
+        return _to_pixels(np.concatenate(parts))
+
+    def blend(
+        self,
+        noise: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        others: NDArray[np.int64],
+        shares: NDArray[np.float32],
+    ) -> NDArray[np.uint8]:
+        """Pictures of tags that lie ``shares`` ``(n,)`` in [0, 1] of the way from ``labels`` to ``others``.
+
+        Raises:
+            UsageError: as ``pictures``; a generator without tags; a backend whose inputs are whole tags.
+        """
+        if not self.config.conditional:
+            raise UsageError(f"this {self.config.system} generator takes no tags, so there is nothing between two")
+        if not isinstance(self.network, TorchNetwork):
+            raise UsageError("tags are blended inside the network, which only the torch backend reaches")
+        for given in (labels, others):
+            self._require_rows(noise, given)
+        parts = [
+            self.network.blend(noise[part], labels[part], others[part], shares[part]) for part in _batches(len(noise))
         ]
-        pixels: NDArray[np.uint8] = torch.cat(pictures).permute(0, 2, 3, 1).numpy()
-        return pixels
+        return _to_pixels(np.concatenate(parts))
+
+    def golden_error(self) -> float:
+        """Largest difference, of pixels in [-1, 1], between what this backend draws and the export's golden pictures.
+
+        Raises:
+            UserError: an export without them, as format 1 wrote.
+        """
+        if self.folder is None or GOLDEN not in self.manifest.get("files", {}):
+            raise UserError(f"this export has no {GOLDEN} to check it by; export it again")
+        from safetensors.numpy import load_file
+
+        golden = load_file(self.folder / GOLDEN)
+        labels = golden.get("tags", np.zeros((len(golden["noise"]), len(self.vocabulary.sizes)), np.int64))
+        return float(np.abs(self.network.render(golden["noise"], labels) - golden["pictures"]).max())
+
+    def _require_rows(self, noise: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+        sizes = np.array(self.vocabulary.sizes)
+        wanted = (len(noise), len(sizes)), (len(labels), self.config.generator.noise_dim)
+        if not len(labels) or (labels.shape, noise.shape) != wanted:
+            raise UsageError(
+                f"labels have the shape {labels.shape} and noise {noise.shape}; needed are (n, {len(sizes)}) and "
+                f"(n, {self.config.generator.noise_dim}) with n 1 or more"
+            )
+        wrong = np.argwhere((labels < 0) | (labels >= sizes))
+        if self.config.conditional and len(wrong):
+            row, group = wrong[0]
+            raise UsageError(
+                f"label {labels[row, group]} is no class of {self.vocabulary.names[group]}; "
+                f"allowed: 0 to {sizes[group] - 1}"
+            )
+        self._require_known(labels)
 
     def _require_known(self, labels: NDArray[np.int64]) -> None:
         known = set(self.pairs)
@@ -117,44 +217,25 @@ class Bundle:
                 )
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _batches(count: int) -> Iterator[slice]:
+    return (slice(start, start + BATCH) for start in range(0, count, BATCH))
 
 
-def write_manifest(folder: Path, about: Mapping[str, Any]) -> None:
-    """Name every file of the folder with its hash."""
-    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / MANIFEST]
-    files = {path.relative_to(folder).as_posix(): file_hash(path) for path in found}
-    write_json(folder / MANIFEST, {"format": FORMAT, **about, "files": files})
+def _to_pixels(pictures: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Pictures ``(n, 3, s, s)`` in [-1, 1], values outside cut -> ``(n, s, s, 3)``."""
+    levels = np.rint((np.clip(pictures, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+    return np.ascontiguousarray(levels.transpose(0, 2, 3, 1))
 
 
-def verify_manifest(folder: Path) -> dict[str, Any]:
-    """Check every hash.
+def _truncated(noise: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
+    """Standard normal values -> values of the same quantiles of the normal distribution within ``limit``."""
+    from scipy.special import ndtr, ndtri
 
-    Raises:
-        UserError: what is missing or changed.
-    """
-    if not (folder / MANIFEST).is_file():
-        raise UserError(f"{folder} is no export: it has no {MANIFEST}; `gansweep export NAME -o DIR` writes one")
-    manifest = _read_json(folder / MANIFEST)
-    files = manifest.get("files")
-    if manifest.get("format") != FORMAT or not isinstance(files, dict):
-        raise UserError(f"export {folder} has format {manifest.get('format')!r}; this version reads {FORMAT}")
-    for name in (CONFIG, TAGS, WEIGHTS):
-        if name not in files:
-            raise UserError(f"export {folder}: {MANIFEST} does not list {name}; export it again")
-    root = folder.resolve()
-    for name, expected in files.items():
-        path = (root / name).resolve()
-        if not path.is_relative_to(root):
-            raise UserError(f"export {folder}: {name!r} lies outside the folder; do not use this export")
-        if not path.is_file():
-            raise UserError(f"export {folder}: {name} is missing; export it again")
-        if file_hash(path) != expected:
-            raise UserError(f"export {folder}: {name} was changed after the export (its hash differs); export it again")
-    return manifest
+    if not 0 < limit <= 10:
+        raise UsageError(f"truncation is {limit:g}; allowed: above 0 to 10 standard deviations")
+    low, high = ndtr(-limit), ndtr(limit)
+    pressed: NDArray[np.float64] = ndtri(low + ndtr(noise) * (high - low))
+    return np.clip(pressed, -limit, limit)
 
 
 def _require_combinations(labels: NDArray[np.int64], counts: NDArray[np.int64], vocabulary: Vocabulary) -> None:
@@ -162,13 +243,3 @@ def _require_combinations(labels: NDArray[np.int64], counts: NDArray[np.int64], 
         raise ValueError(f"{TAGS} has no tag combinations that could be drawn")
     if ((labels < 0) | (labels >= np.array(vocabulary.sizes))).any():
         raise ValueError(f"{TAGS} has a tag combination outside its vocabulary")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path} holds a {type(value).__name__}; a JSON object is needed")
-    return value

@@ -4,48 +4,64 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
-import uuid
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.rank import rank
-from analysis.runs import load
-from pipeline.bundle import CONFIG, TAGS, WEIGHTS, Bundle, write_manifest
-from pipeline.generate import draw_panel
+from analysis.rank import intervals_of, rank
+from analysis.runs import METRICS, SCORES, load
+from pipeline.bundle import Bundle
+from pipeline.generate import draw_panel, draw_samples
 from pipeline.home import require_key
+from pipeline.manifest import CONFIG, TAGS, WEIGHTS, write_manifest
 from pipeline.model_card import model_card
+from pipeline.portable import write_portable
+from pipeline.speed import measure_speeds
 from trainables.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 from trainables.data.tags import Vocabulary
 from trainables.errors import UsageError, UserError, nearest
-from trainables.files import write_json
+from trainables.files import require_free, whole_folder, write_json
+from trainables.panels import panel_names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from analysis.rank import Ranking
     from pipeline.home import Home
     from trainables.storage import Storage
 
 
-def export_trial(home: Home, sweep_name: str, output: Path, key: str | None = None, tracking: str | None = None) -> str:
+def export_trial(
+    home: Home,
+    sweep_name: str,
+    output: Path,
+    key: str | None = None,
+    tracking: str | None = None,
+    *,
+    half: bool = False,
+) -> str:
     """Write the best trial, or the one called ``key``, to a folder that appears whole or not at all.
 
     After a confirmation the best is the configuration with the best mean, and the weights are those of its run with
     the median score: neither the search's lucky run nor the luckiest seed.
+
+    Args:
+        home: where the sweep is.
+        sweep_name: the sweep.
+        output: the folder; must not exist, or be empty.
+        key: of another trial than the best.
+        tracking: MLflow URI, where the sweep was not tracked in its home.
+        half: also write a 16-bit ONNX file.
 
     Returns:
         Key of the trial, or of the confirmation's run, whose weights were exported.
 
     Raises:
         UsageError: no such trial.
-        UserError: no trial to export, weights that were cleaned away, an output that is not empty.
+        UserError: no trial to export, weights that were cleaned away, an output that is not empty, a generator that
+            cannot be converted.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"{output} exists and is not empty; take another -o")
-    output = output.resolve()
-    if output == Path.cwd():
-        raise UserError(f"{output} is the folder you stand in, and an export replaces its folder; take another -o")
+    require_free(output)
     ranking = rank(load(sweep_name, home=home.root, tracking=tracking))
     chosen = _choose(ranking, key)
     if key is None:
@@ -56,16 +72,8 @@ def export_trial(home: Home, sweep_name: str, output: Path, key: str | None = No
         raise UserError(
             f"trial {chosen['run']} has no weights in {source.location}; export another with --trial, or run it again"
         )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    partial.mkdir()
-    try:
-        _write(partial, source, ranking, chosen)
-        if output.exists():
-            output.rmdir()
-        partial.rename(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with whole_folder(output) as partial:
+        _write(partial, source, ranking, chosen, half=half)
     return str(chosen["run"])
 
 
@@ -85,13 +93,14 @@ def _representative(ranking: Ranking, trial: dict[str, Any]) -> dict[str, Any]:
     if found is None or found.best != trial["key"]:
         return trial
     best = found.configurations[0]
-    row = next(one for one in ranking.sweep.repeats.to_dict("records") if one["key"] == best.median_key)
-    scores = {name: value for name in trial["scores"] if not math.isnan(value := row.get(f"scores.{name}", math.nan))}
-    own = {"run": best.median_key, "scores": scores, "kimg": row["kimg"], "seconds": row["seconds"]}
+    row = _row(ranking, best.median_key)
+    scores = {name: value for name in trial["scores"] if not math.isnan(value := row.get(f"{SCORES}{name}", math.nan))}
+    own = {"run": best.median_key, "scores": scores, "intervals": intervals_of(row)}
+    own |= {name: row[name] for name in ("kimg", "samples", "seconds")}
     return {**trial, **own, "confirmation": {**found.to_json()[best.key], **found.about()}}
 
 
-def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any]) -> None:
+def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any], *, half: bool) -> None:
     data = ranking.sweep.data
     vocabulary = Vocabulary.from_json(data["vocabulary"])
     source.get(WEIGHTS_FILE, folder / WEIGHTS)
@@ -99,7 +108,12 @@ def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any
     write_json(folder / CONFIG, about)
     write_json(
         folder / TAGS,
-        {"vocabulary": vocabulary.to_json(), "hash": vocabulary.hash, "combinations": data["combinations"]},
+        {
+            "order": vocabulary.names,
+            "vocabulary": vocabulary.to_json(),
+            "hash": vocabulary.hash,
+            "combinations": data["combinations"],
+        },
     )
     facts = {
         "sweep": ranking.sweep.name,
@@ -107,13 +121,36 @@ def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any
         "run": trial["run"],
         "exported": datetime.now(UTC).isoformat(timespec="seconds"),
         "scores": trial["scores"],
+        "intervals": trial["intervals"],
         "kimg": trial["kimg"],
         "fingerprint": ranking.fingerprint,
         "confirmation": trial.get("confirmation"),
     }
-    # The bundle must load before it is handed over: the pictures are drawn from what was written.
+    # Everything is drawn from what was written, by the way it will be read: what does not load is not handed over.
     write_manifest(folder, facts)
     bundle = Bundle.load(folder)
-    draw_panel(bundle, "noise", 0, folder / "samples.png")
-    (folder / "README.md").write_text(model_card(facts, trial, about, data), encoding="utf-8")
+    facts["differences"] = write_portable(bundle, folder, half=half)
     write_manifest(folder, facts)
+    facts["speed"] = measure_speeds(folder, ["torch", "onnx", "pt2", *(["onnx-fp16"] if half else [])])
+    draw_samples(bundle, folder / "samples.png")
+    for name in panel_names(vocabulary) if bundle.config.conditional else ("noise",):
+        draw_panel(bundle, name, 0, folder / "panels" / f"{name}.png")
+    told = {**trial, "class_accuracy": _class_accuracy(_row(ranking, trial["run"]))}
+    (folder / "README.md").write_text(model_card(facts, told, about, ranking.sweep), encoding="utf-8")
+    write_manifest(folder, facts)
+
+
+def _row(ranking: Ranking, run: str) -> Mapping[Any, Any]:
+    """What a trial, or a run of the confirmation, logged."""
+    tables = (ranking.trials, ranking.sweep.repeats)
+    return next(row for table in tables for row in table[table["key"] == run].to_dict("records"))
+
+
+def _class_accuracy(row: Mapping[Any, Any]) -> dict[str, dict[str, float]]:
+    """By group and class, as far as the run logged it: finished ones do."""
+    found: dict[str, dict[str, float]] = {}
+    for column, value in row.items():
+        if column.startswith(f"{METRICS}class_accuracy/") and not math.isnan(value):
+            group, label = column.split("/", 2)[1:]
+            found.setdefault(group, {})[label] = float(value)
+    return found

@@ -18,9 +18,9 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from analysis import schema
-from pipeline.bundle import CONFIG, TAGS, WEIGHTS, write_manifest
 from pipeline.home import Home
 from pipeline.launch import run_sweep
+from pipeline.manifest import CONFIG, TAGS, WEIGHTS, write_manifest
 from pipeline.settings import SweepSettings
 from tests.support.stub_judge import place_judge
 from trainables.config import GanConfig
@@ -209,7 +209,8 @@ def write_bundle(folder: Path, **params: Any) -> Path:
     save_file({name: value.contiguous() for name, value in generator.state_dict().items()}, folder / WEIGHTS)
     write_json(folder / CONFIG, {"params": config.to_params(), "seed": 1, "pairs": pairs})
     combinations = [{"labels": labels, "count": count} for labels, count in COMBINATIONS]
-    write_json(folder / TAGS, {"vocabulary": REPORT_VOCABULARY.to_json(), "combinations": combinations})
+    tags = {"vocabulary": REPORT_VOCABULARY.to_json(), "hash": REPORT_VOCABULARY.hash, "combinations": combinations}
+    write_json(folder / TAGS, tags)
     write_manifest(folder, {"trial": "hand-00000"})
     return folder
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pipeline.bundle import Bundle, file_hash, verify_manifest
+from pipeline.bundle import Bundle
+from pipeline.manifest import file_hash, verify_manifest
 from tests.pipeline.conftest import write_bundle
 from trainables.data.tags import REPORT_VOCABULARY
 from trainables.errors import UsageError, UserError
@@ -63,7 +64,6 @@ def test_it_loads_what_was_written(folder: Path) -> None:
     assert bundle.vocabulary == REPORT_VOCABULARY
     assert bundle.config.generator.noise_dim == 8
     assert bundle.counts.tolist() == [6, 3, 1]
-    assert not bundle.generator.training
     pixels = bundle.draw(np.array([[8, 9], [7, 9]]), seed=0)
     assert (pixels.shape, pixels.dtype) == ((2, 16, 16, 3), np.uint8)
 
@@ -100,8 +100,17 @@ def test_a_manifest_that_is_none_is_refused(folder: Path, content: str) -> None:
 
 
 def test_another_format_is_refused(folder: Path) -> None:
-    edit(folder / "manifest.json", lambda m: m.update(format=2))
-    assert "has format 2; this version reads 1" in refusal(folder)
+    edit(folder / "manifest.json", lambda m: m.update(format=3))
+    assert "has format 3; this version reads 1 and 2: export it again" in refusal(folder)
+
+
+def test_the_former_format_is_still_read(folder: Path) -> None:
+    edit(folder / "manifest.json", lambda m: m.update(format=1))
+    assert Bundle.load(folder).draw(np.array([[8, 9]]), seed=0).shape == (1, 16, 16, 3)
+    with pytest.raises(UserError, match=r"has no generator\.onnx; export it again, or use another backend"):
+        Bundle.load(folder, "onnx")
+    with pytest.raises(UserError, match=r"has no golden\.safetensors to check it by"):
+        Bundle.load(folder).golden_error()
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "a/../../secret"])

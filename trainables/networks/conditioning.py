@@ -50,16 +50,11 @@ class TagEncoder:
         return torch.cat(columns, dim=1).float()
 
     @cached_property
-    def _places(self) -> Tensor:
-        places = torch.full(self.sizes, -1)
-        for place, pair in enumerate(self.pairs):
-            places[pair] = place
-        return places
+    def _table(self) -> Tensor:
+        return torch.tensor(self.pairs, dtype=torch.long, device="cpu").view(len(self.pairs), len(self.sizes))
 
     def _encode_pairs(self, labels: Tensor) -> Tensor:
-        places = self._places.to(labels.device)[tuple(labels.clamp_min(0).unbind(1))]
-        known = (labels >= 0).all(dim=1) & (places >= 0)
-        return (F.one_hot(places.clamp_min(0), self.width) * known.unsqueeze(1)).float()
+        return (labels.unsqueeze(1) == self._table.to(labels.device)).all(dim=2).float()
 
 
 class TagEmbedding(nn.Module):

@@ -62,10 +62,25 @@ class Generator(nn.Module):
 
     def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
         """Draw one picture per row, in the network's own range."""
-        code = torch.cat([self.tags(labels), noise], dim=1) if self.tags else noise
-        return cast(Tensor, self.last(self.body(code[:, :, None, None])))
+        return self._draw(noise, self.tags(labels) if self.tags else None)
 
     def picture(self, noise: Tensor, labels: Tensor) -> Tensor:
         """Draw one picture per row, in [-1, 1]."""
-        drawn = cast(Tensor, self(noise, labels))
+        return self._centred(cast(Tensor, self(noise, labels)))
+
+    def blend(self, noise: Tensor, labels: Tensor, others: Tensor, shares: Tensor) -> Tensor:
+        """Draw one picture per row, in [-1, 1], of tags that lie between two.
+
+        The vectors that the tags become are mixed linearly: ``shares`` ``(n,)`` in [0, 1] is 0 at ``labels`` and 1 at
+        ``others``. A generator without tags draws from the noise alone.
+        """
+        if self.tags is None:
+            return self.picture(noise, labels)
+        return self._centred(self._draw(noise, torch.lerp(self.tags(labels), self.tags(others), shares.unsqueeze(1))))
+
+    def _draw(self, noise: Tensor, tags: Tensor | None) -> Tensor:
+        code = noise if tags is None else torch.cat([tags, noise], dim=1)
+        return cast(Tensor, self.last(self.body(code[:, :, None, None])))
+
+    def _centred(self, drawn: Tensor) -> Tensor:
         return drawn * 2 - 1 if self.unit_range else drawn

@@ -1,0 +1,86 @@
+"""The files of an export: their names, and the manifest that vouches for each by its SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from trainables.errors import UserError
+from trainables.files import write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FORMAT = 2
+READABLE = (1, 2)
+"""Format 1 had neither ``generator.onnx`` nor what came with it; its weights are read as ever."""
+MANIFEST, CONFIG, TAGS, WEIGHTS = "manifest.json", "config.json", "tags.json", "weights.safetensors"
+ONNX, ONNX_HALF, PROGRAM = "generator.onnx", "generator-fp16.onnx", "generator.pt2"
+GOLDEN = "golden.safetensors"
+"""``noise`` ``(n, noise_dim)``, ``tags`` ``(n, groups)`` where there are any, and the ``pictures`` ``(n, 3, s, s)`` in
+[-1, 1] that they give."""
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, about: Mapping[str, Any]) -> None:
+    """Name every file of the folder with its hash."""
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / MANIFEST]
+    files = {path.relative_to(folder).as_posix(): file_hash(path) for path in found}
+    write_json(folder / MANIFEST, {"format": FORMAT, **about, "files": files})
+
+
+def verify_manifest(folder: Path) -> dict[str, Any]:
+    """Check every hash.
+
+    Raises:
+        UserError: what is missing or changed.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise UserError(f"{folder} is no export: it has no {MANIFEST}; `gansweep export NAME -o DIR` writes one")
+    manifest = read_json(folder / MANIFEST)
+    files = manifest.get("files")
+    if manifest.get("format") not in READABLE or not isinstance(files, dict):
+        raise UserError(
+            f"export {folder} has format {manifest.get('format')!r}; this version reads "
+            f"{' and '.join(map(str, READABLE))}: export it again, or use the version that wrote it"
+        )
+    for name in (CONFIG, TAGS, WEIGHTS):
+        if name not in files:
+            raise UserError(f"export {folder}: {MANIFEST} does not list {name}; export it again")
+    root = folder.resolve()
+    for name, expected in files.items():
+        path = (root / name).resolve()
+        if not path.is_relative_to(root):
+            raise UserError(f"export {folder}: {name!r} lies outside the folder; do not use this export")
+        if not isinstance(expected, str) or not _HASH.fullmatch(expected):
+            raise UserError(f"export {folder}: {MANIFEST} has no SHA-256 for {name}; export it again")
+        if not path.is_file():
+            raise UserError(f"export {folder}: {name} is missing; export it again")
+        if file_hash(path) != expected:
+            raise UserError(f"export {folder}: {name} was changed after the export (its hash differs); export it again")
+    return manifest
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        UserError: it cannot be read, or holds something else.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds a {type(value).__name__}; a JSON object is needed")
+    return value

@@ -1,0 +1,172 @@
+"""A generator as files that other programs run: ONNX, torch's exported program, and golden pictures to check both by.
+
+Neither graph draws random numbers: noise comes in, and what training adds to tag embeddings is left out. Both take
+any number of rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors.numpy import save
+from torch import Tensor, nn
+
+from pipeline.backends import OnnxNetwork, ProgramNetwork, TorchNetwork
+from pipeline.manifest import GOLDEN, ONNX, ONNX_HALF, PROGRAM
+from trainables.errors import UserError, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import onnx
+    from numpy.typing import NDArray
+
+    from pipeline.backends import Network
+    from pipeline.bundle import Bundle
+    from trainables.networks.generator import Generator
+
+TOLERANCE = 1e-4
+"""Largest difference of any pixel in [-1, 1] that two ways of drawing may have."""
+CHECKED_BATCHES = (1, 3, 65)
+GOLDEN_PICTURES = 4
+
+
+class _Tagged(nn.Module):
+    """Noise and tags to pictures in [-1, 1]."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, noise: Tensor, tags: Tensor) -> Tensor:
+        return self.generator.picture(noise, tags)
+
+
+class _Untagged(_Tagged):
+    """Noise alone to pictures in [-1, 1]."""
+
+    def forward(self, noise: Tensor) -> Tensor:  # type: ignore[override] # one input less
+        return self.generator.picture(noise, noise)
+
+
+def write_portable(bundle: Bundle, folder: Path, *, half: bool = False) -> dict[str, float]:
+    """Write ``generator.onnx``, ``generator.pt2`` and ``golden.safetensors``, and with ``half`` the 16-bit ONNX file.
+
+    Args:
+        bundle: the export, opened in torch.
+        folder: where the files go.
+        half: also write ``generator-fp16.onnx``: weights and arithmetic in 16 bits, inputs and outputs in 32.
+
+    Returns:
+        Largest difference from torch of each file, by name.
+
+    Raises:
+        UserError: a generator that draws what is no number, cannot be converted, or draws something else then.
+    """
+    assert isinstance(bundle.network, TorchNetwork)
+    _write_golden(bundle, folder)
+    try:
+        with _quiet():
+            program = _trace(bundle.network.generator, bundle)
+            torch.export.save(program, folder / PROGRAM)
+            model = _to_onnx(program)
+            (folder / ONNX).write_bytes(model.SerializeToString())
+            if half:
+                (folder / ONNX_HALF).write_bytes(_halved(model).SerializeToString())
+    except Exception as error:  # whatever a converter raises, the user sees which generator it was
+        raise UserError(f"this {bundle.config.system} generator cannot be converted: {first_line(error)}") from error
+    return _differences(bundle, folder, half=half)
+
+
+def _trace(generator: Generator, bundle: Bundle) -> torch.export.ExportedProgram:
+    rows = torch.export.Dim("rows", min=1)
+    noise, labels = map(torch.from_numpy, _example(bundle, 2))
+    module, given = (
+        (_Tagged(generator), (noise, labels)) if bundle.config.conditional else (_Untagged(generator), (noise,))
+    )
+    program = torch.export.export(module.eval(), given, dynamic_shapes=tuple({0: rows} for _ in given))
+    program.example_inputs = None  # torch would pickle them
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of this machine
+    return program
+
+
+def _to_onnx(program: torch.export.ExportedProgram) -> onnx.ModelProto:
+    names = ["noise", "tags"][: len(program.graph_signature.user_inputs)]
+    converted = torch.onnx.export(
+        program, dynamo=True, input_names=names, output_names=["pictures"], external_data=False, verbose=False
+    )
+    assert converted is not None
+    model: onnx.ModelProto = converted.model_proto
+    graph = model.graph
+    del graph.value_info[:]
+    for node in graph.node:
+        del node.metadata_props[:]
+    for value in (*graph.input, *graph.output):
+        del value.metadata_props[:]
+        value.type.tensor_type.shape.dim[0].dim_param = "rows"
+    graph.output[0].doc_string = "(rows, 3, height, width), RGB in [-1, 1]; cut what lies outside"
+    return model
+
+
+def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
+    from onnxconverter_common.float16 import convert_float_to_float16
+
+    halved: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True)
+    return halved
+
+
+def _write_golden(bundle: Bundle, folder: Path) -> None:
+    noise, labels = _example(bundle, GOLDEN_PICTURES)
+    pictures = bundle.network.render(noise, labels)
+    if not np.isfinite(pictures).all():
+        raise UserError("this generator draws values that are no numbers; export another trial")
+    tags = {"tags": labels} if bundle.config.conditional else {}
+    content = save({"noise": noise, **tags, "pictures": np.ascontiguousarray(pictures)})
+    (folder / GOLDEN).write_bytes(content)  # ``save_file`` would shut out all other users
+
+
+def _differences(bundle: Bundle, folder: Path, *, half: bool) -> dict[str, float]:
+    networks: dict[str, Network] = {
+        ONNX: OnnxNetwork((folder / ONNX).read_bytes()),
+        PROGRAM: ProgramNetwork(folder / PROGRAM, conditional=bundle.config.conditional),
+    }
+    if half:
+        networks[ONNX_HALF] = OnnxNetwork((folder / ONNX_HALF).read_bytes())
+    found = dict.fromkeys(networks, 0.0)
+    for count in CHECKED_BATCHES:
+        given = _example(bundle, count)
+        expected = bundle.network.render(*given)
+        for name, network in networks.items():
+            found[name] = max(found[name], float(np.abs(network.render(*given) - expected).max()))
+    for name in (ONNX, PROGRAM):
+        if not found[name] <= TOLERANCE:
+            raise UserError(f"{name} draws other pictures than torch: they differ by {found[name]:.2g} of 2")
+    if not np.isfinite(found.get(ONNX_HALF, 0.0)):
+        raise UserError("this generator's values are too large for 16 bits; export without --fp16")
+    return found
+
+
+def _example(bundle: Bundle, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The noise of seed 0 and the data's commonest tag combinations in turn."""
+    order = np.argsort(-bundle.counts, kind="stable")
+    return bundle.noise(range(count), seed=0), bundle.combinations[np.resize(order, count)]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Converters warn of their own future and log what they skip."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
