@@ -39,9 +39,10 @@ __all__ = ["METRICS", "PARAMS", "SCORES", "TRIAL_COLUMNS", "Sweep", "curves", "l
 TRIAL_COLUMNS: Final = (
     "key", "number", "system", "status", "reason", "recipe",
     "config_hash", "fingerprint", "mlflow_run_id", "kimg", "seconds",
-    "samples",
+    "samples", "started", "ended", "stretches",
 )  # fmt: skip
-"""Always in ``Sweep.trials``, in this order. ``fingerprint`` is canonical JSON: equal text, comparable scores."""
+"""Always in ``Sweep.trials``, in this order. ``fingerprint`` is canonical JSON: equal text, comparable scores.
+``started`` and ``ended`` are seconds since 1970; ``stretches`` is the JSON of ``schema.STRETCHES``."""
 SCORES: Final = "scores."
 METRICS: Final = "metrics."
 PARAMS: Final = "params."
@@ -235,10 +236,17 @@ def _row(run: Run, dimensions: Mapping[str, Mapping[str, Any]], fingerprint: Map
         "kimg": metrics.pop(schema.KIMG, math.nan),
         "seconds": metrics.pop(schema.SECONDS, math.nan),
         "samples": metrics.pop(schema.SAMPLES, math.nan),
+        "started": _seconds(run.info.start_time),
+        "ended": _seconds(run.info.end_time),
+        "stretches": tags.get(schema.STRETCHES),
     }
     row |= {f"{SCORES if schema.is_score(name) else METRICS}{name}": value for name, value in metrics.items()}
     row |= {f"{PARAMS}{name}": _parsed(text, dimensions.get(name)) for name, text in run.data.params.items()}
     return row
+
+
+def _seconds(milliseconds: int | None) -> float:
+    return milliseconds / 1000 if milliseconds else math.nan
 
 
 def _canonical(tag: str | None, default: Mapping[str, Any]) -> str:
