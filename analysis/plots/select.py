@@ -19,7 +19,8 @@ def comparable(trials: pd.DataFrame, scores: Sequence[str]) -> pd.Series[bool]:
     """Mark the trials of a ranking whose scores compare: ranked, with all of them, on the most pictures."""
     values = trials.reindex(columns=[f"{SCORES}{name}" for name in scores]).astype(float)
     known = trials["rank"].notna() & (values.abs() < float("inf")).all(axis=1)
-    return known & ~(trials["samples"] < trials.loc[known, "samples"].max())
+    compare: pd.Series[bool] = known & ~(trials["samples"] < trials.loc[known, "samples"].max())
+    return compare
 
 
 def thin(table: pd.DataFrame, most: int, keep: ArrayLike = False) -> tuple[pd.DataFrame, int]:

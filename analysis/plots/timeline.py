@@ -69,8 +69,8 @@ def _parsed(text: Any) -> list[dict[str, Any]]:
 def _give_lanes(table: pd.DataFrame) -> None:
     """Number the slots of stretches that have none, each the lowest that is free."""
     free: list[float] = []
-    for row in table.index[table["slot"] < 0]:
-        start, end = float(table.at[row, "start"]), float(table.at[row, "end"])
+    unplaced = table[table["slot"] < 0]
+    for row, start, end in zip(unplaced.index, unplaced["start"], unplaced["end"], strict=True):
         slot = next((place for place, until in enumerate(free) if until <= start + 1e-9), len(free))
         free[slot : slot + 1] = [end]
         table.at[row, "slot"] = slot
@@ -105,7 +105,8 @@ def paint_timeline(info: pd.DataFrame) -> Figure:
         )  # fmt: skip
     axes.set_yticks(range(len(lanes)), lanes)
     axes.invert_yaxis()
-    axes.legend(frameon=False, fontsize=8, ncols=5, loc="upper left", bbox_to_anchor=(0, -0.12 - 0.6 / size[1]))
+    axes.set_axisbelow(True)
+    figure.legend(frameon=False, fontsize=8, ncols=5, loc="outside lower left")
     return figure
 
 
