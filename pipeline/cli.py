@@ -14,6 +14,7 @@ import tyro
 
 from analysis.errors import AnalysisError
 from analysis.rank import RankOptions
+from analysis.report import ReportOptions
 from pipeline.settings import SweepSettings
 from trainables.errors import UserError, nearest
 
@@ -243,6 +244,7 @@ class ScoreOptions:
 
 def _commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
     from analysis.rank import run as rank
+    from analysis.report import run as report
     from pipeline import commands
 
     return {
@@ -257,6 +259,7 @@ def _commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
         "ui": (UiOptions, commands.ui),
         "doctor": (DoctorOptions, commands.doctor),
         "rank": (RankOptions, rank),
+        "report": (ReportOptions, report),
         "export": (ExportOptions, commands.export),
         "generate": (GenerateOptions, commands.generate),
         "score": (ScoreOptions, commands.score),
