@@ -111,7 +111,8 @@ def ranking_table(ranking: Ranking, most: int = TOP) -> Table | None:
         return None
     rows = trials[(trials.index < most) | trials["recipe"]]
     scores = [name for name in (*schema.OBJECTIVES, *_groups(ranking)) if name in ranking.sweep.scores]
-    labels = [name.replace("_", " ") for name in scores]
+    labels = [name.removeprefix(f"{schema.TAG_ACCURACY}_").replace("tag_accuracy", "tags") for name in scores]
+    known = any(interval(row, schema.DISTANCE) for _, row in rows.iterrows())
     cells = []
     for _, row in rows.iterrows():
         marks = " ".join(["front"] * bool(row["pareto"]) + ["recipe"] * bool(row["recipe"]))
@@ -119,9 +120,9 @@ def ranking_table(ranking: Ranking, most: int = TOP) -> Table | None:
         shown = f"{score_text(schema.DISTANCE, ends[0])} to {score_text(schema.DISTANCE, ends[1])}" if ends else "-"
         values = [score_text(name, row[SCORES + name]) for name in scores]
         spent = [number(row["kimg"]), number(row["samples"]), duration(row["seconds"])]
-        scored = [*values[:1], *([shown] if scores else []), *values[1:]]
+        scored = [*values[:1], *([shown] if known else []), *values[1:]]
         cells.append([number(row["rank"]), row["key"], marks, *scored, *spent, row["status"]])
-    headers = ["rank", "trial", "", *labels[:1], *(["95% interval"] if scores else []), *labels[1:],
+    headers = ["rank", "trial", "", *labels[:1], *(["95% interval"] if known else []), *labels[1:],
                "kimg", "pictures", "time", "status"]  # fmt: skip
     left = len(trials) - len(rows)
     note = f"And {left:,} more: gansweep rank {shlex.quote(ranking.sweep.name)} --top 0." if left else ""

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis import schema
 from analysis.cells import score as score_text
 from analysis.plots.select import comparable, thin
-from analysis.plots.style import ACCENT, QUIET, page_figure, plain, sheet
+from analysis.plots.style import ACCENT, QUIET, faint, page_figure, plain, sheet
 from analysis.runs import SCORES
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def draw_best(info: pd.DataFrame, objective: str, against: str) -> go.Figure:
     known = info[info[objective].notna()]
     points, _ = thin(known, MOST, known[objective] == known[f"best_{objective}"])
     figure.add_scatter(
-        x=points[against], y=points[objective], mode="markers", marker={"color": QUIET, "size": 5, "opacity": 0.5},
+        x=points[against], y=points[objective], mode="markers",
+        marker={"color": QUIET, "size": 6, "opacity": faint(len(points))},
         text=[f"{plain(key)}: {score_text(objective, value)}" for key, value in points[["key", objective]].values],
         hoverinfo="text",
     )  # fmt: skip

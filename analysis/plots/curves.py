@@ -9,7 +9,7 @@ from analysis import schema
 from analysis.cells import number
 from analysis.cells import score as score_text
 from analysis.plots.select import thin
-from analysis.plots.style import ACCENT, STATUS_COLOURS, page_figure, plain, sheet
+from analysis.plots.style import ACCENT, STATUS_COLOURS, faint, page_figure, plain, sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,14 +60,14 @@ def curves_info(ranking: Ranking, history: pd.DataFrame, score: str = schema.DIS
 def draw_curves(info: CurvesInfo) -> go.Figure:
     """The page's figure: a mark shows where a trial ended, its colour how."""
     figure = page_figure("training (kimg)", info.score.replace("_", " "), height=400)
-    named: set[str] = set()
+    named, drawn = set[str](), int(info.points["key"].nunique())
     for key, rows in sorted(info.points.groupby("key"), key=lambda one: bool(one[1]["best"].iloc[0])):
         last = rows.iloc[-1]
         status, best = str(last["status"]), bool(last["best"])
         reason = f"<br>{plain(last['reason'])}" if last["reason"] else ""
         figure.add_scatter(
             x=rows["kimg"], y=rows["value"], mode="lines+markers", name=status, legendgroup=status,
-            showlegend=status not in named, hoverinfo="text", opacity=1 if best else 0.55,
+            showlegend=status not in named, hoverinfo="text", opacity=1 if best else faint(drawn),
             line={"color": STATUS_COLOURS.get(status, ACCENT), "width": 3 if best else 1.2},
             marker={"size": [3] * (len(rows) - 1) + [8], "symbol": ["circle"] * (len(rows) - 1) + [_mark(status)]},
             text=[f"<b>{plain(key)}</b>, {status}{reason}<br>{score_text(info.score, value)} at {number(kimg)} kimg"

@@ -9,7 +9,7 @@ from analysis import schema
 from analysis.cells import percent
 from analysis.cells import score as score_text
 from analysis.plots.select import comparable, thin
-from analysis.plots.style import ACCENT, QUIET, WARM, page_figure, plain, sheet
+from analysis.plots.style import ACCENT, QUIET, WARM, faint, page_figure, plain, sheet
 from analysis.runs import METRICS, SCORES
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def draw_front(info: FrontInfo) -> go.Figure:
         if len(rows):
             figure.add_scatter(
                 x=rows[schema.DISTANCE], y=rows[schema.TAG_ACCURACY], mode="markers", name=name,
-                marker={"color": colour, "size": size, "symbol": symbol, "opacity": 0.5 if colour == QUIET else 1},
+                marker={"color": colour, "size": size, "symbol": symbol,
+                        "opacity": faint(len(rows)) if colour == QUIET else 1},
                 customdata=list(rows["key"]), text=[_hover(row) for _, row in rows.iterrows()], hoverinfo="text",
             )  # fmt: skip
     figure.update_yaxes(tickformat=".0%")
@@ -94,7 +95,7 @@ def _groups(points: pd.DataFrame) -> list[tuple[str, pd.Series[bool], str, str, 
     """Name, rows, colour, symbol and size of each kind of point; each point belongs to one."""
     best, recipe, front = points["best"], points["recipe"] & ~points["best"], points["pareto"]
     return [
-        ("other trials", ~best & ~recipe & ~front, QUIET, "circle", 6),
+        ("other trials", ~best & ~recipe & ~front, QUIET, "circle", 7),
         ("on the front", front & ~best & ~recipe, ACCENT, "circle", 9),
         ("the recipe", recipe, WARM, "diamond", 10),
         ("lowest distance", best, ACCENT, "star", 15),

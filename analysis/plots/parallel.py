@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,13 @@ import plotly.graph_objects as go
 
 from analysis import schema
 from analysis.cells import parameter
+from analysis.cells import score as score_text
 from analysis.plots.select import comparable, thin
 from analysis.plots.style import ACCENT, FONT, plain
 from analysis.runs import PARAMS, SCORES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from analysis.rank import Ranking
 
@@ -66,11 +68,12 @@ def parallel_info(ranking: Ranking, names: Sequence[str] | None = None, most: in
     axes = [axis(name, rows[PARAMS + name], log=name in logarithmic) for name in names]
     for name in schema.OBJECTIVES:
         if f"{SCORES}{name}" in rows and rows[f"{SCORES}{name}"].notna().all():
-            axes.append(axis(name.replace("_", " "), rows[f"{SCORES}{name}"].astype(float)))
+            column = rows[f"{SCORES}{name}"].astype(float)
+            axes.append(axis(name.replace("_", " "), column, shown=functools.partial(score_text, name)))
     return ParallelInfo(axes, rows[f"{SCORES}{schema.DISTANCE}"].astype(float).tolist(), left_out)
 
 
-def axis(name: str, column: pd.Series[Any], log: bool = False) -> Axis:
+def axis(name: str, column: pd.Series[Any], log: bool = False, shown: Callable[[float], str] = parameter) -> Axis:
     """Places of values on an axis: numbers at themselves or their logarithms, all else side by side.
 
     A trial in which the parameter plays no part stands at ``-``, below the others.
@@ -82,7 +85,7 @@ def axis(name: str, column: pd.Series[Any], log: bool = False) -> Axis:
         places = pd.Series(np.log10(numbers)) if log else numbers
         low, high = float(places.min()), float(places.max())
         ticks = list(np.linspace(low, high, 5)) if high > low else [low]
-        texts = [parameter(float(10**tick if log else tick)) for tick in ticks]
+        texts = [shown(float(10**tick if log else tick)) for tick in ticks]
         if column.isna().any():
             ticks, texts = [low - (high - low or 1) / 8, *ticks], ["-", *texts]
         return Axis(name, places.fillna(ticks[0]).astype(float).tolist(), ticks, texts)

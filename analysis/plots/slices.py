@@ -10,7 +10,7 @@ from analysis.cells import parameter
 from analysis.cells import score as score_text
 from analysis.plots.parallel import axis, varied
 from analysis.plots.select import comparable, thin
-from analysis.plots.style import ACCENT, QUIET, page_figure, plain
+from analysis.plots.style import ACCENT, QUIET, faint, page_figure, plain
 from analysis.runs import PARAMS, SCORES
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def draw_slice(info: Slice) -> go.Figure:
         rows = info.points[info.points["best"] == best]
         figure.add_scatter(
             x=rows["place"], y=rows["distance"], mode="markers", hoverinfo="text",
-            marker={"color": colour, "symbol": symbol, "size": size, "opacity": 0.9 if best else 0.5},
+            marker={"color": colour, "symbol": symbol, "size": size, "opacity": 1 if best else faint(len(rows))},
             text=[
                 f"{plain(key)}<br>{plain(value)}: {score_text(schema.DISTANCE, distance)}"
                 for key, value, distance in rows[["key", "value", "distance"]].values

@@ -35,6 +35,11 @@ def plain(text: Any) -> str:
     return html.escape(str(text), quote=False)
 
 
+def faint(count: int) -> float:
+    """Opacity at which so many marks can be told apart."""
+    return 0.9 if count <= 60 else 0.65 if count <= 300 else 0.4
+
+
 def page_figure(x: str, y: str, height: int = 380) -> go.Figure:
     """An empty plotly figure with named axes; width and the colours of the theme are the page's."""
     axis = {"automargin": True, "zeroline": False, "title_standoff": 8, "ticks": "outside", "ticklen": 4}
