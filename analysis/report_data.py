@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from analysis import schema
@@ -10,6 +10,8 @@ from analysis.plots.select import thin
 from analysis.runs import curves
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from analysis.rank import Ranking
@@ -58,14 +60,18 @@ class ReportData:
 
 def collect(ranking: Ranking) -> ReportData:
     """Read what the report needs besides the ranking."""
-    from dataclasses import replace
-
-    sweep, trials = ranking.sweep, ranking.trials
-    names = [name for name in schema.OBJECTIVES if name in sweep.scores]
-    scored = trials[trials["samples"].notna() | trials["kimg"].notna()]
-    chosen, left_out = thin(scored, CURVES, scored["recipe"] | (scored["rank"] <= 10).fillna(False))
-    history = curves(replace(sweep, trials=chosen), names)
+    names = [name for name in schema.OBJECTIVES if name in ranking.sweep.scores]
+    history, left_out = read_history(ranking, names)
     return ReportData(ranking, history, left_out, evidence(ranking))
+
+
+def read_history(ranking: Ranking, names: Sequence[str]) -> tuple[pd.DataFrame, int]:
+    """``key, kimg, name, value`` of scores of about ``CURVES`` trials, and how many scored trials were left out."""
+    trials = ranking.trials
+    scored = trials[trials["kimg"].notna()]
+    chosen, left_out = thin(scored, CURVES, scored["recipe"] | (scored["rank"] <= 10).fillna(False))
+    known = [name for name in names if name in ranking.sweep.scores]
+    return curves(replace(ranking.sweep, trials=chosen), known), left_out
 
 
 def evidence(ranking: Ranking) -> Evidence:

@@ -69,7 +69,8 @@ def against_recipe(ranking: Ranking) -> str:
         return ""
     row, usual = best_row(ranking), recipe.iloc[0]
     if row["key"] == usual["key"]:
-        return "It is the recipe itself: no other configuration came below its distance."
+        others = ": no other configuration came below its distance" if len(ranking.trials) > 1 else ""
+        return f"It is the recipe itself{others}."
     value = usual.get(f"{SCORES}{schema.DISTANCE}", float("nan"))
     if pd.isna(value) or usual["status"] == schema.FAILED:
         return f"The recipe has no score to compare with: {usual['reason'] or usual['status']}."

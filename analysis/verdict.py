@@ -47,8 +47,9 @@ def caveats(ranking: Ranking, confirmed: bool) -> list[Caveat]:
         found.append(Caveat("not separable", "no interval of the winner's distance was logged"))
     if count < FEW:
         of = f" over {dimensions} parameters" if dimensions else ""
-        found.append(Caveat("too few trials", f"{count} trial{'s' * (count != 1)}{of} compare; {FEW} is the least "
-                            "from which anything is said about parameters"))  # fmt: skip
+        compare = "1 trial compares" if count == 1 else f"{count} trials compare"
+        why = f"{compare}{of}; {FEW} is the least from which anything is said about parameters"
+        found.append(Caveat("too few trials", why))
     return found
 
 

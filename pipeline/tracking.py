@@ -16,6 +16,7 @@ from analysis.connect import open_tracking, readable_errors, shown
 from pipeline.ownership import claim_experiment
 from pipeline.sender import Sender
 from pipeline.spool import Spool
+from pipeline.stretches import Stretches
 from pipeline.writer import MlflowWriter, dataset_input, lasts, to_params, to_tags, trial_runs
 from trainables.checkpoint import read_results
 from trainables.errors import UsageError, UserError
@@ -118,6 +119,8 @@ class Tracker:
         self._last = {key: int(run.data.metrics.get(schema.KIMG, -1)) for key, run in runs.items()}
         """The last step of each key that has a run. Steps are sent in order: those before it are there too."""
         self._open: set[str] = set()
+        self._written = 0
+        self._stretches = Stretches({key: run.data.tags.get(schema.STRETCHES) for key, run in runs.items()})
 
     def start(self, settings: Mapping[str, Any], data: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
         """Describe the sweep on its parent run, then begin to send in the background.
@@ -130,7 +133,7 @@ class Tracker:
             schema.STATUS: schema.RUNNING,
             schema.SYSTEM: str(self.space.recipe["system"]),
             "mlflow.note.content": f"Sweep **{self.sweep}** over `{self.space.name}`: {self.space.summary}.\n\n"
-            f"`gansweep rank {self.sweep}` ranks its trials.",
+            f"`gansweep rank {self.sweep}` ranks its trials; a ranking will stand here soon.",
         }
         with readable_errors(self.client.tracking_uri):
             # A sweep may go on with other private settings (more slots, say), but MLflow changes no parameter.
@@ -152,8 +155,9 @@ class Tracker:
         if key in self._open:
             return
         self._open.add(key)
+        self._stretches.start(key)
         if key in self._last:
-            self._put("go on", key)
+            self._put("go on", key, tags={schema.STRETCHES: self._stretches.to_json(key)})
             # What the trial had written when an earlier driver died, before the driver had it.
             for result in read_results(self.storage.below(key)):
                 self.log_result(key, result)
@@ -168,6 +172,7 @@ class Tracker:
             schema.RECIPE: str(config["recipe"]).lower(),
             schema.CONFIG_HASH: config["config_hash"],
             schema.FINGERPRINT: self._fingerprint,
+            schema.STRETCHES: self._stretches.to_json(key),
         }
         self._put(
             "start",
@@ -183,6 +188,10 @@ class Tracker:
     def last_kimg(self, key: str) -> int:
         """How far the trial's run has come; 0 at its beginning."""
         return max(0, self._last.get(key, 0))
+
+    def ran_on(self, key: str, node: str) -> None:
+        """The trial was heard of from a node; its run says so when it ends."""
+        self._stretches.seen(key, node)
 
     def log_result(self, key: str, result: Mapping[str, Any]) -> None:
         """One batch of metrics at the step ``kimg``, and the pictures the trial drew; a step is logged only once."""
@@ -207,8 +216,11 @@ class Tracker:
 
     def finish_trial(self, key: str, ended: Outcome) -> None:
         """Close a trial's run with its status and reason."""
-        self._open.discard(key)
         tags = {schema.STATUS: ended.status, schema.REASON: ended.reason}
+        if key in self._open:
+            self._open.discard(key)
+            self._stretches.end(key)
+            tags[schema.STRETCHES] = self._stretches.to_json(key)
         self._put("end", key, tags=tags, status=MLFLOW_STATUS[ended.status])
 
     def finish(self, status: str, interrupted: Outcome) -> None:
@@ -218,7 +230,13 @@ class Tracker:
         self._put("end", None, tags={schema.STATUS: status}, status=MLFLOW_STATUS[status])
         self.sender.finish()
 
+    @property
+    def written(self) -> int:
+        """How much has been written: grows with every start, result and end."""
+        return self._written
+
     def _put(self, do: str, key: str | None, **what: Any) -> None:
+        self._written += 1
         self.sender.put({"do": do, "key": key, "time": int(time.time() * 1000), **what})
 
     def _parent(self) -> str:

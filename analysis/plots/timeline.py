@@ -30,7 +30,7 @@ def timeline_info(ranking: Ranking) -> pd.DataFrame:
     Returns:
         ``key, status, kimg, node, slot, lane, start, end``, hours since the first start. A trial that was tracked
         without its stretches has one from the start of its run to its end, on the first lane that is free then; its
-        ``node`` is ''. One that is still running ends with the last end that is known.
+        ``node`` is ''. One whose end is not known ends with the sweep, or before the next on its slot begins.
     """
     trials = ranking.trials
     rows = []
@@ -47,6 +47,9 @@ def timeline_info(ranking: Ranking) -> pd.DataFrame:
     table = table.assign(start=(table["start"] - zero) / 3600, end=(table["end"].fillna(last) - zero) / 3600)
     table = table.sort_values("start", kind="stable", ignore_index=True)
     _give_lanes(table)
+    # A stretch whose end nobody noted, as in a power cut, ended before the next on its slot began.
+    following = table.groupby(["node", "slot"])["start"].shift(-1)
+    table["end"] = table["end"].where(table["end"].le(following) | following.isna(), following)
     several = table["node"].nunique() > 1
     table["lane"] = [f"{node} {slot + 1}" if several and node else f"slot {slot + 1}"
                      for node, slot in zip(table["node"], table["slot"], strict=True)]  # fmt: skip
