@@ -70,6 +70,8 @@ DISTANCE_PREFIXES: Final = ("fid", "fd_")
 HIGHER_IS_BETTER: Final = (TAG_ACCURACY, "precision", "recall", "density", "coverage", "diversity")
 SCORE_PREFIXES: Final = (*DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", "memorised")
 """A metric whose name starts with one of these is a score of generated pictures, not a training signal."""
+TRAINING: Final = "training/"
+"""Before the name of every signal of training (losses, gradient norms), so that pages show the scores first."""
 INTERVAL: Final = "interval/"
 """``interval/<score>/low`` and ``/high``: 95% interval of a finished trial's score over its sampling noise."""
 
@@ -95,6 +97,14 @@ def direction(score: str) -> str:
 def needs_equal_samples(score: str) -> bool:
     """Whether two values of a score compare only if they were measured on equally many pictures."""
     return score == DISTANCE or score.startswith(DISTANCE_PREFIXES)
+
+
+def logged_name(name: str) -> str:
+    """The name under which a figure of a trial is logged: scores and costs as they are, signals of training apart."""
+    costs = (KIMG, SECONDS, SAMPLES, IMAGES_PER_SECOND, "score_seconds")
+    sizes = ("generator_parameters", "discriminator_parameters")
+    plain = "/" in name or is_score(name) or name in (*costs, *sizes)
+    return name if plain else f"{TRAINING}{name}"
 
 
 def is_score(name: str) -> bool:

@@ -30,15 +30,16 @@ LETTERS = 5000
 
 def description(ranking: Ranking) -> str:
     """Markdown: the answer, what stands against it, the first trials, and how to export."""
-    space = ranking.sweep.space
-    about = f"Space `{_code(space.get('name', '?'))}`: {_plain(space.get('summary', ''))}." if space else ""
-    lines = [f"### {_plain(ranking.sweep.name)}: {counted(ranking)}, {subtitle(ranking)}", about]
+    # MLflow folds a description after a few lines: the answer is above that.
+    lines = [f"**{_plain(ranking.sweep.name)}**: {subtitle(ranking)}"]
     if ranking.best is not None:
         row = ranking.trials.iloc[0]
         names = [name for name in schema.OBJECTIVES if name in ranking.sweep.scores]
         scores = ", ".join(f"{name.replace('_', ' ')} **{score_text(name, row[SCORES + name])}**" for name in names)
-        lines.append(f"Best: **{_plain(ranking.best)}**, {scores} at {number(row['kimg'])} kimg. "
-                     f"{_plain(against_recipe(ranking))}")  # fmt: skip
+        lines.append(f"Best of {counted(ranking)}: **{_plain(ranking.best)}**, {scores} at {number(row['kimg'])} kimg.")
+        lines.append(_plain(against_recipe(ranking)))
+    space = ranking.sweep.space
+    lines.append(f"Space `{_code(space.get('name', '?'))}`: {_plain(space.get('summary', ''))}." if space else "")
     notes = [f"- **{one.label}**: {_plain(one.reason)}" for one in caveats(ranking, evidence(ranking).confirmed)]
     lines += ["\n".join(notes), _table(ranking)]
     if ranking.best is not None:

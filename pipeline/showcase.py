@@ -102,7 +102,6 @@ class Showcase:
             metrics=[Metric(name, value, now, step) for name, value in values.items()],
             tags=to_tags({"mlflow.note.content": description(ranking)}),
         )
-        self.client.set_experiment_tag(self.tracker.experiment, "mlflow.experiment.primaryMetric.name", schema.DISTANCE)
         mark_ranks(self.client, self.tracker.experiment, ranking)
         for name, content in _drawn(ranking).items():
             # One at a time and in memory: a picture is there as a whole or not at all.
@@ -112,9 +111,8 @@ class Showcase:
 def mark_ranks(client: MlflowClient, experiment: str, ranking: Ranking) -> None:
     """Tag the first trials with their ranks and the best as champion, and no others: only what has changed."""
     first = ranking.trials[ranking.trials["rank"].notna()].head(RANKED)
-    wanted = {
-        str(run): {schema.RANK: str(place)} for run, place in zip(first["mlflow_run_id"], first["rank"], strict=True)
-    }
+    places = zip(first["mlflow_run_id"], first["rank"], strict=True)
+    wanted = {str(run): {schema.RANK: str(place)} for run, place in places}
     if ranking.best is not None:
         wanted[str(first["mlflow_run_id"].iloc[0])][schema.CHAMPION] = "true"
     for name in (schema.RANK, schema.CHAMPION):
@@ -138,7 +136,7 @@ def _drawn(ranking: Ranking) -> dict[str, Image.Image]:
     samples = {str(key): artifacts.last_sample(str(run)) for key, run in first[["key", "mlflow_run_id"]].to_numpy()}
     shown = {key: picture for key, picture in samples.items() if picture is not None}
     history, _ = read_history(ranking, [schema.DISTANCE])
-    found = {}
+    found: dict[str, Image.Image] = {}
     for name, one in figures(ranking, history, shown).items():
         if isinstance(one, Figure):
             file = io.BytesIO()

@@ -41,6 +41,11 @@ MLFLOW_DEFAULTS = {
 }
 """Where the user sets no other: little patience with a server (attempts, seconds), since ours is in ``Sender``, and
 no word on stdout, which is for results."""
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.experiment.primaryMetric.name": schema.DISTANCE,
+}
+"""What MLflow's pages go by: runs that train, rather than prompts, and which chart comes first."""
 MLFLOW_STATUS = {
     schema.COMPLETE: "FINISHED",
     schema.STOPPED: "FINISHED",
@@ -136,6 +141,8 @@ class Tracker:
             f"`gansweep rank {self.sweep}` ranks its trials; a ranking will stand here soon.",
         }
         with readable_errors(self.client.tracking_uri):
+            for name, value in EXPERIMENT_TAGS.items():
+                self.client.set_experiment_tag(self.experiment, name, value)
             # A sweep may go on with other private settings (more slots, say), but MLflow changes no parameter.
             known = self.client.get_run(self.parent).data.params
             fresh = {name: value for name, value in settings.items() if name not in known}
@@ -200,7 +207,7 @@ class Tracker:
             return
         self._last[key] = step
         values = {
-            name: float(value)
+            schema.logged_name(name): float(value)
             for name, value in result.items()
             if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         }
