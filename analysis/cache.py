@@ -53,9 +53,9 @@ class Reader:
 
     def _from_database(self, database: Database, file: Path | None, experiment_id: str, kind: str) -> list[Record]:
         infos = database.index(experiment_id, kind)
-        kept = {record.info: record for record in _load(file, _to_records)}
-        fresh = {record.info: record for record in database.records(info for info in infos if info not in kept)}
-        records = [kept.get(info) or fresh[info] for info in infos]
+        kept = {record.info: record.data for record in _load(file, _to_records)}
+        fresh = {record.info: record.data for record in database.records(info for info in infos if info not in kept)}
+        records = [Record(info, kept.get(info) or fresh[info]) for info in infos]
         if any(info.version for info in fresh):
             _save(file, lambda: _from_records([record for record in records if record.info.version]))
         return records

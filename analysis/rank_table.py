@@ -7,13 +7,11 @@ them). Of the parameters only those that differ between trials are shown, and of
 from __future__ import annotations
 
 import io
-import math
 import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,10 +19,18 @@ from rich.text import Text
 from analysis import schema
 from analysis.reasons import by_kind
 from analysis.repeat_table import CLOSE, interval, spread, verdicts
+from analysis.cells import duration as _duration
+from analysis.cells import number as _number
+from analysis.cells import parameter as _value
+from analysis.cells import percent as _percent
+from analysis.cells import printable as _printable
+from analysis.cells import score as _score
 from analysis.runs import PARAMS, SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import pandas as pd
 
     from analysis.confirmation import Confirmation
     from analysis.rank import Ranking
@@ -273,41 +279,3 @@ def _hash_cut(text: str) -> str:
 # Cells -------------------------------------------------------------------------------------------------------
 def _marks(in_front: bool, is_recipe: bool) -> Text:
     return Text(" ").join([Text("*", "bold green")] * in_front + [Text("recipe", "bold")] * is_recipe)
-
-
-def _score(name: str, value: Any) -> str:
-    if pd.isna(value):
-        return "-"
-    if name.startswith(schema.TAG_ACCURACY):
-        return _percent(value)
-    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.4g}"
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}"
-
-
-def _number(value: Any) -> str:
-    """Give a rank or an amount: whole numbers whole, others with four digits."""
-    if pd.isna(value):
-        return "-"
-    return str(int(value)) if math.isfinite(value) and value == int(value) and abs(value) < 1e6 else f"{value:.4g}"
-
-
-def _duration(seconds: float) -> str:
-    if not math.isfinite(seconds):
-        return "-"
-    hours, minutes = divmod(round(seconds) // 60, 60)
-    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{round(seconds) % 60:02d}s"
-
-
-def _value(value: Any) -> str:
-    """Give a parameter as short as it stays distinct: three digits of a float."""
-    if pd.isna(value):
-        return "-"
-    return f"{value:.3g}" if isinstance(value, float) else _printable(str(value))
-
-
-def _printable(text: str) -> str:
-    """Keep an error message that ended up in a tag from driving the terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)

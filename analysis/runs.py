@@ -48,9 +48,10 @@ __all__ = [
 TRIAL_COLUMNS: Final = (
     "key", "number", "system", "status", "reason", "recipe",
     "config_hash", "fingerprint", "mlflow_run_id", "kimg", "seconds",
-    "samples",
+    "samples", "started", "ended", "stretches",
 )  # fmt: skip
-"""Always in ``Sweep.trials``, in this order. ``fingerprint`` is canonical JSON: equal text, comparable scores."""
+"""Always in ``Sweep.trials``, in this order. ``fingerprint`` is canonical JSON: equal text, comparable scores.
+``started`` and ``ended`` are seconds since 1970; ``stretches`` is the JSON of ``schema.STRETCHES``."""
 REPEAT_COLUMNS: Final = (
     "key", "kind", "of", "variant", "variant_params", "seed", "budget", *TRIAL_COLUMNS[2:],
 )  # fmt: skip
@@ -290,10 +291,17 @@ def _row(run: Record, dimensions: Mapping[str, Mapping[str, Any]], fingerprint: 
         "kimg": metrics.pop(schema.KIMG, math.nan),
         "seconds": metrics.pop(schema.SECONDS, math.nan),
         "samples": metrics.pop(schema.SAMPLES, math.nan),
+        "started": _seconds(run.info.start_time),
+        "ended": _seconds(run.info.end_time),
+        "stretches": tags.get(schema.STRETCHES),
     }
     row |= {f"{SCORES if schema.is_score(name) else METRICS}{name}": value for name, value in metrics.items()}
     row |= {f"{PARAMS}{name}": _parsed(text, dimensions.get(name)) for name, text in run.data.params.items()}
     return row
+
+
+def _seconds(milliseconds: int | None) -> float:
+    return milliseconds / 1000 if milliseconds else math.nan
 
 
 def _canonical(tag: str | None, default: Mapping[str, Any]) -> str:

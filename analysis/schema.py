@@ -34,6 +34,13 @@ RECIPE: Final = "gansweep.recipe"
 CONFIG_HASH: Final = "gansweep.config_hash"
 FINGERPRINT: Final = "gansweep.fingerprint"
 """JSON object: extractor, weights, resize, samples, data, seed policy. Scores compare only within one."""
+STRETCHES: Final = "gansweep.stretches"
+"""JSON list of when and where a trial ran: ``{"node", "slot", "start", "end"}``, seconds since 1970. A trial that went
+on after an interruption has several; the last thirty are kept."""
+RANK: Final = "gansweep.rank"
+"""Place by distance, on the first trials of a sweep; brought up to date now and then while it runs."""
+CHAMPION: Final = "champion"
+"""``true`` on the best trial alone."""
 HOME: Final = "gansweep.home"
 """Tag of the experiment, and attribute of the study: the id of the home that drives the sweep."""
 
@@ -89,6 +96,8 @@ DISTANCE_PREFIXES: Final = ("fid", "fd_")
 HIGHER_IS_BETTER: Final = (TAG_ACCURACY, "precision", "recall", "density", "coverage", "diversity", "tag_diversity")
 SCORE_PREFIXES: Final = (*DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", "memorised")
 """A metric whose name starts with one of these is a score of generated pictures, not a training signal."""
+TRAINING: Final = "training/"
+"""Before the name of every signal of training (losses, gradient norms), so that pages show the scores first."""
 INTERVAL: Final = "interval/"
 """``interval/<score>/low`` and ``/high``: 95% interval of a finished trial's score over its sampling noise."""
 
@@ -98,6 +107,10 @@ SETTINGS_FILE: Final = "sweep.json"
 DATA_FILE: Final = "data.json"
 SAMPLES_FOLDER: Final = "samples"
 """Pictures of each evaluation: the same noise and tags in every trial."""
+FIGURES_FOLDER: Final = "figures"
+"""Pictures of the sweep on its parent run, drawn anew while it runs."""
+CONFUSION_FILE: Final = "confusion.json"
+"""Among the panels: per tag group its ``classes`` and ``confusion`` counts, asked on rows, seen on columns."""
 PANELS_FOLDER: Final = "panels"
 """Pictures at the end of a trial: same tags and other noise, same noise and every class, the grid of both."""
 
@@ -110,6 +123,14 @@ def direction(score: str) -> str:
 def needs_equal_samples(score: str) -> bool:
     """Whether two values of a score compare only if they were measured on equally many pictures."""
     return score == DISTANCE or score.startswith(DISTANCE_PREFIXES)
+
+
+def logged_name(name: str) -> str:
+    """The name under which a figure of a trial is logged: scores and costs as they are, signals of training apart."""
+    costs = (KIMG, SECONDS, SAMPLES, IMAGES_PER_SECOND, "score_seconds")
+    sizes = ("generator_parameters", "discriminator_parameters")
+    plain = "/" in name or is_score(name) or name in (*costs, *sizes)
+    return name if plain else f"{TRAINING}{name}"
 
 
 def is_score(name: str) -> bool:

@@ -37,6 +37,9 @@ class Info:
     run_id: str
     version: str = ""
     """Status and end of a run that has ended; nothing is logged to it until one of them changes. Else empty."""
+    start_time: int | None = field(default=None, compare=False)
+    end_time: int | None = field(default=None, compare=False)
+    """Both in milliseconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ def api_runs(client: MlflowClient, experiment_id: str, kind: str, page_size: int
 def record_of(run: Run) -> Record:
     """Reduce a run of MLflow's."""
     data = Data(dict(run.data.tags), dict(run.data.params), dict(run.data.metrics))
-    return Record(Info(run.info.run_id, version(run.info.status, run.info.end_time)), data)
+    info = run.info
+    return Record(Info(info.run_id, version(info.status, info.end_time), info.start_time, info.end_time), data)
 
 
 def api_history(client: MlflowClient, run_id: str, name: str) -> History:
@@ -121,14 +125,15 @@ class Database:
         runs = _table("runs", "run_uuid", "status", "start_time", "end_time", "experiment_id", "lifecycle_stage")
         tags = _table("tags", "run_uuid", "key", "value")
         query = (
-            sa.select(runs.c.run_uuid, runs.c.status, runs.c.end_time)
+            sa.select(runs.c.run_uuid, runs.c.status, runs.c.start_time, runs.c.end_time)
             .join(tags, tags.c.run_uuid == runs.c.run_uuid)
             .where(runs.c.experiment_id == int(experiment_id), runs.c.lifecycle_stage == "active")
             .where(tags.c.key == schema.KIND, tags.c.value == kind)
             .order_by(runs.c.start_time, runs.c.run_uuid)
         )
         with self.engine.connect() as connection:
-            return [Info(run, version(status, end)) for run, status, end in connection.execute(query)]
+            rows = connection.execute(query)
+            return [Info(run, version(status, end), start, end) for run, status, start, end in rows]
 
     def records(self, infos: Iterable[Info]) -> list[Record]:
         """Tags, parameters and last metrics of runs."""

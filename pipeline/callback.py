@@ -40,6 +40,7 @@ class SweepCallback(tune.Callback):
     ) -> None:
         """A trial was scored, or has diverged."""
         key = trial.config["key"]
+        self.tracker.ran_on(key, str(result.get("hostname") or ""))
         if schema.DISTANCE in result:  # a trial beyond hope has scores, one that diverged has none
             ours = {name: value for name, value in result.items() if name not in AUTO_RESULT_KEYS}
             self.tracker.log_result(key, ours)

@@ -15,6 +15,7 @@ import tyro
 from analysis.claims import ClaimsOptions
 from analysis.errors import AnalysisError
 from analysis.rank import RankOptions
+from analysis.report import ReportOptions
 from pipeline.settings import SweepSettings
 from trainables.errors import UserError, nearest
 
@@ -303,6 +304,7 @@ class ScoreOptions:
 def _commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
     from analysis.claims import run as claims
     from analysis.rank import run as rank
+    from analysis.report import run as report
     from pipeline import commands
 
     return {
@@ -320,6 +322,7 @@ def _commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
         "doctor": (DoctorOptions, commands.doctor),
         "rank": (RankOptions, rank),
         "claims": (ClaimsOptions, claims),
+        "report": (ReportOptions, report),
         "export": (ExportOptions, commands.export),
         "generate": (GenerateOptions, commands.generate),
         "score": (ScoreOptions, commands.score),

@@ -24,6 +24,7 @@ from pipeline.recorded import recorded_results
 from pipeline.samplers import make_sampler, proposals
 from pipeline.schedulers import make_scheduler, replay
 from pipeline.schedulers.halving import REDUCTION
+from pipeline.showcase import Showcase
 from pipeline.study import StudySearcher, objectives, open_study
 from pipeline.tracking import Tracker, open_client
 from trainables.hopeless import parse_rules
@@ -88,6 +89,8 @@ def _run(settings: SweepSettings, home: Home, space: Space, nodes: tuple[Node, .
     ]
     for key, ended in searcher.ended():
         tracker.reconcile(key, ended)
+    showcase = Showcase(tracker, say)
+    showcase.start()
     status = schema.INTERRUPTED
     try:
         if searcher.pending:
@@ -100,6 +103,7 @@ def _run(settings: SweepSettings, home: Home, space: Space, nodes: tuple[Node, .
             status = schema.COMPLETE
     finally:
         tracker.finish(status, Outcome(schema.INTERRUPTED, "the sweep was interrupted"))
+        showcase.finish()
     return status
 
 

@@ -52,7 +52,8 @@ def _what(facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mapping[str
         "",
         f"Draws pictures of {params['image_size']} x {params['image_size']} pixels"
         f"{' by tags' if params['generator.conditioning'] != 'none' else ''}. System `{params['system']}`, trial "
-        f"`{facts['trial']}` of the gansweep sweep `{facts['sweep']}`: {weights}. Trained on {trial['kimg']:g} thousand real pictures{budget} "
+        f"`{facts['trial']}` of the gansweep sweep `{facts['sweep']}`: {weights}. "
+        f"Trained on {trial['kimg']:g} thousand real pictures{budget} "
         f"({trial['seconds']:.0f} s), training seed {about['seed']}{sweep_seed}. Exported {facts['exported']}.",
         "",
         "![Samples of seed 0, tags in the data's proportions, none picked out](samples.png)",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import platform
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from search_spaces.space import Space
     from trainables.scoring.scorer import Floor, Scorer
     from trainables.storage import Storage
+
+VERSIONS = ("gansweep", "torch", "ray", "optuna", "mlflow", "numpy")
+"""Packages whose versions ``data.json`` names."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,7 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
         "vocabulary": vocabulary.to_json(),
         "judge": prepared.judge.report.to_json() if prepared.judge else {},
         "floor": dataclasses.asdict(prepared.floor),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONS},
     }
 
 

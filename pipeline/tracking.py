@@ -16,6 +16,7 @@ from analysis.connect import open_tracking, readable_errors, shown
 from pipeline.ownership import claim_experiment
 from pipeline.sender import Sender
 from pipeline.spool import Spool
+from pipeline.stretches import Stretches
 from pipeline.writer import MlflowWriter, dataset_input, lasts, to_params, to_tags, trial_runs
 from trainables.checkpoint import read_results
 from trainables.errors import UsageError, UserError
@@ -41,6 +42,11 @@ MLFLOW_DEFAULTS = {
 """Where the user sets no other: little patience with a server (attempts, seconds), since ours is in ``Sender``, and
 no word on stdout, which is for results."""
 ENDED = (schema.COMPLETE, schema.STOPPED, schema.FAILED)
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.experiment.primaryMetric.name": schema.DISTANCE,
+}
+"""What MLflow's pages go by: runs that train, rather than prompts, and which chart comes first."""
 MLFLOW_STATUS = {
     schema.COMPLETE: "FINISHED",
     schema.STOPPED: "FINISHED",
@@ -124,6 +130,8 @@ class Tracker:
         self._open: set[str] = set()
         self._time = max((run.info.end_time or run.info.start_time or 0 for run in runs.values()), default=0)
         """Of the last write: writes keep their order where the clock of the machine is set back."""
+        self._written = 0
+        self._stretches = Stretches({key: run.data.tags.get(schema.STRETCHES) for key, run in runs.items()})
 
     def start(self, settings: Mapping[str, Any], data: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
         """Describe the sweep on its parent run, then begin to send in the background.
@@ -146,9 +154,11 @@ class Tracker:
             schema.STATUS: schema.RUNNING,
             schema.SYSTEM: str(self.space.recipe["system"]),
             "mlflow.note.content": f"Sweep **{self.sweep}** over `{self.space.name}`: {self.space.summary}.\n\n"
-            f"`gansweep rank {self.sweep}` ranks its trials.",
+            f"`gansweep rank {self.sweep}` ranks its trials; a ranking will stand here soon.",
         }
         with readable_errors(self.client.tracking_uri):
+            for name, value in EXPERIMENT_TAGS.items():
+                self.client.set_experiment_tag(self.experiment, name, value)
             # A sweep may go on with other private settings (more slots, say), but MLflow changes no parameter.
             known = self.client.get_run(self.parent).data.params
             fresh = {name: value for name, value in settings.items() if name not in known}
@@ -165,8 +175,9 @@ class Tracker:
         if key in self._open:
             return
         self._open.add(key)
+        self._stretches.start(key)
         if key in self._last:
-            self._put("go on", key)
+            self._put("go on", key, tags={schema.STRETCHES: self._stretches.to_json(key)})
             # What the trial had written when an earlier driver died, before the driver had it.
             for result in read_results(self.storage.below(key)):
                 self.log_result(key, result)
@@ -182,6 +193,7 @@ class Tracker:
             schema.RECIPE: str(config["recipe"]).lower(),
             schema.CONFIG_HASH: config["config_hash"],
             schema.FINGERPRINT: self._fingerprint,
+            schema.STRETCHES: self._stretches.to_json(key),
         }
         self._put(
             "start",
@@ -199,6 +211,10 @@ class Tracker:
         """How far the trial's run has come; 0 at its beginning."""
         return max(0, self._last.get(key, 0))
 
+    def ran_on(self, key: str, node: str) -> None:
+        """The trial was heard of from a node; its run says so when it ends."""
+        self._stretches.seen(key, node)
+
     def log_result(self, key: str, result: Mapping[str, Any]) -> None:
         """One batch of metrics at the step ``kimg``, and the pictures the trial drew; a step is logged only once."""
         step = int(result[schema.KIMG])
@@ -206,7 +222,7 @@ class Tracker:
             return
         self._last[key] = step
         values = {
-            name: float(value)
+            schema.logged_name(name): float(value)
             for name, value in result.items()
             if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         }
@@ -222,8 +238,11 @@ class Tracker:
 
     def finish_trial(self, key: str, ended: Outcome) -> None:
         """Close a trial's run with its status and reason."""
-        self._open.discard(key)
         tags = {schema.STATUS: ended.status, schema.REASON: ended.reason}
+        if key in self._open:
+            self._open.discard(key)
+            self._stretches.end(key)
+            tags[schema.STRETCHES] = self._stretches.to_json(key)
         self._put("end", key, tags=tags, status=MLFLOW_STATUS[ended.status])
 
     def finish(self, status: str, interrupted: Outcome) -> None:
@@ -241,7 +260,13 @@ class Tracker:
         for key in sorted(self._open):
             self.finish_trial(key, how)
 
+    @property
+    def written(self) -> int:
+        """How much has been written: grows with every start, result and end."""
+        return self._written
+
     def _put(self, do: str, key: str | None, **what: Any) -> None:
+        self._written += 1
         self._time = max(self._time + 1, int(time.time() * 1000))
         self.sender.put({"do": do, "key": key, "time": self._time, **what})
 

@@ -79,7 +79,7 @@ class MlflowWriter:
     def _go_on(self, operation: dict[str, Any]) -> None:
         run = self._run(operation["key"])
         self.client.update_run(run, status="RUNNING")
-        self.client.set_tag(run, schema.STATUS, schema.RUNNING)
+        self.client.log_batch(run, tags=to_tags({schema.STATUS: schema.RUNNING} | operation.get("tags", {})))
 
     def _metrics(self, operation: dict[str, Any]) -> None:
         metrics = [

@@ -181,6 +181,9 @@ class Trial:
             pictures.append("panels/confusion.png")
             with self.storage.writing(pictures[-1]) as path:
                 draw_confusions(scores.tags, path)
+            pictures.append("panels/confusion.json")
+            with self.storage.writing(pictures[-1]) as path:
+                write_json(path, scores.tags.confusions())
         self._count_seconds()
         return {
             "kimg": self.kimg,

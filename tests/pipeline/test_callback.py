@@ -29,6 +29,9 @@ class TrackerStub:
     def start_trial(self, config: dict[str, Any]) -> None:
         """It is known."""
 
+    def ran_on(self, key: str, node: str) -> None:
+        """On some node."""
+
     def finish_trial(self, key: str, ended: Any) -> None:
         """It is over."""
 

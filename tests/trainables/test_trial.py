@@ -121,6 +121,7 @@ def test_the_folder_says_what_was_trained(finished) -> None:
         "config.json", "generator.safetensors", "best.safetensors", "results.jsonl",
         "samples/kimg-000002.png", "samples/kimg-000003.png",
         "panels/noise.png", "panels/hair.png", "panels/eyes.png", "panels/grid.png",
+        "panels/confusion.json",
         "panels/confusion.png",
     }  # fmt: skip
 
@@ -141,7 +142,7 @@ def test_samples_are_rows_of_tags_and_columns_of_noise(finished) -> None:
     trial, results = finished
     assert results[0]["pictures"] == ["samples/kimg-000002.png"]
     panels = [f"panels/{name}.png" for name in ("noise", "hair", "eyes", "grid", "confusion")]
-    assert results[1]["pictures"] == ["samples/kimg-000003.png", *panels]
+    assert results[1]["pictures"] == ["samples/kimg-000003.png", *panels, "panels/confusion.json"]
     with Image.open(folder(trial) / results[0]["pictures"][0]) as picture:
         pixels = np.asarray(picture)
     side = 64 + 2  # 16 px enlarged four times, and a gap

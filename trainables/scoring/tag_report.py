@@ -99,6 +99,13 @@ class TagReport:
         counts |= {f"tag_accuracy_{one.group.name}": (one.right, int(one.asked.sum())) for one in self.groups}
         return {name: wilson(right, of) for name, (right, of) in counts.items() if of}
 
+    def confusions(self) -> dict[str, Any]:
+        """For each group its ``classes`` and its ``confusion`` counts, asked on rows, seen on columns."""
+        return {
+            one.group.name: {"classes": list(one.group.classes), "confusion": one.confusion.tolist()}
+            for one in self.groups
+        }
+
     def to_json(self, judge: JudgeReport | None = None) -> dict[str, Any]:
         """A plain dict; with a ``judge``, its own figure on held-out real pictures stands beside each number."""
         return {

@@ -1,0 +1,79 @@
+"""The best scores so far, against the hours since the sweep began and against all training done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analysis import schema
+from analysis.cells import score as score_text
+from analysis.plots.select import comparable, thin
+from analysis.plots.style import ACCENT, QUIET, faint, page_figure, plain, sheet
+from analysis.runs import SCORES
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from matplotlib.figure import Figure
+
+    from analysis.rank import Ranking
+
+AXES = {"hours": "hours since the sweep began", "total_kimg": "training of all trials (kimg)"}
+TITLES = {schema.DISTANCE: "distance", schema.TAG_ACCURACY: "tag accuracy"}
+MOST = 1500
+
+
+def best_info(ranking: Ranking) -> pd.DataFrame:
+    """One row per ended trial in the order in which they ended.
+
+    Returns:
+        ``key, hours, total_kimg``, each objective that was measured and its ``best_<objective>`` so far. Hours count
+        from the first start; ``total_kimg`` sums the training of every trial that ended until then, failed ones too. A
+        score that does not compare with the final ones (failed, or scored on fewer pictures) is NaN.
+    """
+    trials = ranking.trials[ranking.trials["ended"].notna()].sort_values("ended", kind="stable")
+    compare = comparable(ranking.trials, [schema.DISTANCE])
+    table = pd.DataFrame(
+        {
+            "key": trials["key"],
+            "hours": (trials["ended"] - ranking.trials["started"].min()) / 3600,
+            "total_kimg": trials["kimg"].fillna(0.0).cumsum(),
+        }
+    )
+    for name, way in schema.OBJECTIVES.items():
+        if f"{SCORES}{name}" in trials:
+            values = trials[f"{SCORES}{name}"].astype(float)
+            table[name] = values.where(compare & (values.abs() < float("inf")))
+            so_far = table[name].cummin() if way == "minimize" else table[name].cummax()
+            table[f"best_{name}"] = so_far.ffill()
+    return table.reset_index(drop=True)
+
+
+def draw_best(info: pd.DataFrame, objective: str, against: str) -> go.Figure:
+    """The page's figure of one objective against ``hours`` or ``total_kimg``."""
+    figure = page_figure(AXES[against], TITLES[objective], height=280)
+    known = info[info[objective].notna()]
+    points, _ = thin(known, MOST, known[objective] == known[f"best_{objective}"])
+    figure.add_scatter(
+        x=points[against], y=points[objective], mode="markers",
+        marker={"color": QUIET, "size": 6, "opacity": faint(len(points))},
+        text=[f"{plain(key)}: {score_text(objective, value)}" for key, value in points[["key", objective]].values],
+        hoverinfo="text",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=points[against], y=points[f"best_{objective}"], mode="lines", hoverinfo="skip",
+        line={"color": ACCENT, "width": 2, "shape": "hv"},
+    )  # fmt: skip
+    figure.update_layout(showlegend=False, yaxis_tickformat=".0%" if objective == schema.TAG_ACCURACY else "")
+    return figure
+
+
+def paint_best(info: pd.DataFrame, against: str = "hours") -> Figure:
+    """The figure for a PNG: the objectives below each other."""
+    names = [name for name in schema.OBJECTIVES if name in info]
+    titles = [TITLES[name] for name in names]
+    figure, panels = sheet(AXES[against], titles, "Best so far", size=(7.5, 1 + 2.5 * len(names)))
+    for name, panel in zip(names, panels, strict=True):
+        panel.plot(info[against], info[name], ".", color=QUIET, alpha=0.5)
+        panel.step(info[against], info[f"best_{name}"], where="post", color=ACCENT)
+    return figure

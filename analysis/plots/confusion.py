@@ -1,0 +1,55 @@
+"""Which classes the judge saw where each class was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.plots.style import ACCENT, page_figure, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import plotly.graph_objects as go
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """One tag group: ``shares`` ``(classes, classes)`` of each row's pictures, asked on rows, seen on columns."""
+
+    group: str
+    classes: list[str]
+    asked: list[int]
+    shares: NDArray[np.float64]
+    """NaN in the rows of classes that were never asked for."""
+
+
+def confusion_info(logged: Mapping[str, Any]) -> list[Confusion]:
+    """The matrices of a trial's ``confusion.json``: ``{group: {"classes": [...], "confusion": [[...]]}}``."""
+    found = []
+    for group, one in logged.items():
+        counts = np.asarray(one["confusion"], dtype=np.float64)
+        asked = counts.sum(axis=1)
+        shares = np.divide(counts, asked[:, None], out=np.full_like(counts, np.nan), where=asked[:, None] > 0)
+        found.append(Confusion(group, list(one["classes"]), asked.astype(int).tolist(), shares))
+    return found
+
+
+def draw_confusion(info: Confusion) -> go.Figure:
+    """The page's figure of one group."""
+    figure = page_figure("seen by the judge", f"asked for ({plain(info.group)})", height=150 + 24 * len(info.classes))
+    classes = [plain(name) for name in info.classes]
+    figure.add_heatmap(
+        z=info.shares, x=classes, y=classes, zmin=0, zmax=1, showscale=False, xgap=1, ygap=1,
+        colorscale=[[0, "rgba(0,114,178,0.04)"], [1, ACCENT]],
+        texttemplate="%{customdata}", textfont={"size": 10},
+        customdata=[["" if np.isnan(share) or share < 0.005 else f"{100 * share:.0f}" for share in row]
+                    for row in info.shares],
+        hovertemplate="asked %{y}, seen %{x}: %{z:.1%}<extra></extra>",
+    )  # fmt: skip
+    figure.update_yaxes(autorange="reversed", ticks="", showgrid=False)
+    figure.update_xaxes(ticks="", showgrid=False, tickangle=-45)
+    return figure

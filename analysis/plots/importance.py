@@ -1,0 +1,59 @@
+"""How much each parameter matters, as bars with intervals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analysis.plots.style import ACCENT, page_figure, plain, sheet
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+    from matplotlib.figure import Figure
+
+MOST = 15
+
+
+def importance_info(table: pd.DataFrame, most: int = MOST) -> pd.DataFrame:
+    """The most important parameters, the most important first.
+
+    Args:
+        table: ``parameter, importance, low, high``: shares of the variance and their 95% intervals, NaN where none.
+        most: rows to keep.
+
+    Returns:
+        Its first rows, with ``below`` and ``above``, the lengths of the error bars; an interval that is not known or
+        does not hold the importance has length 0 there.
+    """
+    rows = table.sort_values("importance", ascending=False, kind="stable", ignore_index=True).head(most)
+    return rows.assign(
+        below=(rows["importance"] - rows["low"]).clip(lower=0.0).fillna(0.0),
+        above=(rows["high"] - rows["importance"]).clip(lower=0.0).fillna(0.0),
+    )
+
+
+def draw_importance(info: pd.DataFrame) -> go.Figure:
+    """The page's figure."""
+    figure = page_figure("share of the variance between trials", "", height=80 + 26 * len(info))
+    figure.add_bar(
+        x=info["importance"], y=[plain(name) for name in info["parameter"]], orientation="h",
+        marker={"color": ACCENT}, width=0.55, hovertemplate="%{y}: %{x:.0%}<extra></extra>",
+        error_x={"type": "data", "symmetric": False, "array": info["above"], "arrayminus": info["below"],
+                 "thickness": 1.2, "width": 3, "color": "#8A8F98"},
+    )  # fmt: skip
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(autorange="reversed", ticks="")
+    return figure
+
+
+def paint_importance(info: pd.DataFrame) -> Figure:
+    """The figure for a PNG."""
+    size = (7.5, 1.2 + 0.3 * len(info))
+    figure, (axes,) = sheet("share of the variance between trials", [""], "Importance of the parameters", size)
+    axes.barh(
+        info["parameter"], info["importance"], xerr=info[["below", "above"]].to_numpy().T, color=ACCENT, height=0.55,
+        error_kw={"linewidth": 1, "capsize": 2, "ecolor": "#555555"},
+    )  # fmt: skip
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    return figure

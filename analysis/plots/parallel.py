@@ -1,0 +1,119 @@
+"""Every trial as a line through its parameters and scores."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from analysis import schema
+from analysis.cells import parameter
+from analysis.cells import score as score_text
+from analysis.plots.select import comparable, thin
+from analysis.plots.style import ACCENT, FONT, plain
+from analysis.runs import PARAMS, SCORES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from analysis.rank import Ranking
+
+MOST, AXES = 800, 8
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis: a place for each trial, and the texts at some places."""
+
+    name: str
+    values: list[float]
+    ticks: list[float]
+    texts: list[str]
+
+
+@dataclass(frozen=True)
+class ParallelInfo:
+    """The axes, the distance that colours the lines, and how many trials were thinned away."""
+
+    axes: list[Axis]
+    distance: list[float]
+    left_out: int
+
+
+def varied(ranking: Ranking) -> list[str]:
+    """Parameters of the space that differ between trials, in the order of the space."""
+    searched = {dimension["name"] for dimension in ranking.sweep.space.get("dimensions", ())}
+    names = [name for name in ranking.sweep.params if name in searched or (not searched and name != "seed")]
+    return [name for name in names if ranking.trials[PARAMS + name].nunique() > 1]
+
+
+def parallel_info(ranking: Ranking, names: Sequence[str] | None = None, most: int = MOST) -> ParallelInfo | None:
+    """What the figure shows; ``None`` below two trials that compare.
+
+    Args:
+        ranking: of the sweep.
+        names: parameters to show; default: the first that vary.
+        most: lines in the figure.
+    """
+    trials = ranking.trials[comparable(ranking.trials, [schema.DISTANCE])]
+    names = list(varied(ranking) if names is None else names)[:AXES]
+    if len(trials) < 2 or not names:
+        return None
+    rows, left_out = thin(trials, most, trials["pareto"] | trials["recipe"])
+    logarithmic = {one["name"] for one in ranking.sweep.space.get("dimensions", ()) if one.get("log")}
+    axes = [axis(name, rows[PARAMS + name], log=name in logarithmic) for name in names]
+    for name in schema.OBJECTIVES:
+        if f"{SCORES}{name}" in rows and rows[f"{SCORES}{name}"].notna().all():
+            column = rows[f"{SCORES}{name}"].astype(float)
+            axes.append(axis(name.replace("_", " "), column, shown=functools.partial(score_text, name)))
+    return ParallelInfo(axes, rows[f"{SCORES}{schema.DISTANCE}"].astype(float).tolist(), left_out)
+
+
+def axis(name: str, column: pd.Series[Any], log: bool = False, shown: Callable[[float], str] = parameter) -> Axis:
+    """Places of values on an axis: numbers at themselves or their logarithms, all else side by side.
+
+    A trial in which the parameter plays no part stands at ``-``, below the others.
+    """
+    known = column.dropna()
+    if pd.api.types.is_numeric_dtype(known.infer_objects()) and not pd.api.types.is_bool_dtype(known) and len(known):
+        numbers = column.astype(float)
+        log = log and bool((known.astype(float) > 0).all())
+        places = pd.Series(np.log10(numbers)) if log else numbers
+        low, high = float(places.min()), float(places.max())
+        ticks = list(np.linspace(low, high, 5)) if high > low else [low]
+        texts = [shown(float(10**tick if log else tick)) for tick in ticks]
+        if column.isna().any():
+            ticks, texts = [low - (high - low or 1) / 8, *ticks], ["-", *texts]
+        return Axis(name, places.fillna(ticks[0]).astype(float).tolist(), ticks, texts)
+    texts = [*(["-"] if column.isna().any() else []), *sorted({parameter(value) for value in known})]
+    found = {text: float(place) for place, text in enumerate(texts)}
+    return Axis(name, [found[parameter(value)] for value in column], list(found.values()), texts)
+
+
+def draw_parallel(info: ParallelInfo) -> go.Figure:
+    """The page's figure: drag along an axis to choose trials."""
+    figure = go.Figure(
+        go.Parcoords(
+            line={"color": info.distance, "colorscale": [[0, ACCENT], [0.35, "#8FB8D6"], [1, "#C9CDD3"]],
+                  "reversescale": False},
+            dimensions=[
+                {"label": plain(_label(one.name)), "values": one.values, "tickvals": one.ticks,
+                 "ticktext": [plain(text) for text in one.texts]}
+                for one in info.axes
+            ],
+            labelangle=-18, labelside="top",
+        )
+    )  # fmt: skip
+    figure.update_layout(
+        height=420, margin={"l": 48, "r": 56, "t": 96, "b": 16}, font={"family": FONT, "size": 12},
+        paper_bgcolor="rgba(0,0,0,0)", template="none",
+    )  # fmt: skip
+    return figure
+
+
+def _label(name: str) -> str:
+    return name if len(name) <= 26 else f"…{name[-25:]}"

@@ -1,0 +1,74 @@
+"""The distance of every trial against one parameter at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis import schema
+from analysis.cells import parameter
+from analysis.cells import score as score_text
+from analysis.plots.parallel import axis, varied
+from analysis.plots.select import comparable, thin
+from analysis.plots.style import ACCENT, QUIET, faint, page_figure, plain
+from analysis.runs import PARAMS, SCORES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    import plotly.graph_objects as go
+
+    from analysis.rank import Ranking
+
+MOST, SLICES = 600, 8
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One parameter: a row of ``points`` per trial with ``key, place, value, distance, best``."""
+
+    name: str
+    points: pd.DataFrame
+    ticks: list[float]
+    texts: list[str]
+    left_out: int
+
+
+def slices_info(ranking: Ranking, names: Sequence[str] | None = None, most: int = MOST) -> list[Slice]:
+    """A slice for each of ``names``, default: the first parameters that vary. Empty below two trials that compare."""
+    trials = ranking.trials[comparable(ranking.trials, [schema.DISTANCE])]
+    if len(trials) < 2:
+        return []
+    rows, left_out = thin(trials, most, trials["key"] == ranking.best)
+    logarithmic = {one["name"] for one in ranking.sweep.space.get("dimensions", ()) if one.get("log")}
+    slices = []
+    for name in list(varied(ranking) if names is None else names)[:SLICES]:
+        column = rows[PARAMS + name]
+        found = axis(name, column, log=name in logarithmic)
+        points = rows[["key"]].assign(
+            place=found.values,
+            value=[parameter(value) for value in column],
+            distance=rows[f"{SCORES}{schema.DISTANCE}"].astype(float),
+            best=rows["key"] == ranking.best,
+        )
+        slices.append(Slice(name, points.reset_index(drop=True), found.ticks, found.texts, left_out))
+    return slices
+
+
+def draw_slice(info: Slice) -> go.Figure:
+    """The page's figure of one parameter."""
+    figure = page_figure(info.name, "distance", height=230)
+    for best, colour, symbol, size in ((False, QUIET, "circle", 6), (True, ACCENT, "star", 14)):
+        rows = info.points[info.points["best"] == best]
+        figure.add_scatter(
+            x=rows["place"], y=rows["distance"], mode="markers", hoverinfo="text",
+            marker={"color": colour, "symbol": symbol, "size": size, "opacity": 1 if best else faint(len(rows))},
+            text=[
+                f"{plain(key)}<br>{plain(value)}: {score_text(schema.DISTANCE, distance)}"
+                for key, value, distance in rows[["key", "value", "distance"]].values
+            ],
+        )  # fmt: skip
+    figure.update_layout(showlegend=False)
+    figure.update_xaxes(tickvals=info.ticks, ticktext=[plain(text) for text in info.texts])
+    return figure

@@ -1,0 +1,196 @@
+"""The words and tables of the report, section by section; what each says follows from the ranking alone."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from analysis import schema
+from analysis.cells import duration, number, parameter, printable
+from analysis.cells import score as score_text
+from analysis.plots.parallel import varied
+from analysis.report_data import Table
+from analysis.runs import PARAMS, SCORES
+from analysis.verdict import interval
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from analysis.rank import Ranking
+
+TOP = 15
+REASONS = 25
+SUMMED = ("data", "weights", "judge")
+"""Fields of a fingerprint that are hashes."""
+
+
+def best_row(ranking: Ranking) -> pd.Series[Any]:
+    """The row of the best trial, which must be there."""
+    return ranking.trials[ranking.trials["key"] == ranking.best].iloc[0]
+
+
+def counted(ranking: Ranking) -> str:
+    """``12 trials``."""
+    count = len(ranking.trials)
+    return f"{count:,} trial{'s' * (count != 1)}"
+
+
+def subtitle(ranking: Ranking) -> str:
+    """Counts by status, and how long it took."""
+    trials = ranking.trials
+    counts = [f"{int((trials['status'] == name).sum()):,} {name}" for name in schema.STATUSES]
+    parts = [part for part in counts if not part.startswith("0 ")]
+    took = trials["ended"].max() - trials["started"].min()
+    return ", ".join([*(parts or ["no trial begun"]), *([f"in {duration(took)}"] if took > 0 else [])])
+
+
+def tiles(ranking: Ranking) -> list[dict[str, str]]:
+    """The winner's scores with their intervals, large."""
+    row = best_row(ranking)
+    found = []
+    for name in [name for name in schema.OBJECTIVES if name in ranking.sweep.scores]:
+        ends = interval(row, name)
+        shown = f"95%: {score_text(name, ends[0])} to {score_text(name, ends[1])}" if ends else "no interval logged"
+        label = name.replace("_", " ")
+        if name == schema.DISTANCE and (full := ranking.fingerprint.get("score")):
+            label += f" ({full})"
+        found.append({"value": score_text(name, row[SCORES + name]), "name": label, "range": shown})
+    found.append({"value": number(row["kimg"]), "name": "kimg of training", "range": f"in {duration(row['seconds'])}"})
+    return found
+
+
+def against_recipe(ranking: Ranking) -> str:
+    """How the winner stands to the recipe, where both compare."""
+    recipe = ranking.trials[ranking.trials["recipe"]]
+    if ranking.best is None or recipe.empty:
+        return ""
+    row, usual = best_row(ranking), recipe.iloc[0]
+    if row["key"] == usual["key"]:
+        others = ": no other configuration came below its distance" if len(ranking.trials) > 1 else ""
+        return f"It is the recipe itself{others}."
+    value = usual.get(f"{SCORES}{schema.DISTANCE}", float("nan"))
+    if pd.isna(value) or usual["status"] == schema.FAILED:
+        return f"The recipe has no score to compare with: {usual['reason'] or usual['status']}."
+    if usual["samples"] < row["samples"]:
+        return "The recipe was stopped early and scored on fewer pictures, which does not compare."
+    parts = []
+    for name in [name for name in schema.OBJECTIVES if name in ranking.sweep.scores]:
+        label = name.replace("_", " ")
+        parts.append(f"{label} {score_text(name, usual[SCORES + name])}")
+    return f"The recipe, unchanged: {', '.join(parts)} at {number(usual['kimg'])} kimg."
+
+
+def changes(ranking: Ranking) -> Table | None:
+    """Parameters in which the winner differs from the recipe."""
+    recipe = ranking.trials[ranking.trials["recipe"]]
+    if ranking.best is None or recipe.empty:
+        return None
+    row, usual = best_row(ranking), recipe.iloc[0]
+    pairs = [(name, parameter(usual[PARAMS + name]), parameter(row[PARAMS + name])) for name in varied(ranking)]
+    rows = [list(pair) for pair in pairs if pair[1] != pair[2] and pair[2] != "-"]
+    return Table(["parameter", "the recipe", "the winner"], rows, frozenset({1, 2})) if rows else None
+
+
+def commands(ranking: Ranking) -> str:
+    """What to type to use the winner."""
+    name = shlex.quote(ranking.sweep.name)
+    lines = [
+        f"gansweep export {name} -o winner/",
+        "gansweep generate winner/ -n 16 -o grid.png",
+        f"gansweep rank {name} --top 0",
+    ]
+    return "\n".join(lines)
+
+
+def ranking_table(ranking: Ranking, most: int = TOP) -> Table | None:
+    """The first trials, and in any case the recipe."""
+    trials = ranking.trials
+    if trials.empty:
+        return None
+    rows = trials[(trials.index < most) | trials["recipe"]]
+    scores = [name for name in (*schema.OBJECTIVES, *_groups(ranking)) if name in ranking.sweep.scores]
+    labels = [name.removeprefix(f"{schema.TAG_ACCURACY}_").replace("tag_accuracy", "tags") for name in scores]
+    known = any(interval(row, schema.DISTANCE) for _, row in rows.iterrows())
+    cells = []
+    for _, row in rows.iterrows():
+        marks = " ".join(["front"] * bool(row["pareto"]) + ["recipe"] * bool(row["recipe"]))
+        ends = interval(row, schema.DISTANCE)
+        shown = f"{score_text(schema.DISTANCE, ends[0])} to {score_text(schema.DISTANCE, ends[1])}" if ends else "-"
+        values = [score_text(name, row[SCORES + name]) for name in scores]
+        spent = [number(row["kimg"]), number(row["samples"]), duration(row["seconds"])]
+        scored = [*values[:1], *([shown] if known else []), *values[1:]]
+        cells.append([number(row["rank"]), row["key"], marks, *scored, *spent, row["status"]])
+    headers = ["rank", "trial", "", *labels[:1], *(["95% interval"] if known else []), *labels[1:],
+               "kimg", "pictures", "time", "status"]  # fmt: skip
+    left = len(trials) - len(rows)
+    note = f"And {left:,} more: gansweep rank {shlex.quote(ranking.sweep.name)} --top 0." if left else ""
+    aligned = frozenset({0, *range(3, len(headers) - 1)})
+    return Table(headers, cells, aligned, note)
+
+
+def _groups(ranking: Ranking) -> list[str]:
+    prefix, macro = f"{schema.TAG_ACCURACY}_", f"{schema.TAG_ACCURACY}_macro_"
+    return [name for name in ranking.sweep.scores if name.startswith(prefix) and not name.startswith(macro)]
+
+
+def reasons_table(ranking: Ranking, most: int = REASONS) -> Table | None:
+    """Trials that did not complete, by status and reason, the most frequent first."""
+    trials = ranking.trials
+    ended = trials[trials["status"].isin([schema.FAILED, schema.STOPPED, schema.INTERRUPTED])]
+    if ended.empty:
+        return None
+    told = list(zip(ended["status"], ended["reason"].fillna("no reason given").map(str), strict=True))
+    pairs, first = Counter(told), dict(zip(reversed(told), reversed(list(ended["key"])), strict=True))
+    ordered = sorted(pairs.items(), key=lambda one: (one[0][0] != schema.FAILED, -one[1], one[0]))
+    rows = [
+        [status, str(count), printable(reason), first[status, reason]] for (status, reason), count in ordered[:most]
+    ]
+    left = len(ordered) - len(rows)
+    note = f"And {left} rarer reasons." if left else ""
+    return Table(["status", "trials", "reason", "for instance"], rows, frozenset({1}), note)
+
+
+def method(ranking: Ranking) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Everything that one needs to do it again: titles with names and values."""
+    sweep = ranking.sweep
+    settings, data = sweep.settings, sweep.data
+    fingerprint = [(name.replace("_", " "), _short(value)) for name, value in sorted(ranking.fingerprint.items())]
+    budget_names = ("space", "trials", "max_kimg", "eval_kimg", "samples", "rung_samples", "scheduler", "sampler",
+                    "image_size", "concurrent", "precision", "time_limit")  # fmt: skip
+    budgets = [(name.replace("_", " "), _short(settings[name])) for name in budget_names if _told(settings.get(name))]
+    changed = [(f"--{name}", ", ".join(map(str, settings[name])))
+               for name in ("set", "fix", "range", "choices") if settings.get(name)]  # fmt: skip
+    seeds = [("of the sweep", _short(settings["seed"])), ("of each trial", "follows from it and the trial's number")]
+    sections = [
+        ("Fingerprint of the scores", fingerprint),
+        ("Budgets and search", budgets),
+        ("Changes of the space", changed),
+        ("Seeds", seeds if "seed" in settings else []),
+        ("Data", _data(data)),
+        ("Versions", [(name, str(value)) for name, value in data.get("versions", {}).items()]),
+        ("Where it is tracked", [("MLflow run", sweep.mlflow_run_id)] if sweep.mlflow_run_id else []),
+    ]
+    return [(title, entries) for title, entries in sections if entries]
+
+
+def _data(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    names = ("name", "fingerprint", "pictures", "complete", "partial", "image_size")
+    found = [(name.replace("_", " "), _short(data[name])) for name in names if name in data]
+    judge = data.get("judge", {}).get("accuracy") or {}
+    if judge:
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in judge.items())
+        found.append(("the judge on held-out real pictures", shares))
+    floor = data.get("floor") or {}
+    found += [(f"real against real, {name.replace('_', ' ')}", _short(value)) for name, value in floor.items()]
+    return found
+
+
+def _told(value: Any) -> bool:
+    return value is not None and value != []
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))

@@ -1,0 +1,73 @@
+"""What may be concluded from a ranking, and what may not: plain sentences with a reason each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis import schema
+from analysis.plots.parallel import varied
+from analysis.plots.select import comparable
+from analysis.runs import METRICS, SCORES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.rank import Ranking
+
+FEW = 10
+"""Below so many trials that compare, nothing is said about parameters."""
+
+
+@dataclass(frozen=True)
+class Caveat:
+    """A reservation: a few words, and why."""
+
+    label: str
+    reason: str
+
+
+def caveats(ranking: Ranking, confirmed: bool) -> list[Caveat]:
+    """What stands between the ranking and a conclusion, the gravest first; ``confirmed``: the winner ran again."""
+    found: list[Caveat] = []
+    if ranking.best is None:
+        return [Caveat("no winner", "no trial that held to the end has a score")]
+    if ranking.mixed:
+        found.append(Caveat("mixed scores", "the scores were measured in different ways and do not compare"))
+    if not confirmed:
+        found.append(
+            Caveat("unconfirmed", "each trial ran on one training seed, and the best of many is partly the luckiest")
+        )
+    count, dimensions = int(comparable(ranking.trials, [schema.DISTANCE]).sum()), len(varied(ranking))
+    rivals = inseparable(ranking)
+    if rivals:
+        shown = ", ".join(rivals[:3]) + (f" and {len(rivals) - 3} more" if len(rivals) > 3 else "")
+        found.append(Caveat("not separable", f"the 95% interval of the winner's distance overlaps that of {shown}"))
+    elif rivals is None and count > 1:
+        found.append(Caveat("not separable", "no interval of the winner's distance was logged"))
+    if count < FEW:
+        of = f" over {dimensions} parameters" if dimensions else ""
+        compare = "1 trial compares" if count == 1 else f"{count} trials compare"
+        why = f"{compare}{of}; {FEW} is the least from which anything is said about parameters"
+        found.append(Caveat("too few trials", why))
+    return found
+
+
+def interval(row: pd.Series, score: str) -> tuple[float, float] | None:
+    """The 95% interval of a trial's score over its sampling noise, where it was logged."""
+    ends = [row.get(f"{METRICS}{schema.INTERVAL}{score}/{end}", float("nan")) for end in ("low", "high")]
+    low, high = (float(end) for end in ends)
+    return (low, high) if low <= high else None
+
+
+def inseparable(ranking: Ranking) -> list[str] | None:
+    """Keys of the trials whose interval of the distance overlaps the best one's; ``None`` where that has none."""
+    rows = ranking.trials[comparable(ranking.trials, [schema.DISTANCE])]
+    names = [f"{METRICS}{schema.INTERVAL}{schema.DISTANCE}/{end}" for end in ("low", "high")]
+    table = rows.reindex(columns=["key", f"{SCORES}{schema.DISTANCE}", *names])
+    best = table[table["key"] == ranking.best]
+    if best.empty or best[names].isna().any(axis=None):
+        return None
+    low, high = (float(best[name].iloc[0]) for name in names)
+    overlaps = (table[names[0]] <= high) & (table[names[1]] >= low) & (table["key"] != ranking.best)
+    return [str(key) for key in table.loc[overlaps, "key"]]

@@ -1,0 +1,209 @@
+"""The report, read as text and in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+from analysis import schema
+from analysis.page import embedded
+from analysis.rank import rank
+from analysis.report import main, make_page
+from analysis.report_data import ReportData, evidence
+from tests.support.browser import chromium
+from tests.support.sweeps import DATA, FINGERPRINT, SPACE, History, make_sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser
+
+EVIL = "</script><img src=http://127.0.0.1:9/x onerror=alert(1)><b>&amp;'\""
+
+
+class Text(HTMLParser):
+    """What a reader sees, and the elements there are."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.sources: list[str] = []
+        self.ids: list[str] = []
+        self._silent = 0
+        self.feed(page)
+        self.text = " ".join(" ".join(self.seen).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._silent += tag in ("script", "style")
+        for name, value in attrs:
+            if name in ("src", "href"):
+                self.sources.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._silent -= tag in ("script", "style")
+
+    def handle_data(self, data: str) -> None:
+        if not self._silent:
+            self.seen.append(data)
+
+
+def trial(distance: float | None, accuracy: float | None = None, **more: Any) -> dict[str, Any]:
+    scores = {"scores.distance": distance, "scores.tag_accuracy": accuracy}
+    known = {name: value for name, value in scores.items() if value is not None}
+    return {"samples": 100.0, "started": 0.0, "ended": 3600.0, "stretches": None, "params.lr": 1e-3, **known, **more}
+
+
+def page_of(rows: list[dict[str, Any]], **fields: Any) -> str:
+    ranking = rank(make_sweep(rows, **fields))
+    steps = [(row["key"], kimg, name, row[f"scores.{name}"] * (1 + 1 / kimg))
+             for row in ranking.trials.to_dict("records") for name in ranking.sweep.scores for kimg in (10, 40)
+             if pd.notna(row[f"scores.{name}"])]  # fmt: skip
+    history = pd.DataFrame(steps, columns=["key", "kimg", "name", "value"])
+    return make_page(ReportData(ranking, history, 0, evidence(ranking)))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+def many(count: int) -> list[dict[str, Any]]:
+    rows = [trial(100.0 + (7 * number) % 50, (3 * number % 10) / 10, **{"params.lr": 10 ** -(number % 4), "kimg": 40.0})
+            for number in range(count)]  # fmt: skip
+    rows[0]["recipe"] = True
+    rows[1] |= {"status": schema.FAILED, "reason": "out of memory"}
+    rows[2] |= {"status": schema.STOPPED, "reason": "not among the best third at 10 kimg", "samples": 50.0}
+    return rows
+
+
+def test_sections_stand_in_their_order() -> None:
+    page = page_of(many(12), space=SPACE, data=DATA, settings={"seed": 4, "max_kimg": 40, "fix": ["a=1"]})
+    titles = re.findall(r"<h2>(.*?)</h2>", page)
+    assert titles == ["The front", "Why", "The claims", "What failed, and what was stopped", "Method"]
+    seen = Text(page).text
+    # 100 at number 0 is the lowest; 7 * 7 % 50 = 49, so the next is 106 at number 8
+    assert "The best of 12 trials is hand-00000" in seen
+    assert "It is the recipe itself" in seen
+    assert "1 out of memory hand-00001" in seen
+    assert "1 not among the best third at 10 kimg hand-00002" in seen
+    assert "samples 1000" in seen
+    assert "--fix a=1" in seen
+    assert "hair 95.0%" in seen  # the judge
+    assert "gansweep export hand -o winner/" in seen
+
+
+def test_a_winner_has_its_interval_and_what_it_changes() -> None:
+    ends = {"metrics.interval/distance/low": 7.25, "metrics.interval/distance/high": 8.75}
+    rows = [trial(10.0, 0.5, recipe=True), trial(8.0, 0.625, **{"params.lr": 0.25}, **ends)]
+    seen = Text(page_of(rows)).text
+    assert "95%: 7.25 to 8.75" in seen
+    assert "62.5%" in seen
+    assert "The recipe, unchanged: distance 10.00, tag accuracy 50.0% at 40 kimg." in seen
+    assert "lr 0.001 0.25" in seen
+    assert "unconfirmed" in seen
+    assert "too few trials: 2 trials compare over 1 parameters" in seen
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "There is no winner yet."),
+        ([{"status": schema.FAILED, "reason": "out of memory"}], "There is no winner yet."),
+        ([trial(3.0, 0.5, recipe=True)], "The best of 1 trial is hand-00000"),
+        ([trial(3.0), trial(2.0)], "This system takes no tags: the distance is the one objective."),
+        ([trial(3.0, 0.5, status=schema.RUNNING)], "1 running"),
+    ],
+)
+def test_small_sweeps_have_a_page(rows: list[dict[str, Any]], said: str) -> None:
+    assert said in Text(page_of(rows)).text
+
+
+def test_hostile_names_are_shown_as_they_are() -> None:
+    space = {"name": EVIL, "dimensions": [{"name": EVIL, "default": EVIL, "claim": EVIL, "choices": [EVIL]}]}
+    row = {"key": EVIL, "system": EVIL, "status": schema.FAILED, "reason": EVIL, f"params.{EVIL}": EVIL}
+    rows = [trial(3.0, 0.5, recipe=True, **{f"params.{EVIL}": "a"}), trial(2.0, 0.6, **row),
+            trial(1.0, 0.7, **{**row, "status": schema.COMPLETE})]  # fmt: skip
+    page = page_of(rows, name=EVIL, space=space, data={"name": EVIL, "judge": {}}, settings={"fix": [EVIL]},
+                   fingerprint={EVIL: EVIL, **FINGERPRINT})  # fmt: skip
+    read = Text(page)
+    assert read.seen.count(EVIL) >= 3
+    assert not [source for source in read.sources if not source.startswith(("data:", "#"))]
+    assert "<img src=http" not in page
+    assert page.count("</script>") == 4  # the page's own
+
+
+def test_embedded_json_cannot_end_its_element() -> None:
+    text = str(embedded({EVIL: "<!--"}))
+    assert "<" not in text
+    assert json.loads(text) == {EVIL: "<!--"}
+
+
+def test_large_sweeps_are_thinned_with_a_note() -> None:
+    page = page_of(many(2000))
+    assert "more points are left out" in Text(page).text
+    assert "more curves are left out" in Text(page).text
+    assert len(page) < 5 * 2**20
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("kind", ["usual", "hostile", "empty"])
+def test_a_browser_shows_the_page_without_fault(browser: Browser, tmp_path: Path, width: int, kind: str) -> None:
+    if kind == "empty":
+        page = page_of([])
+    else:
+        rows = many(30)
+        if kind == "hostile":
+            for number, row in enumerate(rows):
+                row |= {"key": f"{EVIL}{number}", "reason": EVIL, "params.lr": f"{EVIL}{number % 3}" + "x" * 80}
+        page = page_of(rows, name=EVIL if kind == "hostile" else "hand")
+    path = tmp_path / "report.html"
+    path.write_text(page, encoding="utf-8")
+    said: list[str] = []
+    asked: list[str] = []
+    context = browser.new_page(viewport={"width": width, "height": 900})
+    context.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    context.on("pageerror", lambda error: said.append(str(error)))
+    context.on("dialog", lambda dialog: said.append(dialog.message))
+    context.on("request", lambda request: asked.append(request.url))
+    context.goto(path.as_uri())
+    context.wait_for_function("document.documentElement.dataset.ready", timeout=60_000)
+    assert context.evaluate("document.documentElement.dataset.ready") == "true"
+    assert said == []
+    assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+    assert context.evaluate("document.documentElement.scrollWidth") == width
+    drawn = context.evaluate("document.querySelectorAll('.drawn svg.main-svg').length")
+    assert (drawn > 0) == (kind != "empty")
+    context.close()
+
+
+def test_the_file_is_written_from_what_was_tracked(
+    history: History, logged: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "report.html"
+    assert main([logged, "-o", str(output), "--home", str(history.home)]) == 0
+    assert re.fullmatch(rf"wrote {re.escape(str(output))}, [\d.]+ MiB\n", capsys.readouterr().out)
+    seen = Text(output.read_text(encoding="utf-8")).text
+    assert "The best of 5 trials is faces-00001" in seen
+    assert "diverged: [d_loss] is nan at 33 kimg" in seen
+
+
+def test_mistakes_are_one_line(
+    history: History, logged: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = ["--home", str(history.home)]
+    assert main(["facse", "-o", str(tmp_path / "r.html"), *home]) == 2
+    assert "did you mean 'faces'?" in capsys.readouterr().err
+    for output in (tmp_path, tmp_path / "none" / "r.html"):
+        assert main([logged, "-o", str(output), *home]) == 1
+        assert capsys.readouterr().err == (
+            f"gansweep: error: cannot write {output}: -o names a file in a folder that is there\n"
+        )
