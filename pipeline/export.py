@@ -93,6 +93,8 @@ def _representative(ranking: Ranking, trial: dict[str, Any]) -> dict[str, Any]:
     if found is None or found.best != trial["key"]:
         return trial
     best = found.configurations[0]
+    if best.median_key is None:
+        return trial
     row = _row(ranking, best.median_key)
     scores = {name: value for name in trial["scores"] if not math.isnan(value := row.get(f"{SCORES}{name}", math.nan))}
     own = {"run": best.median_key, "scores": scores, "intervals": intervals_of(row)}

@@ -121,7 +121,8 @@ def along_circle(first: NDArray[np.float32], last: NDArray[np.float32], count: i
     if np.sin(angle) < 1e-6:  # on one line: there is no circle, or no end of them
         return ((1 - shares) * first + shares * last).astype(np.float32)
     weights = np.sin((1 - shares) * angle), np.sin(shares * angle)
-    return ((weights[0] * first + weights[1] * last) / np.sin(angle)).astype(np.float32)
+    between: NDArray[np.float32] = ((weights[0] * first + weights[1] * last) / np.sin(angle)).astype(np.float32)
+    return between
 
 
 def _ends(towards: Sequence[str]) -> tuple[int | None, str | None]:

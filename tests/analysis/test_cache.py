@@ -105,7 +105,7 @@ def test_a_run_that_went_on_is_read_again(ended: Path, logged: str, monkeypatch:
     again = load(logged, home=ended)
     assert again.trials["scores.distance"].iloc[0] == 10.0
     assert curves(again, ["distance"]).query("key == 'faces-00000'")["value"].tolist() == [80.0, 41.5, 11.0, 10.0]
-    assert asked == [1, 1, 1, 1]
+    assert [count for count in asked if count] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "foreign", "folder"])
