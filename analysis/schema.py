@@ -56,6 +56,9 @@ SECONDS: Final = "seconds"
 """Seconds of wall time inside the trial so far."""
 IMAGES_PER_SECOND: Final = "images_per_second"
 OBJECTIVES: Final = {DISTANCE: "minimize", TAG_ACCURACY: "maximize"}
+MUTATIONS: Final = "mutations"
+"""Times that a trial has gone on from another one's networks with changed values (population-based training); what the
+values are then is logged as ``mutated/<parameter>``, and the parameters stay those that it began with."""
 SAMPLES: Final = "samples"
 """Generated pictures that the scores of a step were measured on: fewer at early rungs than at the end."""
 DISTANCE_PREFIXES: Final = ("fid", "fd_")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from trainables.mutations import MUTATIONS
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 def model_card(
@@ -56,8 +58,25 @@ def model_card(
             "",
             *_table(("parameter", "value"), params.items()),
             "",
+            *_mutations(about.get(MUTATIONS, ())),
         ]
     )
+
+
+def _mutations(mutations: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not mutations:
+        return []
+    rows = [
+        (one["kimg"], f"{one['source']}; {', '.join(f'{name} {value:g}' for name, value in one['params'].items())}")
+        for one in mutations
+    ]
+    return [
+        "It was not trained with these values throughout: under population-based training it went on from other "
+        "trials' networks, with changed values.",
+        "",
+        *_table(("after kimg", "from the networks of; values from then on"), rows),
+        "",
+    ]
 
 
 def _judged(judge: Mapping[str, Any]) -> list[str]:

@@ -250,6 +250,16 @@ def test_control_characters_of_a_reason_are_not_printed() -> None:
     assert "\x1b" not in text
 
 
+def test_trials_that_changed_on_the_way_are_marked() -> None:
+    rows = [{**trial(1.0), "metrics.mutations": 2.0}, {**trial(2.0), "metrics.mutations": math.nan}]
+    ranking = rank(make_sweep(rows))
+    text = format_table(ranking)
+    assert [("mutated" in line) for line in text.splitlines() if "hand-0000" in line][:2] == [True, False]
+    assert "1 went on from others' networks" in text
+    assert [one["mutations"] for one in ranking.to_json()["trials"]] == [2, 0]
+    assert "mutated" not in format_table(rank(make_sweep([trial(1.0)])))
+
+
 # The command -------------------------------------------------------------------------------------------------
 def test_command_prints_json_alone_on_stdout(
     history: History, logged: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
