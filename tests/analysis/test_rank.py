@@ -171,6 +171,7 @@ def test_json_is_strict_and_keeps_the_contract(faces: Sweep) -> None:
         "kimg": 20.0,
         "seconds": 74.0,
         "samples": None,
+        "mutations": 0,
         "intervals": {},
         "scores": {
             "distance": 90.0,
