@@ -277,6 +277,7 @@ def _trial_json(row: Mapping[Any, Any]) -> dict[str, Any]:
         "scores": _section(plain, SCORES),
         "intervals": intervals_of(plain),
         "params": {name: value for name, value in _section(plain, PARAMS).items() if value is not None},
+        "mutations": int(plain.get(METRICS + schema.MUTATIONS) or 0),
         "mlflow_run_id": plain["mlflow_run_id"],
     }
 

@@ -17,15 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis import schema
-from analysis.reasons import by_kind
-from analysis.repeat_table import CLOSE, interval, spread, verdicts
 from analysis.cells import duration as _duration
 from analysis.cells import number as _number
 from analysis.cells import parameter as _value
 from analysis.cells import percent as _percent
 from analysis.cells import printable as _printable
 from analysis.cells import score as _score
-from analysis.runs import PARAMS, SCORES
+from analysis.reasons import by_kind
+from analysis.repeat_table import CLOSE, interval, spread, verdicts
+from analysis.runs import METRICS, PARAMS, SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +111,9 @@ def _fixed_columns(ranking: Ranking, rows: pd.DataFrame, *, short_keys: bool) ->
     columns = [
         _Column("rank", [Text(_number(value)) for value in rows["rank"]]),
         _Column("trial", [Text(key.removeprefix(prefix)) for key in rows["key"]], "left"),
-        _Column("front", [_marks(*row) for row in zip(rows["pareto"], rows["recipe"], strict=True)], "left"),
+        _Column(
+            "front", [_marks(*row) for row in zip(rows["pareto"], rows["recipe"], _mutated(rows), strict=True)], "left"
+        ),
     ]
     if ranking.confirmation is not None:
         columns += _confirmed_columns(ranking, ranking.confirmation, rows)
@@ -199,6 +201,9 @@ def _footer(ranking: Ranking) -> Table:
         lines["the judge"] = f"is right on real held-out pictures: {shares} (it cannot vouch for more than that)"
     lines |= _ended_early(ranking.trials)
     lines |= _fewer_samples(ranking)
+    if mutated := int(_mutated(ranking.trials).sum()):
+        lines["mutated"] = f"{mutated} went on from others' networks with other values than those above; their last " \
+            "values are the metrics mutated/... in MLflow"  # fmt: skip
     lines["measured with"] = _in_words(ranking.fingerprint)
     if ranking.mixed:
         lines["WARNING"] = "the scores above were measured in different ways and do not compare"
@@ -277,5 +282,10 @@ def _hash_cut(text: str) -> str:
 
 
 # Cells -------------------------------------------------------------------------------------------------------
-def _marks(in_front: bool, is_recipe: bool) -> Text:
-    return Text(" ").join([Text("*", "bold green")] * in_front + [Text("recipe", "bold")] * is_recipe)
+def _marks(in_front: bool, is_recipe: bool, mutated: bool) -> Text:
+    marks = [Text("*", "bold green")] * in_front + [Text("recipe", "bold")] * is_recipe
+    return Text(" ").join(marks + [Text("mutated", "yellow")] * mutated)
+
+
+def _mutated(trials: pd.DataFrame) -> pd.Series[bool]:
+    return trials.reindex(columns=[METRICS + schema.MUTATIONS]).iloc[:, 0].fillna(0).astype(float) > 0

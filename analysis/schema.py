@@ -89,6 +89,9 @@ SECONDS: Final = "seconds"
 """Seconds of wall time inside the trial so far."""
 IMAGES_PER_SECOND: Final = "images_per_second"
 OBJECTIVES: Final = {DISTANCE: "minimize", TAG_ACCURACY: "maximize"}
+MUTATIONS: Final = "mutations"
+"""Times that a trial has gone on from another one's networks with changed values (population-based training); what the
+values are then is logged as ``mutated/<parameter>``, and the parameters stay those that it began with."""
 SAMPLES: Final = "samples"
 """Generated pictures that the scores of a step were measured on: fewer at early rungs than at the end."""
 DISTANCE_PREFIXES: Final = ("fid", "fd_")
@@ -127,7 +130,7 @@ def needs_equal_samples(score: str) -> bool:
 
 def logged_name(name: str) -> str:
     """The name under which a figure of a trial is logged: scores and costs as they are, signals of training apart."""
-    costs = (KIMG, SECONDS, SAMPLES, IMAGES_PER_SECOND, "score_seconds")
+    costs = (KIMG, SECONDS, SAMPLES, IMAGES_PER_SECOND, "score_seconds", MUTATIONS)
     sizes = ("generator_parameters", "discriminator_parameters")
     plain = "/" in name or is_score(name) or name in (*costs, *sizes)
     return name if plain else f"{TRAINING}{name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.schedulers import population
 from pipeline.schedulers.halving import milestones
 from trainables.trial import Evaluation
 
@@ -17,6 +18,9 @@ def rungs(settings: SweepSettings) -> tuple[int, ...]:
     Extending leaves earlier rungs where they were, so that what was recorded there still counts.
     """
     first = (*settings.budgets, settings.max_kimg)[0]
+    if settings.scheduler == "pbt":
+        every = settings.eval_kimg or max(1, round(first / population.RUNGS))
+        return (*range(every, first, every), *settings.budgets)
     return (*milestones(first, settings.eval_kimg), *settings.budgets)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.samplers import KEEPS_STOPPED, GridOfSpace, make_sampler
 from pipeline.schedulers import TWO_OBJECTIVES
+from pipeline.schedulers.population import separates
 from pipeline.study import objectives
 from trainables.errors import UsageError
 
@@ -67,4 +68,11 @@ def combination_notes(settings: SweepSettings, space: Space) -> list[str]:
         if settings.trials >= sampler.size:
             tried = f"--trials {settings.trials}: the sweep ends when all are tried"
         notes.append(f"grid: {sampler.size} points, the recipe with them; {tried}")
+    if settings.scheduler == "pbt":
+        apart = [dimension.name for dimension in space.dimensions if separates(dimension.name)]
+        notes.append(
+            "pbt: a trial goes on from another's networks only where both agree in "
+            f"{', '.join(apart) or 'everything that networks depend on, as here'}"
+            f"{'; --fix them for more exchange' if apart else ''}"
+        )
     return notes

@@ -22,8 +22,9 @@ from pipeline.prepare import Prepared, describe_data, prepare
 from pipeline.progress import Progress
 from pipeline.recorded import recorded_results
 from pipeline.samplers import make_sampler, proposals
-from pipeline.schedulers import make_scheduler, replay
+from pipeline.schedulers import TO_THE_END, make_scheduler, replay
 from pipeline.schedulers.halving import REDUCTION
+from pipeline.schedulers.population import Explorer
 from pipeline.showcase import Showcase
 from pipeline.study import StudySearcher, objectives, open_study
 from pipeline.tracking import Tracker, open_client
@@ -85,7 +86,7 @@ def _run(settings: SweepSettings, home: Home, space: Space, nodes: tuple[Node, .
     going_on = [
         key
         for budget in settings.budgets
-        for key in searcher.go_on(budget, 1 if settings.scheduler == "none" else REDUCTION)
+        for key in searcher.go_on(budget, 1 if settings.scheduler in TO_THE_END else REDUCTION)
     ]
     for key, ended in searcher.ended():
         tracker.reconcile(key, ended)
@@ -96,6 +97,7 @@ def _run(settings: SweepSettings, home: Home, space: Space, nodes: tuple[Node, .
         if searcher.pending:
             scheduler = make_scheduler(settings.scheduler, rungs(settings), settings.max_kimg)
             searcher.failures = scheduler.failures
+            scheduler.explore = Explorer(prepared.storage, prepared.space)
             replay(scheduler, recorded_results(tracker.client, tracker.experiment))
             scheduler.rule.readmit(going_on)  # past the budget that they completed
             run_trials(prepared, settings, searcher, scheduler, tracker, console)

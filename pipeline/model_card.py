@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.backends import BACKENDS
 from pipeline.manifest import GOLDEN, ONNX_HALF
 from pipeline.model_card_usage import usage
+from trainables.mutations import MUTATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from analysis.runs import Sweep
 
@@ -33,6 +34,7 @@ def model_card(facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mappin
         _speed(facts),
         usage(data["vocabulary"], about["params"], _commonest(data)),
         ["## Configuration", "", *_table(("parameter", "value"), about["params"].items())],
+        _mutations(about.get(MUTATIONS, ())),
     ]
     return "\n".join(line for section in sections for line in (*section, ""))
 
@@ -81,6 +83,21 @@ def _scores(facts: Mapping[str, Any], trial: Mapping[str, Any]) -> list[str]:
         "Distances are lower-better and compare only under this fingerprint:",
         "",
         *_table(("what", "value"), facts["fingerprint"].items()),
+    ]
+
+
+def _mutations(mutations: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not mutations:
+        return []
+    rows = [
+        (one["kimg"], f"{one['source']}; {', '.join(f'{name} {value:g}' for name, value in one['params'].items())}")
+        for one in mutations
+    ]
+    return [
+        "It was not trained with these values throughout: under population-based training it went on from other "
+        "trials' networks, with changed values.",
+        "",
+        *_table(("after kimg", "from the networks of; values from then on"), rows),
     ]
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 
 Sampler = Literal["tpe", "random", "qmc", "grid", "gp", "nsga2", "cmaes"]
-Scheduler = Literal["asha", "mo-asha", "hyperband", "median", "none"]
+Scheduler = Literal["asha", "mo-asha", "hyperband", "median", "pbt", "none"]
 
 PRIVATE = (
     "home", "tracking", "study", "address", "concurrent", "cpus_per_trial", "gpus_per_trial", "time_limit", "data",
@@ -65,7 +65,8 @@ class SweepSettings:
     values of a range), gp (Gaussian process), nsga2 (evolution), cmaes (one objective, ranges without conditions)."""
     scheduler: Scheduler = "asha"
     """How hopeless trials are stopped early: asha (best third at each rung, by distance), mo-asha (by distance and tag
-    accuracy), hyperband (asha with some trials judged later or never), median (above the others' median), none."""
+    accuracy), hyperband (asha with some trials judged later or never), median (above the others' median),
+    none; or pbt: all go on, the worst quarter at each rung from the best quarter's networks, with perturbed values."""
     end_hopeless: str = "collapse,won"
     """End trials beyond hope as failed: collapse (generated pictures are all alike, or those of the same tags are), won
     (the discriminator's loss has lain at its floor for long); none."""

@@ -189,7 +189,7 @@ class StudySearcher(Searcher):
     def _tell(self, trial: optuna.Trial, result: dict[str, Any], ended: Outcome) -> None:
         trial.set_user_attr(OUTCOME, ended.status)
         trial.set_user_attr(REASON, ended.reason)
-        for name in (*self.objectives, schema.KIMG):
+        for name in (*self.objectives, schema.KIMG, schema.MUTATIONS):
             if name in result:
                 trial.set_user_attr(name, result[name])
         keeps_stopped = isinstance(self.study.sampler, KEEPS_STOPPED)

@@ -33,6 +33,8 @@ CHECK_EVERY = 25
 """Updates between two looks at whether the losses are still finite; each look waits for the device."""
 LOSS_LIMIT = 1e4
 """A loss beyond this has exploded: the reports' losses stay below 100."""
+LEARNT = ("generator", "discriminator", "average", "generator_optimizer", "discriminator_optimizer")
+"""Networks, then optimisers: what training changes."""
 NORM_EVERY = 8
 """Updates between two measurements of the gradient norms."""
 
@@ -168,10 +170,7 @@ class TrainingLoop:
         if rates.decay == "none" or not self.budget:
             return
         share = min(1.0, 2.0 * max(0.0, 1.0 - self.images / self.budget))
-        for optimizer, rate in (
-            (self.generator_optimizer, rates.generator_lr),
-            (self.discriminator_optimizer, rates.discriminator_lr),
-        ):
+        for optimizer, rate in self._rates():
             for group in optimizer.param_groups:
                 group["lr"] = rate * share
 
@@ -212,15 +211,36 @@ class TrainingLoop:
             state["random_cuda"] = torch.cuda.get_rng_state(self.device)
         return state
 
+    def adopt(self, state: dict[str, Any]) -> None:
+        """Take over networks, moving average and optimisers of another loop's ``state_dict``, and nothing else.
+
+        Raises:
+            ValueError: its networks have other shapes; nothing has changed then.
+        """
+        for name in LEARNT[:3]:
+            own = {part: tensor.shape for part, tensor in getattr(self, name).state_dict().items()}
+            if own != {part: tensor.shape for part, tensor in state[name].items()}:
+                raise ValueError(f"its {name} has another shape")
+        for name in LEARNT:
+            getattr(self, name).load_state_dict(state[name])
+
+    def reconfigure(self, config: GanConfig) -> None:
+        """Go on with other learning rates, loss weights and update ratios; the networks stay as they are."""
+        self.config = self.system.config = config
+        for optimizer, rate in self._rates():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    def _rates(self) -> tuple[tuple[torch.optim.Optimizer, float], ...]:
+        rates = self.config.optimizer
+        return (
+            (self.generator_optimizer, rates.generator_lr),
+            (self.discriminator_optimizer, rates.discriminator_lr),
+        )
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what ``state_dict`` gave."""
-        for name in (
-            "generator",
-            "discriminator",
-            "average",
-            "generator_optimizer",
-            "discriminator_optimizer",
-        ):
+        for name in LEARNT:
             getattr(self, name).load_state_dict(state[name])
         self.images, self.updates = int(state["images"]), int(state["updates"])
         self._figures.load_state_dict(state["figures"], self.device)

@@ -12,16 +12,28 @@ import torch
 from safetensors.torch import save
 from threadpoolctl import threadpool_limits
 
-from trainables.checkpoint import BEST_FILE, CONFIG_FILE, WEIGHTS_FILE, Checkpoints, read_results, write_results
+from trainables.checkpoint import (
+    BEST_FILE,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    Checkpoints,
+    Restored,
+    read_results,
+    write_results,
+)
 from trainables.config import GanConfig
 from trainables.data.tags import combinations
+from trainables.errors import UserError
 from trainables.files import write_json
 from trainables.hopeless import RULES, hopeless
 from trainables.loop import Diverged, OutOfTime, TrainingData, TrainingLoop
+from trainables.machine import system_metrics
+from trainables.mutations import MUTATIONS, Mutation, mutated, read_mutations
 from trainables.networks.blocks import count_parameters, settle_batch_norm
-from trainables.panels import make_panel, panel_names
-from trainables.pictures import as_tensor, grid, to_uint8
+from trainables.panels import panel_names
+from trainables.pictures import as_tensor
 from trainables.scoring.tag_report import draw_confusions
+from trainables.sheets import draw_sheet
 from trainables.systems.conditional import ConditionalGan
 
 if TYPE_CHECKING:
@@ -32,8 +44,6 @@ if TYPE_CHECKING:
     from trainables.data.dataset import TaggedImages
     from trainables.scoring.scorer import Scorer
     from trainables.storage import Storage
-
-PANEL_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,7 @@ class Trial:
         seed: seeds initial weights, batches and noise; equal seeds give equal weights on a CPU.
         storage: where weights, pictures, results and checkpoints go.
         clock: seconds from any start.
+        others: holds the folders of the sweep's trials by key, for those that take over another's networks.
     """
 
     def __init__(
@@ -87,13 +98,17 @@ class Trial:
         seed: int,
         storage: Storage,
         clock: Callable[[], float] = time.monotonic,
+        others: Storage | None = None,
     ) -> None:
         torch.set_num_threads(context.threads)
         threadpool_limits(context.threads)  # NumPy's, or the scores of concurrent trials would fight for the cores
         if context.device.startswith("cuda") and 0 < context.gpu_share < 1:
             torch.cuda.set_per_process_memory_fraction(context.gpu_share)
         self.context, self.seed, self.storage, self._clock = context, seed, storage, clock
-        self.config = GanConfig.from_params({**params, "image_size": context.images.size})
+        self.others = others
+        self.first_config = GanConfig.from_params({**params, "image_size": context.images.size})
+        self.config = self.first_config
+        """Mutations change it."""
         pairs = combinations(context.images.labels[: context.images.complete])
         self.pairs = pairs if self.config.tags.encoding == "pairs" else ()
         self.checkpoints = Checkpoints(storage)
@@ -101,11 +116,16 @@ class Trial:
         """What the next result tells the user."""
         self._begin()
         psutil.cpu_percent()  # measures from one call to the next: the first one only starts it
-        with storage.writing(CONFIG_FILE) as path:
-            write_json(path, {"params": self.config.to_params(), "seed": seed, "pairs": self.pairs})
+        self._write_config()
+
+    def _write_config(self) -> None:
+        about = {"params": self.first_config.to_params(), "seed": self.seed, "pairs": self.pairs}
+        with self.storage.writing(CONFIG_FILE) as path:
+            write_json(path, {**about, **({MUTATIONS: self.mutations} if self.mutations else {})})
 
     def _begin(self) -> None:
         """Untrained networks, and nothing scored."""
+        self.config, self.mutations = self.first_config, list[Mutation]()
         torch.manual_seed(self.seed)
         context = self.context
         system = ConditionalGan(self.config, context.images.vocabulary.sizes, self.pairs)
@@ -132,6 +152,8 @@ class Trial:
             on divergence, or where there is no hope, ``failure`` with the reason and ``done``; ``notice``, when the
             user should know something. A trial that has used its budget, or its hope, gives its last result again.
         """
+        if self.others is not None and self.kimg < self.context.max_kimg:
+            self._mutate(self.others)
         said = {"notice": self.notice} if self.notice else {}
         self.notice = ""
         if self.results and (self.kimg >= self.context.max_kimg or self._hopeless()):
@@ -160,6 +182,30 @@ class Trial:
         write_results(self.storage, self.results)
         self.save()
         return {**result, **self._hopeless(), **said}
+
+    def _mutate(self, others: Storage) -> None:
+        """Carry out an order that came with the last result (population-based training)."""
+        orders = [order for order in read_mutations(self.storage) if order["kimg"] == self.kimg]
+        if not orders or orders[-1] in self.mutations:
+            return
+        source = orders[-1]["source"]
+        try:
+            adopted = Checkpoints(others.below(source)).restore(
+                lambda state: self.loop.adopt(state["loop"]), lambda: None
+            )
+        except UserError as error:  # a checkpoint goes when a newer one comes
+            adopted = Restored(False, str(error))
+        if not adopted.found:
+            self.notice = f"keeps its networks, for those of {source} cannot be taken over: {adopted.problem or 'none'}"
+            return
+        self._go_on_mutated([*self.mutations, orders[-1]])
+        self._write_config()
+        self.save()
+
+    def _go_on_mutated(self, mutations: list[Mutation]) -> None:
+        self.mutations = mutations
+        self.config = GanConfig.from_params(mutated(self.first_config.to_params(), mutations))
+        self.loop.reconfigure(self.config)
 
     def _hopeless(self) -> dict[str, Any]:
         reason = hopeless(self.results, self.context.max_kimg, self.context.end_hopeless)
@@ -194,8 +240,14 @@ class Trial:
             **scores.metrics(),
             **self.parameters,
             "score_seconds": max(0.0, self._clock() - trained),
-            **_system_metrics(self.context.device),
+            **self._mutation_figures(),
+            **system_metrics(self.context.device),
         }
+
+    def _mutation_figures(self) -> dict[str, Any]:
+        names = dict.fromkeys(name for mutation in self.mutations for name in mutation["params"])
+        values = self.config.to_params()
+        return {MUTATIONS: len(self.mutations), **{f"mutated/{n}": values[n] for n in names}} if self.mutations else {}
 
     def _out_of_time(self, reason: str) -> dict[str, Any]:
         """The last result again, which counts at its own kimg; without one the trial has failed."""
@@ -206,7 +258,13 @@ class Trial:
     def save(self) -> None:
         """Store the whole state of training."""
         self.checkpoints.save(
-            {"loop": self.loop.state_dict(), "kimg": self.kimg, "seconds": self.seconds, "results": self.results}
+            {
+                "loop": self.loop.state_dict(),
+                "kimg": self.kimg,
+                "seconds": self.seconds,
+                "results": self.results,
+                MUTATIONS: self.mutations,
+            }
         )
         self._saved = self._clock()
 
@@ -221,6 +279,8 @@ class Trial:
         if restored.problem:
             then = f"the trial goes on from {self.loop.images / 1000:.1f} kimg" if restored.found else "it begins anew"
             self.notice = f"{restored.problem}: {then}"
+        if self.mutations:
+            self._write_config()
         if read_results(self.storage) != self.results:
             write_results(self.storage, self.results)
         return restored.found
@@ -228,6 +288,8 @@ class Trial:
     def _take(self, state: dict[str, Any]) -> None:
         self.loop.load_state_dict(state["loop"])
         self.kimg, self.seconds, self.results = int(state["kimg"]), float(state["seconds"]), list(state["results"])
+        if state.get(MUTATIONS):
+            self._go_on_mutated(list(state[MUTATIONS]))
 
     def _save_if_due(self) -> None:
         # A clock that was set back would keep the next save away for as long as it was set back.
@@ -254,24 +316,10 @@ class Trial:
 
     def _save_panel(self, name: str, path: str) -> str:
         """Draw a panel, with noise that is the same in every trial of the sweep."""
-        images = self.context.images
-        panel = make_panel(name, images.vocabulary, images.labels[: images.complete])
-        random = torch.Generator().manual_seed(self.context.scorer.seed + 2)
-        # One row at a time: what torch draws depends on how much is asked for, and panels share their noises.
-        count, size = int(panel.noises.max()) + 1, self.config.generator.noise_dim
-        noise = torch.stack([torch.randn(size, generator=random) for _ in range(count)])
-        tags = as_tensor(panel.labels).to(self.context.device)
-        pictures = torch.cat(
-            [
-                self.draw(noise[chosen].to(self.context.device), part)
-                for chosen, part in zip(
-                    torch.split(as_tensor(panel.noises), PANEL_BATCH), torch.split(tags, PANEL_BATCH), strict=True
-                )
-            ]
-        )
-        pixels = to_uint8(pictures).permute(0, 2, 3, 1).cpu().numpy()
-        rows = panel.rows if self.config.conditional else ()
-        sheet = grid(pixels, panel.columns, rows, scale=max(1, 64 // pixels.shape[1]))
+        sheet = draw_sheet(
+            name, self.context.images, self.draw, noise_dim=self.config.generator.noise_dim,
+            seed=self.context.scorer.seed + 2, device=self.context.device, conditional=self.config.conditional,
+        )  # fmt: skip
         with self.storage.writing(path) as file:
             sheet.save(file, format="PNG")
         return path
@@ -294,16 +342,3 @@ def _training_data(context: TrialContext, config: GanConfig) -> TrainingData:
         labels.to(context.device),
         as_tensor(images.labels[: images.complete]).to(context.device),
     )
-
-
-def _system_metrics(device: str) -> dict[str, float]:
-    process = psutil.Process()
-    metrics = {
-        "system/process_memory_megabytes": process.memory_info().rss / 2**20,
-        "system/process_cpu_seconds": sum(process.cpu_times()[:2]),
-        "system/system_memory_usage_percentage": psutil.virtual_memory().percent,
-        "system/cpu_utilization_percentage": psutil.cpu_percent(),
-    }
-    if device.startswith("cuda"):
-        metrics["system/gpu_peak_memory_megabytes"] = torch.cuda.max_memory_allocated() / 2**20
-    return metrics

@@ -43,7 +43,8 @@ class TuneTrial(tune.Trainable):
         return True
 
     def _begin(self, config: dict[str, Any]) -> None:
-        self.trial = Trial(self.context, config["params"], config["seed"], self.storage.below(config["key"]))
+        own = self.storage.below(config["key"])
+        self.trial = Trial(self.context, config["params"], config["seed"], own, others=self.storage)
         self.trial.load()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

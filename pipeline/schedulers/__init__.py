@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.schedulers.halving import asha, hyperband, mo_asha
 from pipeline.schedulers.median import MedianRule
+from pipeline.schedulers.population import PopulationRule
 from pipeline.schedulers.rule import KeepAll
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 TWO_OBJECTIVES = ("mo-asha",)
 """Schedulers that need a tag accuracy."""
+TO_THE_END = ("pbt", "none")
+"""Schedulers that let every trial use its whole budget."""
 
 
 RULES: Mapping[str, Callable[[Sequence[int], int], StoppingRule]] = {
@@ -25,6 +28,7 @@ RULES: Mapping[str, Callable[[Sequence[int], int], StoppingRule]] = {
     "hyperband": lambda rungs, max_kimg: hyperband(rungs),
     # Nobody is judged before the first rung that ASHA would have.
     "median": lambda rungs, max_kimg: MedianRule(next(iter(rungs), max_kimg)),
+    "pbt": lambda rungs, max_kimg: PopulationRule(rungs),
     "none": lambda rungs, max_kimg: KeepAll(),
 }
 """A rule for rungs and a budget, both in kimg."""

@@ -58,6 +58,10 @@ class StoppingRule(ABC):
         for key in keys:
             self._stopped.pop(key, None)
 
+    def sources(self, key: str, kimg: int) -> list[str]:
+        """Keys of trials from whose networks this one should go on, any of them; most rules exchange none."""
+        return []
+
     @abstractmethod
     def _judge(self, key: str, kimg: int, costs: Costs) -> bool:
         """Record the costs of a trial at ``kimg``, once; whether it goes on."""

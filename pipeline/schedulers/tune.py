@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
     from ray.tune.experiment import Trial
 
+    from pipeline.schedulers.population import Explorer
     from pipeline.schedulers.rule import StoppingRule
 
 
@@ -23,6 +24,8 @@ class RuleScheduler(FIFOScheduler):
         super().__init__()  # type: ignore[no-untyped-call]
         self.rule, self.max_kimg = rule, max_kimg
         self.failures = Failures()
+        self.explore: Explorer | None = None
+        """Carries out what a population's rule decides."""
 
     def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
         """The next in order; notes which trials no longer wait for a node of their own."""
@@ -39,7 +42,10 @@ class RuleScheduler(FIFOScheduler):
         """Whether the trial goes on."""
         if schema.KIMG not in result:
             return TrialScheduler.CONTINUE
-        goes_on = self.rule.report(trial.config["key"], int(result[schema.KIMG]), result)
+        key, kimg = trial.config["key"], int(result[schema.KIMG])
+        goes_on = self.rule.report(key, kimg, result)
+        if self.explore and kimg < self.max_kimg and not result.get("done") and (best := self.rule.sources(key, kimg)):
+            self.explore(key, kimg, best)
         return TrialScheduler.CONTINUE if goes_on and result[schema.KIMG] < self.max_kimg else TrialScheduler.STOP
 
     def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> None:

@@ -171,6 +171,7 @@ def test_json_is_strict_and_keeps_the_contract(faces: Sweep) -> None:
         "kimg": 20.0,
         "seconds": 74.0,
         "samples": None,
+        "mutations": 0,
         "intervals": {},
         "scores": {
             "distance": 90.0,
@@ -248,6 +249,16 @@ def test_control_characters_of_a_reason_are_not_printed() -> None:
     text = format_table(rank(make_sweep(rows)))
     assert "boom" in text
     assert "\x1b" not in text
+
+
+def test_trials_that_changed_on_the_way_are_marked() -> None:
+    rows = [{**trial(1.0), "metrics.mutations": 2.0}, {**trial(2.0), "metrics.mutations": math.nan}]
+    ranking = rank(make_sweep(rows))
+    text = format_table(ranking)
+    assert [("mutated" in line) for line in text.splitlines() if "hand-0000" in line][:2] == [True, False]
+    assert "1 went on from others' networks" in text
+    assert [one["mutations"] for one in ranking.to_json()["trials"]] == [2, 0]
+    assert "mutated" not in format_table(rank(make_sweep([trial(1.0)])))
 
 
 # The command -------------------------------------------------------------------------------------------------

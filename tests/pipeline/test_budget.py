@@ -44,3 +44,11 @@ def test_an_extended_sweep_keeps_its_rungs_and_decides_at_its_earlier_ends() -> 
     grown: dict[str, Any] = {"max_kimg": 500, "budgets": (90, 200)}
     assert rungs(settings(**grown)) == (10, 30, 90, 200)
     assert points(**grown) == [(10, 512), (30, 512), (90, 2048), (200, 2048), (500, 2048)]
+
+
+def test_a_population_is_compared_at_every_tenth_of_the_budget_or_as_often_as_the_user_asks() -> None:
+    assert rungs(settings(scheduler="pbt")) == (9, 18, 27, 36, 45, 54, 63, 72, 81)
+    assert points(scheduler="pbt")[-2:] == [(81, 512), (90, 2048)]
+    assert rungs(settings(scheduler="pbt", eval_kimg=40)) == (40, 80)
+    assert rungs(settings(scheduler="pbt", max_kimg=3)) == (1, 2)
+    assert rungs(settings(scheduler="pbt", max_kimg=120, budgets=(90,)))[-2:] == (81, 90)

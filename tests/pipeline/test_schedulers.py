@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ray import tune
 from ray.tune.schedulers import MedianStoppingRule, TrialScheduler
 
-from pipeline.schedulers import RULES, make_scheduler, replay
+from pipeline.schedulers import RULES, TO_THE_END, make_scheduler, replay
 from pipeline.schedulers.halving import SuccessiveHalving, milestones
 from pipeline.schedulers.places import epsilon_net, pareto_place, scalar_place
 from pipeline.settings import Scheduler
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MAX, EVERY = 90, 10
 RUNGS = (10, 30)
-STOPPING = [name for name in RULES if name != "none"]
+STOPPING = [name for name in RULES if name not in TO_THE_END]
 RUNGS = (10, 30)
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=25)
 
@@ -110,13 +110,13 @@ def test_the_best_at_every_rung_is_never_stopped(name: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_a_hopeless_trial_is_stopped_before_half_its_budget_except_by_none(name: str) -> None:
+def test_a_hopeless_trial_is_stopped_before_half_its_budget_except_by_those_that_stop_nobody(name: str) -> None:
     scheduler = make_scheduler(name, RUNGS, MAX)
     *others, hopeless = full_bracket(scheduler, 6)
     for place, key in enumerate(others):
         run(scheduler, [(key, kimg, scores(50.0 - place, 0.5 + place / 100)) for kimg in range(EVERY, MAX + 1, EVERY)])
     verdicts = run(scheduler, [(hopeless, kimg, scores(500.0, 0.0)) for kimg in range(EVERY, MAX + 1, EVERY)])
-    assert verdicts[-1][1] == MAX if name == "none" else verdicts[-1][1] < MAX / 2
+    assert verdicts[-1][1] == MAX if name in TO_THE_END else verdicts[-1][1] < MAX / 2
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -435,4 +435,4 @@ def test_tune_ends_trials_where_the_rule_does(name: str, local_ray: None, tmp_pa
     for key, level in levels.items():
         verdicts = run(alone, [(key, kimg, level) for kimg in range(EVERY, MAX + 1, EVERY)])
         assert ended[key] == verdicts[-1][1]
-    assert (min(ended.values()) < MAX) == (name != "none")
+    assert (min(ended.values()) < MAX) == (name in STOPPING)

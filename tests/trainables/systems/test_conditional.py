@@ -159,7 +159,7 @@ def test_every_figure_is_finite_on_real_data(conditioning, split) -> None:
     expected = {
         "d_adversarial_loss_real", "d_adversarial_loss_fake", "d_score_real", "d_score_fake", "d_loss_real",
         "d_at_floor_real", "d_at_floor_fake",
-            "d_loss_fake", "g_adversarial_loss", "g_loss", "d_gradient_norm", "g_gradient_norm", "images_per_second",
+        "d_loss_fake", "g_adversarial_loss", "g_loss", "d_gradient_norm", "g_gradient_norm", "images_per_second",
     }  # fmt: skip
     if conditioning == "acgan":
         expected |= {"d_tag_loss_real", "d_tag_loss_fake", "g_tag_loss"}
