@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST, CONFIG, TAGS, WEIGHTS = "manifest.json", "config.json", "tags.json", "weights.safetensors"
 BATCH = 64
+MOST = 10**12
+"""Pictures of one combination: more than anyone has, and their sum is still exact."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,13 @@ class Bundle:
             counts = np.array([entry["count"] for entry in tags["combinations"]], dtype=np.int64)
             _require_combinations(combinations, counts, vocabulary)
             pairs = tuple(tuple(int(label) for label in pair) for pair in about.get("pairs", ()))
+            weights = load_file(folder / WEIGHTS)
+            _require_shapes(weights, config, vocabulary, pairs)
             generator = Generator(config, vocabulary.sizes, pairs)
-            generator.load_state_dict(load_file(folder / WEIGHTS))
-        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            generator.load_state_dict(weights)
+        except (
+            AttributeError, KeyError, TypeError, ValueError, OverflowError, RuntimeError, OSError, SafetensorError
+        ) as error:  # fmt: skip
             raise UserError(f"export {folder} cannot be used: {first_line(error)}") from error
         generator.eval().requires_grad_(False)
         return cls(config, vocabulary, generator, combinations, counts, pairs)
@@ -147,18 +153,35 @@ def verify_manifest(folder: Path) -> dict[str, Any]:
             raise UserError(f"export {folder}: {MANIFEST} does not list {name}; export it again")
     root = folder.resolve()
     for name, expected in files.items():
-        path = (root / name).resolve()
+        try:
+            path = (root / name).resolve()
+            digest = file_hash(path) if path.is_relative_to(root) and path.is_file() else ""
+        except (OSError, ValueError, RuntimeError) as error:  # no file can have such a name, or it cannot be read
+            raise UserError(f"export {folder}: cannot read {name!r}: {first_line(error)}; export it again") from error
         if not path.is_relative_to(root):
             raise UserError(f"export {folder}: {name!r} lies outside the folder; do not use this export")
-        if not path.is_file():
+        if not digest:
             raise UserError(f"export {folder}: {name} is missing; export it again")
-        if file_hash(path) != expected:
+        if digest != expected:
             raise UserError(f"export {folder}: {name} was changed after the export (its hash differs); export it again")
     return manifest
 
 
+def _require_shapes(
+    weights: Mapping[str, torch.Tensor], config: GanConfig, vocabulary: Vocabulary, pairs: Pairs
+) -> None:
+    """Compare without memory: a configuration of a few bytes can ask for networks of gigabytes."""
+    with torch.device("meta"):
+        expected = Generator(config, vocabulary.sizes, pairs).state_dict()
+    for name in sorted(expected.keys() | weights.keys()):
+        shapes = [tuple(part[name].shape) if name in part else None for part in (weights, expected)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"{WEIGHTS} does not fit {CONFIG}: {name} is {shapes[0]}, expected {shapes[1]}")
+
+
 def _require_combinations(labels: NDArray[np.int64], counts: NDArray[np.int64], vocabulary: Vocabulary) -> None:
-    if labels.shape != (len(counts), len(vocabulary.sizes)) or (counts < 0).any() or not counts.sum():
+    sound = ((counts >= 0) & (counts <= MOST)).all() and counts.any()
+    if labels.shape != (len(counts), len(vocabulary.sizes)) or not sound:
         raise ValueError(f"{TAGS} has no tag combinations that could be drawn")
     if ((labels < 0) | (labels >= np.array(vocabulary.sizes))).any():
         raise ValueError(f"{TAGS} has a tag combination outside its vocabulary")
@@ -167,7 +190,7 @@ def _require_combinations(labels: NDArray[np.int64], counts: NDArray[np.int64], 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
     if not isinstance(value, dict):
         raise UserError(f"{path} holds a {type(value).__name__}; a JSON object is needed")

@@ -33,7 +33,7 @@ def data_changes(folder: Path, images: TaggedImages) -> str:
         noted = json.loads((folder / PICTURES_FILE).read_text(encoding="utf-8"))
         before = {str(name): list(mark) for name, mark in dict(noted["pictures"]).items()}
         vocabulary = noted["vocabulary"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
     now = _noted(images)["pictures"]
     kept = [name for name in now if name in before]
