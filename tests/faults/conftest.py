@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import subprocess
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from tests.pipeline.conftest import (
 )
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
@@ -55,7 +56,7 @@ class Driver:
         """What each trial has written into its journal."""
         found = {}
         for path in self.swept.folder.glob("*/results.jsonl"):
-            found[path.parent.name] = [json.loads(line) for line in path.read_text().splitlines()]
+            found[path.parent.name] = [json.loads(line) for line in path.read_text().splitlines()]  # appears whole
         return found
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 180) -> bool:
@@ -69,6 +70,10 @@ class Driver:
                 pytest.fail(f"it did not happen in time: {self.process.communicate()}")
             time.sleep(0.05)
         return False
+
+    def wait_for_results(self, count: int) -> bool:
+        """Wait until all trials together have so many."""
+        return self.wait_for(lambda: sum(map(len, self.results().values())) >= count)
 
     def processes(self) -> list[psutil.Process]:
         """The driver and all that it has started: Ray's servers, and the workers."""
@@ -87,10 +92,8 @@ class Driver:
     def kill_all(self) -> None:
         """As a power cut ends everything at once."""
         for process in self.processes():
-            try:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-            except psutil.NoSuchProcess:
-                pass
         self.process.communicate(timeout=60)
 
     def end(self, seconds: float = 300) -> tuple[int, str]:

@@ -27,7 +27,7 @@ def test_a_driver_that_is_killed_three_times_loses_and_doubles_nothing(
     lines = sorted(moments.sample(range(1, TRIALS * KIMG - 2), 3))
     driver = Driver.start(settings, tmp_path)
     for count, how in zip(lines, (Driver.kill, Driver.kill_all, Driver.kill), strict=True):
-        assert driver.wait_for(lambda count=count: sum(map(len, driver.results().values())) >= count)
+        assert driver.wait_for_results(count)
         time.sleep(moments.uniform(0, 0.5))
         how(driver)
         driver = Driver.start(settings, tmp_path, resume)
