@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,6 @@ from tests.pipeline.conftest import (
 )
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
@@ -59,7 +59,7 @@ class Driver:
             found[path.parent.name] = [json.loads(line) for line in path.read_text().splitlines()]  # appears whole
         return found
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 180) -> bool:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 300) -> bool:
         """Wait for something; False when the driver ended before it."""
         end = time.monotonic() + seconds
         while self.process.poll() is None:
@@ -96,9 +96,13 @@ class Driver:
                 process.kill()
         self.process.communicate(timeout=60)
 
-    def end(self, seconds: float = 300) -> tuple[int, str]:
+    def end(self, seconds: float = 500) -> tuple[int, str]:
         """Exit code and stderr of a driver that is left alone."""
-        _, err = self.process.communicate(timeout=seconds)
+        try:
+            _, err = self.process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.kill_all()
+            raise
         return self.process.returncode, err
 
 

@@ -13,7 +13,7 @@ from tests.faults.conftest import KIMG, TRIALS, Driver, fault_settings, require_
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SEED = 11
 
