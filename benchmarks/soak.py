@@ -25,6 +25,8 @@ from unittest import mock
 import psutil
 from ray import tune
 
+from pipeline.writer import trial_runs
+
 SIZE, FACES, KIMG = 16, 64, 4
 FIGURES = 30
 """Metrics of a result besides its scores."""
@@ -176,7 +178,6 @@ def find_faults(settings: Any) -> list[str]:
     from analysis import schema
     from pipeline.home import Home
     from pipeline.study import OUTCOME
-    from pipeline.writer import trial_runs
 
     home = Home.find(settings.home)
     client = MlflowClient(home.tracking)
