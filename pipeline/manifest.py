@@ -7,7 +7,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from trainables.errors import UserError
+from trainables.errors import UserError, first_line
 from trainables.files import write_json
 
 if TYPE_CHECKING:
@@ -59,14 +59,18 @@ def verify_manifest(folder: Path) -> dict[str, Any]:
             raise UserError(f"export {folder}: {MANIFEST} does not list {name}; export it again")
     root = folder.resolve()
     for name, expected in files.items():
-        path = (root / name).resolve()
+        try:
+            path = (root / name).resolve()
+            digest = file_hash(path) if path.is_relative_to(root) and path.is_file() else ""
+        except (OSError, ValueError, RuntimeError) as error:  # no file can have such a name, or it cannot be read
+            raise UserError(f"export {folder}: cannot read {name!r}: {first_line(error)}; export it again") from error
         if not path.is_relative_to(root):
             raise UserError(f"export {folder}: {name!r} lies outside the folder; do not use this export")
         if not isinstance(expected, str) or not _HASH.fullmatch(expected):
             raise UserError(f"export {folder}: {MANIFEST} has no SHA-256 for {name}; export it again")
-        if not path.is_file():
+        if not digest:
             raise UserError(f"export {folder}: {name} is missing; export it again")
-        if file_hash(path) != expected:
+        if digest != expected:
             raise UserError(f"export {folder}: {name} was changed after the export (its hash differs); export it again")
     return manifest
 

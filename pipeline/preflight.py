@@ -190,9 +190,10 @@ def require_same_sweep(path: Path, settings: SweepSettings, space: Space, images
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         before = {name: saved.get(name) for name in mine}
-    except (OSError, ValueError, AttributeError) as error:
+        options = dict(before["settings"])
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
-    differences = _differences(before["settings"] or {}, json.loads(json.dumps(mine["settings"])))
+    differences = _differences(options, json.loads(json.dumps(mine["settings"])))
     if differences:
         raise UserError(
             f"sweep {settings.name!r} exists with another {'; '.join(differences[:3])}; "

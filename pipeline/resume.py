@@ -90,8 +90,8 @@ def _read(home: Home, name: str) -> dict[str, Any]:
         raise UserError(f"no sweep {name!r} in home {home.root}; {there}")
     try:
         saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not {"settings", "started_with"} <= saved.keys():
+        if not all(isinstance(saved.get(part), dict) for part in ("settings", "started_with")):
             raise ValueError("it lacks its settings")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"cannot read settings {path}: {error}") from error
     return saved

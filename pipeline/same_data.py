@@ -6,8 +6,6 @@ import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from trainables.files import write_json
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ def data_changes(folder: Path, images: TaggedImages) -> str:
         noted = json.loads((folder / PICTURES_FILE).read_text(encoding="utf-8"))
         before = {str(name): list(mark) for name, mark in dict(noted["pictures"]).items()}
         vocabulary = noted["vocabulary"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
     now = _noted(images)["pictures"]
     kept = [name for name in now if name in before]
@@ -49,7 +47,7 @@ def data_changes(folder: Path, images: TaggedImages) -> str:
 
 def _noted(images: TaggedImages) -> dict[str, Any]:
     pictures = {
-        name: [zlib.crc32(np.ascontiguousarray(pixels).tobytes()), images.vocabulary.describe(labels)]
+        name: [zlib.crc32(pixels.tobytes()), images.vocabulary.describe(labels)]
         for name, pixels, labels in zip(images.ids, images.pixels, images.labels.tolist(), strict=True)
     }
     return {"vocabulary": images.vocabulary.hash, "pictures": pictures}

@@ -8,13 +8,13 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
 from analysis.connect import shown
 from search_spaces.registry import find_space
-from trainables.errors import UsageError, UserError
+from trainables.errors import UsageError, UserError, shortened
 from trainables.hopeless import parse_rules
 from trainables.storage import storage_location
 
@@ -199,12 +199,22 @@ class SweepSettings:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> SweepSettings:
-        """Read what ``to_json`` wrote."""
-        paths = {name: Path(data[name]) for name in ("data", "weights", "home") if data.get(name)}
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            UserError: settings of another version, or altered by hand: an unknown one, or a value of another type.
+        """
+        if not isinstance(data, dict):
+            raise UserError(f"saved settings are a {type(data).__name__}; a JSON object is needed")
+        kinds = get_type_hints(cls)
+        for name, value in data.items():
+            if name in kinds and not _fits(value, kinds[name]):
+                raise UserError(f"saved settings do not fit this version: {name} is {shortened(value)}")
+        paths = {name: Path(data[name]) for name in ("data", "weights", "home") if data.get(name) is not None}
         lists = {name: tuple(data.get(name, ())) for name in ("set", "fix", "range", "choices", "budgets")}
         try:
             return cls(**{**data, **paths, **lists})
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise UserError(f"saved settings do not fit this version: {error}") from error
 
     @classmethod
@@ -212,8 +222,22 @@ class SweepSettings:
         """Read a saved ``sweep.json``."""
         try:
             return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"cannot read settings {path}: {error}") from error
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value read from JSON is of a setting's type."""
+    inner = get_args(kind)
+    if get_origin(kind) is Literal:
+        return value in inner
+    if get_origin(kind) is tuple:
+        return isinstance(value, (list, tuple)) and all(_fits(one, inner[0]) for one in value)
+    if inner:  # a union
+        return any(_fits(value, one) for one in inner)
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, {float: (int, float), Path: (str, Path)}.get(kind, kind))
 
 
 def require_address(address: str | None) -> None:

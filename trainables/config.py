@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from trainables.errors import UsageError, nearest
+from trainables.errors import UsageError, nearest, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -346,11 +346,11 @@ def coerce(name: str, value: Any) -> Value:
         if value in get_args(kind):
             return cast(str, value)
         allowed = ", ".join(map(str, get_args(kind)))
-        raise UsageError(f"{name} is {_brief(value)}; allowed: {allowed}{nearest(_brief(value), get_args(kind))}")
+        raise UsageError(f"{name} is {shortened(value)}; allowed: {allowed}{nearest(shortened(value), get_args(kind))}")
     if kind is bool:
-        named = {"true": True, "false": False}.get(_brief(value).strip("'").lower())
+        named = {"true": True, "false": False}.get(shortened(value).strip("'").lower())
         if named is None:
-            raise UsageError(f"{name} is {_brief(value)}; allowed: true, false")
+            raise UsageError(f"{name} is {shortened(value)}; allowed: true, false")
         return named
     try:
         number = float(value)
@@ -358,22 +358,14 @@ def coerce(name: str, value: Any) -> Value:
             raise ValueError
     except (ValueError, TypeError, OverflowError):
         wanted = "a whole number" if kind is int else "a number"
-        raise UsageError(f"{name} is {_brief(value)}; {wanted} is needed") from None
+        raise UsageError(f"{name} is {shortened(value)}; {wanted} is needed") from None
     return int(number) if kind is int else number
-
-
-def _brief(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # Python refuses to write out whole numbers of thousands of digits
-        return "a number of thousands of digits"
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _check(name: str, value: Value) -> None:
     coerced = coerce(name, value)
     if type(coerced) is not type(value) and not (isinstance(value, int) and isinstance(coerced, float)):
-        raise UsageError(f"{name} is {_brief(value)}; give it as {coerced!r}")
+        raise UsageError(f"{name} is {shortened(value)}; give it as {coerced!r}")
     low, high = _bounds().get(name, (-math.inf, math.inf))
     if not isinstance(value, str) and not low <= value <= high:
         raise UsageError(f"{name} is {value}; allowed: {low:g} to {high:g}")

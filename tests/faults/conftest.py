@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import time
@@ -55,10 +56,10 @@ class Driver:
         """What each trial has written into its journal."""
         found = {}
         for path in self.swept.folder.glob("*/results.jsonl"):
-            found[path.parent.name] = [json.loads(line) for line in path.read_text().splitlines()]
+            found[path.parent.name] = [json.loads(line) for line in path.read_text().splitlines()]  # appears whole
         return found
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 180) -> bool:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 300) -> bool:
         """Wait for something; False when the driver ended before it."""
         end = time.monotonic() + seconds
         while self.process.poll() is None:
@@ -69,6 +70,10 @@ class Driver:
                 pytest.fail(f"it did not happen in time: {self.process.communicate()}")
             time.sleep(0.05)
         return False
+
+    def wait_for_results(self, count: int) -> bool:
+        """Wait until all trials together have so many."""
+        return self.wait_for(lambda: sum(map(len, self.results().values())) >= count)
 
     def processes(self) -> list[psutil.Process]:
         """The driver and all that it has started: Ray's servers, and the workers."""
@@ -87,15 +92,17 @@ class Driver:
     def kill_all(self) -> None:
         """As a power cut ends everything at once."""
         for process in self.processes():
-            try:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-            except psutil.NoSuchProcess:
-                pass
         self.process.communicate(timeout=60)
 
-    def end(self, seconds: float = 300) -> tuple[int, str]:
+    def end(self, seconds: float = 500) -> tuple[int, str]:
         """Exit code and stderr of a driver that is left alone."""
-        _, err = self.process.communicate(timeout=seconds)
+        try:
+            _, err = self.process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.kill_all()
+            raise
         return self.process.returncode, err
 
 

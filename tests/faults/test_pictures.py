@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-
 @pytest.mark.slow
 def test_a_sweep_does_not_go_on_with_other_pictures(
     judged_home: Path, faces: Path, local_ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -13,7 +13,7 @@ from tests.faults.conftest import KIMG, TRIALS, Driver, fault_settings, require_
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SEED = 11
 
@@ -27,7 +27,7 @@ def test_a_driver_that_is_killed_three_times_loses_and_doubles_nothing(
     lines = sorted(moments.sample(range(1, TRIALS * KIMG - 2), 3))
     driver = Driver.start(settings, tmp_path)
     for count, how in zip(lines, (Driver.kill, Driver.kill_all, Driver.kill), strict=True):
-        assert driver.wait_for(lambda count=count: sum(map(len, driver.results().values())) >= count)
+        assert driver.wait_for_results(count)
         time.sleep(moments.uniform(0, 0.5))
         how(driver)
         driver = Driver.start(settings, tmp_path, resume)

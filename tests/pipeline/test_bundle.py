@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +121,29 @@ def test_a_path_out_of_the_folder_is_refused(folder: Path, name: str) -> None:
     assert f"{name!r} lies outside the folder" in refusal(folder)
 
 
+@pytest.mark.parametrize("name", ["\0", "x" * 300])
+def test_a_name_that_no_file_can_have_is_refused(folder: Path, name: str) -> None:
+    edit(folder / "manifest.json", lambda m: m["files"].update({name: EMPTY_SHA256}))
+    assert f"cannot read {name!r}" in refusal(folder)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "config.json", "tags.json"])
+def test_json_deeper_than_python_reads_is_refused(folder: Path, name: str) -> None:
+    (folder / name).write_text("[" * 200_000)
+    if name != "manifest.json":
+        sign(folder)
+    assert f"cannot read {folder / name}" in refusal(folder)
+
+
+def test_a_configuration_that_asks_for_gigabytes_is_refused_before_it_gets_them(folder: Path) -> None:
+    huge = {"generator.width": 1024, "generator.noise_dim": 4096, "image_size": 256}
+    edit(folder / "config.json", lambda c: c["params"].update(huge))
+    sign(folder)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "weights.safetensors does not fit config.json: " in refusal(folder)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # KiB
+
+
 def test_a_link_out_of_the_folder_is_refused(folder: Path) -> None:
     outside = folder.parent / "outside.safetensors"
     (folder / "weights.safetensors").rename(outside)
@@ -146,6 +170,8 @@ def test_truncated_weights_with_a_corrected_hash_are_refused(folder: Path, size:
         ("config.json", lambda c: c.update(params=[]), "cannot be used"),
         ("tags.json", lambda t: t.pop("combinations"), "cannot be used"),
         ("tags.json", lambda t: t.update(combinations=[{"labels": ["x"], "count": 1}]), "cannot be used"),
+        ("tags.json", lambda t: t["combinations"][0].update(count=10**13), "no tag combinations that could be drawn"),
+        ("tags.json", lambda t: t["combinations"][0].update(count=10**30), "cannot be used"),
         ("tags.json", lambda t: t["vocabulary"].update(groups=[]), "tag vocabulary"),
         ("tags.json", lambda t: t["vocabulary"]["groups"].pop(), "vocabulary"),
     ],

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,9 +22,11 @@ from pipeline.preflight import (
 )
 from pipeline.settings import PRIVATE, SweepSettings
 from tests.support.tiny import painted_images, random_labels
-from trainables.data.dataset import TaggedImages
 from trainables.errors import UserError
 from trainables.storage import Storage
+
+if TYPE_CHECKING:
+    from trainables.data.dataset import TaggedImages
 
 GIB = 2**30
 MINE = SweepSettings("acgan", Path("faces"), "s", trials=10, concurrent=4, image_size=16)

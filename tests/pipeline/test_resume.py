@@ -102,7 +102,9 @@ def test_a_password_that_was_not_stored_is_asked_for(swept: Swept, tmp_path: Pat
     assert resumed(ResumeOptions("tiny", home=tmp_path, study=url)).study == url
 
 
-@pytest.mark.parametrize("text", ["", "no json", "[1]", '{"settings": {}}'])
+@pytest.mark.parametrize(
+    "text", ["", "no json", "[1]", '{"settings": {}}', '{"settings": 1, "started_with": {}}', "[" * 200_000]
+)
 def test_settings_that_cannot_be_read_are_one_line(tmp_path: Path, text: str) -> None:
     folder = tmp_path / "trials" / "s"
     folder.mkdir(parents=True)

@@ -256,3 +256,32 @@ def test_paths_mean_the_same_to_who_stands_elsewhere(tmp_path: Path, monkeypatch
     given = settings(weights=Path("w.pth"), extractor="nets/own.pt")
     assert (given.weights, given.extractor) == (tmp_path / "w.pth", str(tmp_path / "nets" / "own.pt"))
     assert settings(extractor="efficientnet-128").extractor == "efficientnet-128"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"budgets": 7}, "budgets is 7"),
+        ({"fix": "generator.width=4"}, "fix is 'generator.width=4'"),
+        ({"fix": [1]}, r"fix is \[1\]"),
+        ({"data": 1}, "data is 1"),
+        ({"trials": "10"}, "trials is '10'"),
+        ({"trials": True}, "trials is True"),
+        ({"adopt": 1}, "adopt is 1"),
+        ({"weights": "\0"}, "null byte"),
+        ({"extractor_precision": "float64"}, "extractor_precision is 'float64'"),
+    ],
+)
+def test_saved_settings_of_another_type_are_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=f"saved settings do not fit this version: .*{said}"):
+        SweepSettings.from_json({**settings().to_json(), **changes})
+
+
+def test_saved_settings_are_an_object(tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text("3")
+    with pytest.raises(UserError, match="saved settings are a int; a JSON object is needed"):
+        SweepSettings.from_file(tmp_path / "sweep.json")
+
+
+def test_an_empty_path_is_a_path() -> None:
+    assert SweepSettings.from_json({**settings().to_json(), "weights": ""}).weights == Path.cwd()

@@ -180,7 +180,7 @@ def _open(path: Path, count: int, size: int) -> tuple[NDArray[np.uint8], tuple[O
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

@@ -159,7 +159,7 @@ class Vocabulary:
         """Read a vocabulary from a JSON file."""
         try:
             return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"cannot read tag vocabulary {path}: {error}") from error
 
     @cached_property

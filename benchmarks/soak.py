@@ -1,0 +1,252 @@
+"""Thousands of trials through the real launch path: is anything lost, doubled, or leaked?
+
+``python -m benchmarks.soak --trials 1000``
+
+The sweep is real in all but its trials: ``run_sweep`` with Ray Tune, Optuna and MLflow on SQLite, on drawn faces of
+16 px. A trial trains nothing: it stores a picture and answers at once with results of the usual shape. The same program
+runs as many trials that do nothing through a bare Ray Tune, so that what Tune's own driver takes is told from what
+ours adds; each of the two has a process of its own. Prints one JSON object and, on stderr, one line; ends with 1 if
+anything was lost or doubled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import psutil
+from ray import tune
+
+from pipeline.writer import trial_runs
+
+SIZE, FACES, KIMG = 16, 64, 4
+FIGURES = 30
+"""Metrics of a result besides its scores."""
+
+
+class Meter:
+    """Memory and time of this process by the number of trials that have ended."""
+
+    def __init__(self) -> None:
+        self.process, self.ended = psutil.Process(), 0
+        self.memory: list[float] = []
+        self.began: float | None = None
+        self.cpu = self.seconds = 0.0
+
+    def note(self) -> None:
+        """A trial has ended; the first one only starts the measurement."""
+        now, cpu = time.monotonic(), sum(self.process.cpu_times()[:2])
+        if self.began is None:
+            self.began, self.cpu_before = now, cpu
+        self.ended += 1
+        self.memory.append(self.process.memory_info().rss / 2**20)
+        self.seconds, self.cpu = now - self.began, cpu - self.cpu_before
+
+    def report(self) -> dict[str, Any]:
+        """Per trial: driver CPU, time, and growth between a third of the trials and the last."""
+        third, count = self.ended // 3, max(1, self.ended - 1)
+        marks = sorted({1, third, 2 * third, self.ended} - {0})
+        later = max(1, self.ended - third)
+        return {
+            "trials": self.ended,
+            "seconds": round(self.seconds, 1),
+            "trials_per_second": round(count / max(self.seconds, 1e-9), 2),
+            "driver_cpu_seconds_per_trial": round(self.cpu / count, 4),
+            "driver_mebibytes": {mark: round(self.memory[mark - 1], 1) for mark in marks},
+            "kibibytes_per_later_trial": round((self.memory[-1] - self.memory[max(0, third - 1)]) * 1024 / later, 1),
+        }
+
+
+class Watch(tune.Callback):
+    """Notes every end; Ray pickles callbacks now and then, and the meter stays here."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.meter.note()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def run_bare(trials: int, slots: int) -> dict[str, Any]:
+    """Trials that do nothing, by Ray Tune alone."""
+    from pipeline.cluster import local_ray
+
+    meter = Meter()
+
+    class Idle(tune.Trainable):
+        def setup(self, config: dict[str, Any]) -> None:
+            self.left = config["results"]
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.setup(new_config)
+            return True
+
+        def step(self) -> dict[str, Any]:
+            self.left -= 1
+            return {"kimg": 1, "done": self.left == 0, **{f"figure_{n}": n / 7 for n in range(FIGURES)}}
+
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            return None
+
+    with tempfile.TemporaryDirectory(prefix="gansweep-soak-") as folder, local_ray(Path(folder), slots):
+        tune.Tuner(
+            tune.with_resources(Idle, {"cpu": 1}),
+            param_space={"results": 2},
+            tune_config=tune.TuneConfig(num_samples=trials, max_concurrent_trials=slots, reuse_actors=True),
+            run_config=tune.RunConfig(storage_path=folder, callbacks=[Watch(meter)], verbose=0),
+        ).fit()
+    return meter.report()
+
+
+def quick_trial() -> type:
+    """A stand-in for ``TuneTrial`` that trains nothing; made here, so that workers get it by value."""
+    from trainables.checkpoint import write_results
+    from trainables.tune import TuneTrial
+
+    class QuickTrial(TuneTrial):
+        def _begin(self, config: dict[str, Any]) -> None:
+            self.files, self.seed, self.results = self.storage.below(config["key"]), config["seed"], []
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self._begin(new_config)
+            return True
+
+        def step(self) -> dict[str, Any]:
+            evaluation = self.context.evaluations[len(self.results)]
+            name = f"samples/kimg-{evaluation.kimg:06d}.png"
+            with self.files.writing(name) as path:
+                path.write_bytes(b"a picture")
+            distance = (self.seed % 1009 + 1) / evaluation.kimg
+            result = {
+                "kimg": evaluation.kimg, "seconds": 0.1, "done": evaluation.kimg == self.context.max_kimg,
+                "pictures": [name], "samples": evaluation.samples, "distance": distance, "fd_efficientnet": distance,
+                **{f"figure_{number}": number / 7 for number in range(FIGURES)},
+            }  # fmt: skip
+            self.results.append(result)
+            write_results(self.files, self.results)
+            return result
+
+    return QuickTrial
+
+
+def run_real(trials: int, slots: int, sampler: str) -> dict[str, Any]:
+    """A sweep of such trials, and what is wrong with what it left."""
+    from pipeline.launch import run_sweep
+    from pipeline.progress import Progress
+    from pipeline.settings import SweepSettings
+    from trainables.data.synthetic import write_folder
+
+    meter, ended = Meter(), Progress.ended
+
+    def noted(self: Progress, *given: Any) -> None:
+        ended(self, *given)
+        meter.note()
+
+    with tempfile.TemporaryDirectory(prefix="gansweep-soak-") as folder:
+        root = Path(folder)
+        write_folder(root / "faces", FACES, seed=0, size=SIZE)
+        settings = SweepSettings(
+            "dcgan", root / "faces", "soak", trials=trials, image_size=SIZE, max_kimg=KIMG, concurrent=slots,
+            gpus_per_trial="0", sampler=sampler, samples=16, rung_samples=16, home=root / "home",
+        )  # type: ignore[arg-type] # fmt: skip
+        with (
+            mock.patch("trainables.tune.TuneTrial", quick_trial()),
+            mock.patch("pipeline.preflight.DISK_PER_TRIAL", 2**16),
+            mock.patch.object(Progress, "ended", noted),
+        ):
+            status = run_sweep(settings)
+        faults = [] if status == "complete" else [f"the sweep is {status}"]
+        return {**meter.report(), "faults": faults + find_faults(settings)}
+
+
+def find_faults(settings: Any) -> list[str]:
+    """What is lost, double or contradicted between MLflow and the study."""
+    import optuna
+    from mlflow import MlflowClient
+
+    from analysis import schema
+    from pipeline.home import Home
+    from pipeline.study import OUTCOME
+
+    home = Home.find(settings.home)
+    client = MlflowClient(home.tracking)
+    experiment = client.get_experiment_by_name(settings.name)
+    runs = trial_runs(client, experiment.experiment_id)
+    told = optuna.load_study(study_name=settings.name, storage=home.study).trials
+    keys = [f"{settings.name}-{number:05d}" for number in range(settings.trials)]
+    count = len(list(search_all(client, experiment.experiment_id)))
+    faults = [f"{count} runs, expected {settings.trials}"] if count != settings.trials else []
+    faults += [f"keys differ: {sorted(set(runs) ^ set(keys))[:3]}"] if set(runs) != set(keys) else []
+    faults += [f"{len(told)} trials in the study"] if len(told) != settings.trials else []
+    for key, trial in zip(keys, told, strict=False):
+        run = runs.get(key)
+        if run is None:
+            continue
+        status, values = run.data.tags[schema.STATUS], run.data.metrics
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, schema.DISTANCE)]
+        if status not in (schema.COMPLETE, schema.STOPPED) or status != trial.user_attrs.get(OUTCOME):
+            faults.append(f"{key} is {status}, in the study {trial.user_attrs.get(OUTCOME)}")
+        if not steps or steps != sorted(set(steps)) or steps[-1] != values.get(schema.KIMG):
+            faults.append(f"{key} has results at {steps}, the last at {values.get(schema.KIMG)}")
+        if trial.user_attrs.get(schema.DISTANCE) != values.get(schema.DISTANCE):
+            faults.append(f"{key} ended at {values.get(schema.DISTANCE)}, says MLflow, and not the study")
+    return faults
+
+
+def search_all(client: Any, experiment: str) -> Any:
+    """Every run of a trial, page by page, doubles included."""
+    token = None
+    while True:
+        page = client.search_runs([experiment], "tags.`gansweep.kind` = 'trial'", page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def soak(trials: int, slots: int = 2, sampler: str = "random", *, bare: bool = True) -> dict[str, Any]:
+    """Both runs, each in a process of its own, and what ours adds."""
+    found: dict[str, Any] = {}
+    parts: dict[str, tuple[Any, ...]] = {"sweep": (run_real, trials, slots, sampler)}
+    if bare:
+        parts["bare"] = (run_bare, trials, slots)
+    for name, (call, *given) in parts.items():
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            found[name] = pool.submit(call, *given).result()
+    if bare:
+        name = "kibibytes_per_later_trial"
+        found["added_kibibytes_per_later_trial"] = round(found["sweep"][name] - found["bare"][name], 1)
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--slots", type=int, default=2, help="trials at once")
+    parser.add_argument("--sampler", default="random")
+    parser.add_argument("--no-bare", action="store_true", help="leave the comparison out")
+    options = parser.parse_args()
+    found = soak(options.trials, options.slots, options.sampler, bare=not options.no_bare)
+    print(json.dumps(found, indent=2))
+    ours = found["sweep"]
+    line = f"{ours['trials']} trials, {ours['trials_per_second']} a second, {len(ours['faults'])} faults"
+    if "bare" in found:
+        added, alone = found["added_kibibytes_per_later_trial"], found["bare"]["kibibytes_per_later_trial"]
+        line += f"; the driver grows by {added} KiB a trial more than a bare Ray Tune's {alone}"
+    print("; ".join([line, *ours["faults"][:3]]), file=sys.stderr)
+    return int(bool(ours["faults"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
