@@ -184,7 +184,12 @@ def _footer(ranking: Ranking) -> Table:
     if len(recipe):
         lines["the recipe"] = _described(ranking, recipe.iloc[0])
     lines |= _confirmed_lines(ranking)
+    if (key := ranking.knee) is not None:
+        lines["knee"] = f"{_described(ranking, key)}, where the front turns"
     lines["Pareto front"] = ", ".join(ranking.pareto) or "empty: no trial that held to the end has a score"
+    if (area := ranking.hypervolume()) is not None:
+        corner = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in area["reference"].items())
+        lines["hypervolume"] = f"{area['value']:.4g}, up to {corner}"
     if judge := ranking.sweep.data.get("judge", {}).get("accuracy"):
         shares = ", ".join(f"{name} {_percent(share)}" for name, share in judge.items())
         lines["the judge"] = f"is right on real held-out pictures: {shares} (it cannot vouch for more than that)"
