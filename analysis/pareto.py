@@ -63,6 +63,25 @@ def hypervolume_2d(
     return float(widths @ (corner[1] - steps[:, 1]))
 
 
+def knee(values: ArrayLike, directions: Sequence[str]) -> int | None:
+    """Give the index of the knee of a front of two objectives: the point that bulges most towards the ideal.
+
+    Each objective is scaled to [0, 1] over the front; the knee lies farthest below the line between the two ends (Das
+    1999). A front of fewer than three distinct points, or one that nowhere lies below that line, has none.
+
+    Args:
+        values: ``(n, 2)``, one row per point of the front.
+        directions: ``minimize`` or ``maximize`` for each column.
+    """
+    costs = _costs(values, directions)
+    if costs.shape[1] != 2 or len(np.unique(costs, axis=0)) < 3 or not np.isfinite(costs).all():
+        return None
+    low, high = costs.min(axis=0), costs.max(axis=0)
+    below = 1 - ((costs - low) / (high - low)).sum(axis=1)  # the line between the ends is where the two sum to 1
+    best = int(np.argmax(below))
+    return best if below[best] > 1e-12 else None
+
+
 def _costs(values: ArrayLike, directions: Sequence[str]) -> NDArray[np.float64]:
     """Turn values so that less is better in every column."""
     table = np.asarray(values, dtype=np.float64)

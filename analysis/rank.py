@@ -16,20 +16,23 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - tyro reads the annotations of RankOptions
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import tyro  # noqa: TC002 - and those of its positional arguments
+import tyro
 
 from analysis import schema
 from analysis.errors import AnalysisError, AnalysisUsageError
-from analysis.runs import METRICS, PARAMS, SCORES, Sweep, load, nearest
+from analysis.rank_json import trial_json
+from analysis.runs import SCORES, Sweep, load, nearest
 from analysis.script import run_script
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
 
@@ -46,6 +49,8 @@ class RankOptions:
 
     name: tyro.conf.Positional[str]
     """The sweep."""
+    more: tyro.conf.Positional[tuple[str, ...]] = ()
+    """More sweeps, to be ranked together with it where they were measured alike."""
     home: Path | None = None
     """Folder of the sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
     tracking: str | None = None
@@ -60,6 +65,13 @@ class RankOptions:
     """Rows to show; 0 shows all. The recipe and the Pareto front are always shown."""
     allow_mixed: bool = False
     """Rank scores together that were measured in different ways, although they do not compare."""
+    under: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """NAME=VALUE: the best within a budget: kimg=50 or seconds=600 (every trial as it was there), parameters=2e6 (of
+    the generator), or any other number that was logged. May be repeated."""
+    where: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """NAME=VALUE: only trials with that value of a parameter, or of system. May be repeated."""
+    status: str | None = None
+    """Only trials of that status, such as complete."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,35 @@ class Ranking:
         """Keys of the Pareto front of distance and tag accuracy, in the order of the ranking."""
         return list(self.trials.loc[self.trials["pareto"], "key"])
 
+    @property
+    def knee(self) -> str | None:
+        """Key of the knee of the front, where giving up a little of one objective brings least of the other."""
+        from analysis.pareto import knee
+
+        front = self.trials[self.trials["pareto"]]
+        found = knee(_values(front, schema.OBJECTIVES), list(schema.OBJECTIVES.values()))
+        return None if found is None else str(front["key"].iloc[found])
+
+    def hypervolume(self) -> dict[str, Any] | None:
+        """Area that the front covers: distance times share, up to ``reference``; ``None`` for one objective.
+
+        The reference point is the worst distance of the trials that compare with the front, and a tag accuracy of 0:
+        two areas compare only where it is the same.
+        """
+        from analysis.pareto import hypervolume_2d
+
+        known = _comparable(self.trials, schema.OBJECTIVES)
+        if known.empty:
+            return None
+        reference = (float(known[f"{SCORES}{schema.DISTANCE}"].max()), 0.0)
+        area = hypervolume_2d(_values(known, schema.OBJECTIVES), reference)
+        return {"value": area, "reference": dict(zip(schema.OBJECTIVES, reference, strict=True))}
+
+    def failures(self) -> dict[str, int]:
+        """How many trials failed for which reason, the most frequent first; ``#`` stands for any number in it."""
+        reasons = self.trials.loc[self.trials["status"] == schema.FAILED, "reason"].fillna("no reason given")
+        return dict(Counter(re.sub(r"\d+(\.\d+)?", "#", reason) for reason in reasons).most_common())
+
     def best_by(self, score: str) -> str | None:
         """Key of the trial that is best by another score."""
         from analysis.confirmation import confirmation
@@ -109,9 +150,12 @@ class Ranking:
             "by": self.by,
             "fingerprint": self.fingerprint,
             "mixed_fingerprints": self.mixed,
-            "trials": [_trial_json(row) for row in self.trials.to_dict("records")],
+            "trials": [trial_json(row) for row in self.trials.to_dict("records")],
             "pareto": self.pareto,
             "best": self.best,
+            "knee": self.knee,
+            "hypervolume": self.hypervolume(),
+            "failures": self.failures(),
             "confirmation": self.confirmation.to_json() if self.confirmation else {},
             "confirmed": self.confirmation.about() if self.confirmation else None,
         }
@@ -140,10 +184,12 @@ def rank(sweep: Sweep, by: str = schema.DISTANCE, allow_mixed: bool = False) -> 
     return Ranking(sweep, by, trials, agreed, mixed=len(fingerprints) > 1, confirmation=found)
 
 
-def write_csv(ranking: Ranking, path: Path) -> None:
-    """Write every trial with every column, in the order of the ranking."""
+def write_csv(ranking: Ranking, path: Path, *apart: Ranking) -> None:
+    """Write every trial with every column, in the order of the ranking, then those ranked ``apart``."""
+    import pandas as pd
+
     try:
-        ranking.trials.to_csv(path, index=False)
+        pd.concat([one.trials for one in (ranking, *apart)]).to_csv(path, index=False)
     except OSError as error:
         raise AnalysisError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -151,16 +197,24 @@ def write_csv(ranking: Ranking, path: Path) -> None:
 def run(options: RankOptions) -> int:
     """Carry out ``gansweep rank``: results on stdout, the name of a written file on stderr."""
     from analysis.rank_table import print_ranking
+    from analysis.select import by_kind, merged, selected
 
-    sweep = load(options.name, home=options.home, tracking=options.tracking)
-    ranking = rank(sweep, options.by, options.allow_mixed)
+    names = dict.fromkeys((options.name, *options.more))
+    sweep = merged([load(name, home=options.home, tracking=options.tracking) for name in names])
+    _require_score(sweep, options.by)
+    sweep = selected(sweep, under=options.under, where=options.where, status=options.status, by=options.by)
+    ranking, *apart = [rank(part, options.by, options.allow_mixed) for part in by_kind(sweep)]
     if options.csv is not None:
-        write_csv(ranking, options.csv)
+        write_csv(ranking, options.csv, *apart)
         print(f"wrote {options.csv}", file=sys.stderr)
     if options.json:
-        print(json.dumps(ranking.to_json(), indent=2, allow_nan=False))
-    else:
-        print_ranking(ranking, top=options.top)
+        told = {**ranking.to_json(), "unconditional": apart[0].to_json() if apart else None}
+        print(json.dumps(told, indent=2, allow_nan=False))
+        return 0
+    print_ranking(ranking, top=options.top)
+    for other in apart:
+        print("\nwithout tags, ranked apart: another task\n")
+        print_ranking(other, top=options.top)
     return 0
 
 
@@ -233,11 +287,24 @@ def _front(trials: pd.DataFrame) -> Any:
 
     measured = [name for name in schema.OBJECTIVES if _score(trials, name).notna().any()]
     objectives = measured if schema.DISTANCE in measured else list(schema.OBJECTIVES)
-    values = trials.reindex(columns=[f"{SCORES}{name}" for name in objectives]).astype(float)
-    failed = trials["status"] == schema.FAILED
-    samples = trials["samples"].where(~failed & values.notna().any(axis=1))
-    values[failed | (samples < samples.max())] = math.nan
-    return pareto_front(values.to_numpy(), [schema.OBJECTIVES[name] for name in objectives])
+    values = _values(trials, objectives)
+    values[~trials.index.isin(_comparable(trials, objectives).index)] = math.nan
+    return pareto_front(values, [schema.OBJECTIVES[name] for name in objectives])
+
+
+def _values(trials: pd.DataFrame, objectives: Iterable[str]) -> Any:
+    return trials.reindex(columns=[f"{SCORES}{name}" for name in objectives]).astype(float).to_numpy().copy()
+
+
+def _comparable(trials: pd.DataFrame, objectives: Iterable[str]) -> pd.DataFrame:
+    """The trials that have not failed, have every objective and were scored on most pictures."""
+    import numpy as np
+
+    values = _values(trials, objectives)
+    held = trials["status"] != schema.FAILED
+    samples = trials["samples"].where(held & ~np.isnan(values).all(axis=1))
+    kept: pd.DataFrame = trials[held & ~(samples < samples.max()) & np.isfinite(values).all(axis=1)]
+    return kept
 
 
 def _score(trials: pd.DataFrame, name: str) -> pd.Series[float]:
@@ -266,49 +333,6 @@ def _differences(fingerprints: Sequence[str]) -> str:
     parsed = [json.loads(text) for text in fingerprints]
     values = {name: list(dict.fromkeys(str(one.get(name)) for one in parsed)) for name in set().union(*parsed)}
     return "; ".join(f"{name} ({', '.join(found)})" for name, found in sorted(values.items()) if len(found) > 1)
-
-
-# JSON --------------------------------------------------------------------------------------------------------
-def _trial_json(row: Mapping[Any, Any]) -> dict[str, Any]:
-    plain = {str(name): _plain(value) for name, value in row.items()}
-    names = ("key", "number", "system", "status", "reason", "recipe", "rank", "kimg", "seconds", "samples")
-    return {
-        **{name: plain[name] for name in names},
-        "scores": _section(plain, SCORES),
-        "intervals": intervals_of(plain),
-        "params": {name: value for name, value in _section(plain, PARAMS).items() if value is not None},
-        "mutations": int(plain.get(METRICS + schema.MUTATIONS) or 0),
-        "mlflow_run_id": plain["mlflow_run_id"],
-    }
-
-
-def intervals_of(row: Mapping[Any, Any]) -> dict[str, list[float]]:
-    """The interval over sampling noise of each score of a row of ``Sweep.trials`` or ``Sweep.repeats``."""
-    pairs = {}
-    for column, low in row.items():
-        name = column.removeprefix(f"{METRICS}{schema.INTERVAL}").removesuffix("/low")
-        high = row.get(f"{METRICS}{schema.INTERVAL}{name}/high")
-        if column.endswith("/low") and _known(low) and _known(high):
-            pairs[name] = [low, high]
-    return pairs
-
-
-def _known(value: Any) -> bool:
-    return value is not None and not math.isnan(value)
-
-
-def _section(plain: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    return {name.removeprefix(prefix): value for name, value in plain.items() if name.startswith(prefix)}
-
-
-def _plain(value: Any) -> Any:
-    """Turn a cell into what JSON knows; missing and infinite become ``None``."""
-    import pandas as pd
-
-    if pd.isna(value):
-        return None
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and math.isinf(value) else value
 
 
 if __name__ == "__main__":

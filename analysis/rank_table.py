@@ -195,7 +195,14 @@ def _footer(ranking: Ranking) -> Table:
     if len(recipe):
         lines["the recipe"] = _described(ranking, recipe.iloc[0])
     lines |= _confirmed_lines(ranking)
+    if (key := ranking.knee) is not None:
+        lines["knee"] = f"{_described(ranking, key)}, where the front turns"
     lines["Pareto front"] = ", ".join(ranking.pareto) or "empty: no trial that held to the end has a score"
+    if ranking.confirmation is not None:
+        lines["Pareto front"] += " (by scores of the search)"
+    if (area := ranking.hypervolume()) is not None:
+        corner = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in area["reference"].items())
+        lines["hypervolume"] = f"{area['value']:.4g}, up to {corner}"
     if judge := ranking.sweep.data.get("judge", {}).get("accuracy"):
         shares = ", ".join(f"{name} {_percent(share)}" for name, share in judge.items())
         lines["the judge"] = f"is right on real held-out pictures: {shares} (it cannot vouch for more than that)"
@@ -235,7 +242,12 @@ def _described(ranking: Ranking, key: str) -> str:
     row = ranking.trials.set_index("key").loc[key]
     scores = {name: header.replace("\n", " ") for name, header in _score_headers(ranking).items()}
     known = [f"{header} {_score(name, row[SCORES + name])}" for name, header in scores.items()]
-    return f"{key}: {', '.join(known)} at {_number(row['kimg'])} kimg"
+    text = f"{key}: {', '.join(known)} at {_number(row['kimg'])} kimg"
+    found = ranking.confirmation
+    confirmed = {one.key: one.summary for one in found.configurations if one.scores} if found else {}
+    if key not in confirmed:
+        return text if found is None else f"{text} (one run, unconfirmed)"
+    return f"{text} in the search; confirmed {ranking.by} {spread(confirmed[key], ranking.by)}"
 
 
 def _ended_early(trials: pd.DataFrame) -> dict[str, str]:

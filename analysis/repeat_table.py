@@ -89,7 +89,7 @@ def format_ablation(found: Ablation, skipped: Mapping[str, str]) -> str:
     head = f"ablation of {found.of} by {found.by}: runs of {found.budget} kimg each"
     lines = [head, _table(("variant", "n", "mean ± sd", "difference [95%]", "", "p", ""), rows)]
     lines.append(
-        'p: paired t on shared seeds, by Holm over all differences; "not separable" says that seeds explain it'
+        'p: paired t on shared seeds, by Holm over all differences; "not separable" says that seeds may account for it'
     )
     for effect in found.effects:
         if len(effect.change) > 1:

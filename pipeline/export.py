@@ -7,7 +7,8 @@ import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from analysis.rank import intervals_of, rank
+from analysis.rank import rank
+from analysis.rank_json import intervals_of
 from analysis.runs import METRICS, SCORES, load
 from pipeline.bundle import Bundle
 from pipeline.generate import draw_panel, draw_samples

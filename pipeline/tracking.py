@@ -41,7 +41,6 @@ MLFLOW_DEFAULTS = {
 }
 """Where the user sets no other: little patience with a server (attempts, seconds), since ours is in ``Sender``, and
 no word on stdout, which is for results."""
-ENDED = (schema.COMPLETE, schema.STOPPED, schema.FAILED)
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.experiment.primaryMetric.name": schema.DISTANCE,
@@ -121,8 +120,10 @@ class Tracker:
             self.sender.flush()
             kinds = (schema.KIND_TRIAL, *schema.REPEATS)
             runs = {key: run for kind in kinds for key, run in trial_runs(client, self.experiment, kind).items()}
-        self.ended = {key for key, run in runs.items() if run.data.tags.get(schema.STATUS) in ENDED}
-        """Keys whose runs have ended for good, as an earlier driver left them."""
+        self.ended = {
+            key for key, run in runs.items() if run.data.tags.get(schema.STATUS) in (schema.COMPLETE, schema.FAILED)
+        }
+        """Keys whose runs came to their end, as an earlier driver left them."""
         self._stale = {key for key, run in runs.items() if run.data.tags.get(schema.STATUS) == schema.RUNNING}
         """Keys whose runs an earlier driver left open."""
         self._last = {key: int(run.data.metrics.get(schema.KIMG, -1)) for key, run in runs.items()}

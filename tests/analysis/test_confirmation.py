@@ -104,6 +104,7 @@ def test_what_seeds_explain_is_marked_and_said() -> None:
     text = format_table(rank(hand(runs(close))))
     assert f"not separable from the best: {LUCKY}" in text
     assert "(5) ≈" in next(line for line in text.splitlines() if LUCKY in line)
+    assert f"{GOOD}: distance 42.00 at 40 kimg in the search; confirmed distance 41.90 ± 1.60" in text
     assert f"not separable from the best: {LUCKY}" in format_confirmation(found, "hand")
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.pareto import hypervolume_2d, pareto_front
+from analysis.pareto import hypervolume_2d, knee, pareto_front
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,3 +90,13 @@ def test_a_dominated_point_adds_no_volume_and_a_better_one_does(points: list[tup
     (distance, accuracy) = points[0]
     assert hypervolume_2d([*points, (distance + 0.5, accuracy - 0.5)], (11, -1)) == pytest.approx(volume)
     assert hypervolume_2d([*points, (-1, 2)], (11, -1)) > volume
+
+
+def test_the_knee_bulges_most_towards_the_ideal() -> None:
+    ways = ("minimize", "maximize")
+    assert knee([(0.0, 0.0), (1.0, 0.8), (5.0, 0.9), (10.0, 1.0)], ways) == 1
+    assert knee([(10.0, 1.0), (0.0, 0.0), (3.0, 0.9)], ways) == 2
+    assert knee([(0.0, 0.0), (5.0, 0.5), (10.0, 1.0)], ways) is None  # a straight line
+    assert knee([(0.0, 0.0), (8.0, 0.3), (10.0, 1.0)], ways) is None  # it bends the other way
+    assert knee([(0.0, 0.0), (10.0, 1.0)], ways) is None
+    assert knee(np.empty((0, 2)), ways) is None

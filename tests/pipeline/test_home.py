@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.home import Home
-from trainables.errors import UsageError
+from pipeline.home import Home, require_key
+from trainables.errors import UsageError, UserError
 
 
 def test_a_given_folder_wins_then_the_variable_then_the_default(
@@ -40,3 +40,36 @@ def test_a_name_that_is_no_safe_folder_is_refused(tmp_path: Path, name: str) -> 
 
 def test_the_longest_name_is_allowed(tmp_path: Path) -> None:
     assert Home.find(tmp_path).sweep("x" * 64).name == "x" * 64
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "s-00003",
+        "s-123456",
+        "s-00003-c02",
+        "s-00003-c02-k50",
+        "s-00003-a-winner-00",
+        "s-00003-a-with-losses.tag_weight-11-k5",
+    ],
+)
+def test_keys_of_trials_and_repeats_name_folders(key: str) -> None:
+    assert require_key("s", key) == key
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "s-3",
+        "t-00003",
+        "s-00003-c2",
+        "s-00003/../x",
+        "s-00003-a-../x-00",
+        "s-00003-a-W-00",
+        "s-00003-c02-k",
+        "s-00003-a-..-00",
+    ],
+)
+def test_other_keys_are_refused(key: str) -> None:
+    with pytest.raises(UserError, match="none of sweep 's'"):
+        require_key("s", key)

@@ -13,6 +13,7 @@ import pytest
 
 from analysis.runs import load
 from pipeline.ablate import variants
+from pipeline.clean import clean_sweep
 from pipeline.cli import main
 from pipeline.confirm import confirmation_plan, leading
 from pipeline.repeats import PlanSearcher, params_of, repeat_seed
@@ -147,18 +148,43 @@ def test_the_same_command_again_runs_nothing_and_more_adds_what_is_missing(
     assert len({run.data.tags["gansweep.key"] for run in runs}) == len(runs) == 9
 
 
-def test_another_budget_has_runs_of_its_own(searched: Swept, confirmed: dict[str, Any]) -> None:
-    found = confirm(searched, "--top", "1", "--seeds", "1", "--max-kimg", "2")
-    assert found["budget"] == 2
-    runs = [run for run in searched.runs("confirmation") if run.data.tags["gansweep.budget"] == "2"]
-    assert {run.data.metrics["kimg"] for run in runs} == {2.0}
-    assert all(run.data.tags["gansweep.key"].endswith("-c00-k2") for run in runs)
+def test_the_best_is_exported_with_the_weights_of_its_median_run(
+    searched: Swept, confirmed: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ranking = command(searched, "rank")
+    best = ranking["confirmed"]["best"]
+    assert ranking["best"] == best
+    runs = [run for run in searched.runs("confirmation") if run.data.tags["gansweep.of"] == best]
+    ordered = sorted(runs, key=lambda run: run.data.metrics["distance"])
+    median = ordered[len(ordered) // 2]
+    key = median.data.tags["gansweep.key"]
+    assert main(["export", NAME, "-o", str(tmp_path / "out"), "--home", str(searched.home.root)]) == 0
+    assert f"exported {key} to" in capsys.readouterr().out
+    weights = (searched.folder / key / "generator.safetensors").read_bytes()
+    assert (tmp_path / "out" / "weights.safetensors").read_bytes() == weights
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (manifest["trial"], manifest["run"]) == (best, key)
+    assert manifest["scores"]["distance"] == median.data.metrics["distance"]
+    assert manifest["confirmation"]["n"] == len(runs)
+    assert f"confirmed on {len(runs)} fresh seeds" in (tmp_path / "out" / "README.md").read_text()
+    assert main(["export", NAME, "--trial", best, "-o", str(tmp_path / "own"), "--home", str(searched.home.root)]) == 0
+    own = (searched.folder / best / "generator.safetensors").read_bytes()
+    assert (tmp_path / "own" / "weights.safetensors").read_bytes() == own
+
+
+def test_clean_keeps_what_export_takes(searched: Swept, confirmed: dict[str, Any]) -> None:
+    freed = clean_sweep(searched.home, NAME, None, keep=10, dry_run=True).files
+    medians = {one["median_run"] for one in command(searched, "rank")["confirmation"].values()}
+    repeats = {run.data.tags["gansweep.key"] for run in searched.runs("confirmation")}
+    assert {name.split("/")[0] for name in freed if name.endswith("generator.safetensors")} == repeats - medians
+    assert {name.split("/")[0] for name in freed if name.endswith("best.safetensors")} >= repeats
 
 
 def test_an_ablation_changes_one_dimension_at_a_time(searched: Swept, confirmed: dict[str, Any]) -> None:
     trials = load(NAME, home=searched.home.root).trials.set_index("key")
     key = f"{NAME}-00001"
-    found = command(searched, "ablate", "--trial", key, "--seeds", "2", "--only", ",".join(FREE))
+    found = command(searched, "ablate", "--trial", key, "--seeds", "2", "--max-kimg", "2", "--only", ",".join(FREE))
+    assert found["budget"] == 2
     runs = searched.runs("ablation")
     recipe = trials.loc[f"{NAME}-00000"]
     expected = {"winner": {}, "recipe": {}}
@@ -172,6 +198,8 @@ def test_an_ablation_changes_one_dimension_at_a_time(searched: Swept, confirmed:
         assert change == pytest.approx(expected[variant])
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.data.tags["gansweep.of"] == key
+        assert run.data.tags["gansweep.key"].endswith("-k2")  # not the sweep's budget
+        assert run.data.metrics["kimg"] == 2.0
         base = key if variant == "winner" or variant.startswith("without") else f"{NAME}-00000"
         wanted = {name: trials.loc[base, f"params.{name}"] for name in FREE} | change
         assert {name: float(run.data.params[name]) for name in FREE} == pytest.approx(wanted)

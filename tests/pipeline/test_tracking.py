@@ -82,7 +82,7 @@ def track(
 ) -> Callable[..., Tracker]:
     """A tracker of the test's sweep, as a new driver process would make it when the last one has died."""
 
-    def make(**settings: Any) -> Tracker:
+    def make(begin: bool = True, **settings: Any) -> Tracker:
         settle(trackers)
         for dead in trackers:
             dead.sender.close()
@@ -90,7 +90,8 @@ def track(
             open_client(home, None), home, name, space, storage, said.append, artifacts=home.artifacts(name)
         )
         trackers.append(tracker)
-        tracker.start({**SETTINGS, **settings}, DATA, FINGERPRINT)
+        if begin:
+            tracker.start({**SETTINGS, **settings}, DATA, FINGERPRINT)
         return tracker
 
     return make
@@ -146,6 +147,35 @@ def test_a_sweep_may_go_on_with_other_private_settings(track: Callable[..., Trac
     track()
     track(concurrent=1, time_limit="1h")
     assert len(stored("sweep")) == 1
+
+
+def test_a_repeat_is_nested_under_the_run_of_its_trial_and_leaves_the_sweep_alone(
+    track: Callable[..., Tracker], space: Space, stored: Any
+) -> None:
+    tracker = track()
+    tracker.start_trial(config(space))
+    tracker.finish_trial("k-00000", Outcome("complete"))
+    tracker.finish("complete", Outcome("interrupted"))
+    about = {"kind": "confirmation", "of": "k-00000", "variant": "recipe", "seed": "9", "budget": "4"}
+    repeat = {f"gansweep.{name}": value for name, value in about.items()}
+    again = {**config(space), "key": "k-00000-c00", "name": "00000 seed 0", "seed": 9, "repeat": repeat}
+    for last in (False, True):
+        tracker = track(begin=False)
+        assert tracker.ended == {"k-00000"}
+        tracker.start_repeats(DATA, FINGERPRINT)
+        tracker.start_trial(again)
+        tracker.log_result("k-00000-c00", {"kimg": 1, "distance": 5.0})
+        if last:
+            tracker.finish_trial("k-00000-c00", Outcome("complete"))
+        tracker.finish_repeats(Outcome("interrupted", "Ctrl-C"))
+        (run,) = stored("confirmation")
+        assert run.data.tags["gansweep.status"] == ("complete" if last else "interrupted")
+    (trial,), (parent,) = stored("trial"), stored("sweep")
+    assert run.data.tags["mlflow.parentRunId"] == trial.info.run_id
+    assert {name: run.data.tags[f"gansweep.{name}"] for name in about} == about
+    assert (run.info.run_name, run.data.params["seed"]) == ("00000 seed 0", "9")
+    assert "gansweep.number" not in run.data.tags
+    assert (parent.data.tags["gansweep.status"], parent.info.status) == ("complete", "FINISHED")
 
 
 def test_params_are_flat_and_dotted(track: Callable[..., Tracker], space: Space, stored: Any) -> None:

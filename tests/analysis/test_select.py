@@ -1,0 +1,185 @@
+"""Budgets, filters and several sweeps in one ranking."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from analysis.errors import AnalysisError, AnalysisUsageError
+from analysis.rank import main, rank
+from analysis.runs import load
+from analysis.select import by_kind, merged, selected
+from tests.support.sweeps import FINGERPRINT, History, make_repeats, make_sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from analysis.runs import Sweep
+
+
+def hand(*rows: dict[str, Any], **fields: Any) -> Sweep:
+    return make_sweep([{"samples": 100.0, **row} for row in rows], **fields)
+
+
+SWEEP = (
+    {"scores.distance": 30.0, "metrics.generator_parameters": 3e6, "params.generator.width": 64, "params.flip": True},
+    {"scores.distance": 40.0, "metrics.generator_parameters": 2e6, "params.generator.width": 32, "params.flip": False},
+    {
+        "scores.distance": 50.0,
+        "metrics.generator_parameters": math.nan,
+        "params.generator.width": 32,
+        "status": "stopped",
+    },
+)
+
+
+def keys(sweep: Sweep) -> list[int]:
+    return [int(key.rpartition("-")[2]) for key in rank(sweep).trials["key"]]
+
+
+@pytest.mark.parametrize(
+    ("asked", "left"),
+    [
+        ({"under": ["parameters=2e6"]}, [1]),
+        ({"under": ["generator_parameters=3000000"]}, [0, 1]),
+        ({"under": ["distance=40"]}, [0, 1]),
+        ({"under": ["parameters=9e6", "distance=35"]}, [0]),
+        ({"under": ["generator.width=40"]}, [1, 2]),
+        ({"where": ["generator.width=32"]}, [1, 2]),
+        ({"where": ["generator.width=32.0", "flip=false"]}, [1]),
+        ({"where": ["flip=True"]}, [0]),
+        ({"where": ["system=acgan"]}, [0, 1, 2]),
+        ({"status": "complete"}, [0, 1]),
+        ({"status": "stopped", "where": ["generator.width=32"]}, [2]),
+    ],
+)
+def test_filters(asked: dict[str, Any], left: list[int]) -> None:
+    assert keys(selected(hand(*SWEEP), **asked)) == left
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"under": ["kimg"]}, "--under 'kimg'; expected --under NAME=VALUE"),
+        ({"under": ["kimg=much"]}, "'much' is no number"),
+        ({"under": ["generator_parameter=1"]}, r"logged no number.*did you mean 'generator_parameters'"),
+        ({"where": ["generator.widht=1"]}, r"no parameter 'generator.widht' \(did you mean 'generator.width'"),
+        ({"where": ["=1"]}, "expected --where NAME=VALUE"),
+        ({"status": "done"}, "--status done; allowed: running, complete"),
+        ({"under": ["parameters=1"], "status": "failed"}, "no trial .* left by --under parameters=1 --status failed"),
+    ],
+)
+def test_wrong_filters_are_one_line(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(AnalysisUsageError, match=said):
+        selected(hand(*SWEEP), **asked)
+
+
+def test_repeats_go_with_their_trials() -> None:
+    repeats = make_repeats([{"of": f"hand-0000{n}", "seed": 0, "scores.distance": 40.0 + n} for n in range(3)])
+    left = selected(hand(*SWEEP, repeats=repeats), where=["generator.width=32"])
+    assert list(left.repeats["of"]) == ["hand-00001", "hand-00002"]
+    assert rank(left).best == "hand-00001"
+
+
+@pytest.fixture(scope="module")
+def curved(history: History) -> Sweep:
+    """The first is best in the end, the second at 20 kimg; the third was stopped there; the fourth is slow."""
+
+    def trial(points: dict[int, float], seconds: float = 1.0, samples: int = 100, **more: Any) -> dict[str, Any]:
+        metrics = {"distance": points, "tag_accuracy": {step: step / 100 for step in points}}
+        metrics["kimg"] = {step: float(step) for step in points}
+        metrics["seconds"] = {step: seconds * step for step in points}
+        metrics["samples"] = {step: (samples if step == 40 else 50) for step in points}
+        return {"metrics": metrics, **more}
+
+    history.log_sweep(
+        "curved",
+        [
+            trial({10: 90.0, 20: 80.0, 40: 30.0}),
+            trial({10: 80.0, 20: 60.0, 40: 50.0}),
+            trial({10: 95.0, 20: 70.0}, status="stopped", reason="asha"),
+            trial({20: 65.0, 40: 20.0}, seconds=10.0),
+        ],
+        artifacts=False,
+    )
+    return load("curved", home=history.home)
+
+
+def test_under_a_budget_trials_count_as_they_were_there(curved: Sweep) -> None:
+    assert keys(curved) == [3, 0, 1, 2]
+    left = selected(curved, under=["kimg=25"])
+    assert keys(left) == [1, 3, 2, 0]
+    trials = left.trials.set_index("number")
+    assert trials["scores.distance"].to_dict() == {0: 80.0, 1: 60.0, 2: 70.0, 3: 65.0}
+    assert trials["scores.tag_accuracy"].to_dict() == {0: 0.2, 1: 0.2, 2: 0.2, 3: 0.2}
+    assert trials["kimg"].to_dict() == {0: 20.0, 1: 20.0, 2: 20.0, 3: 20.0}
+    assert trials["samples"].to_dict() == {0: 50.0, 1: 50.0, 2: 50.0, 3: 50.0}
+    # The slow one had no score within 100 seconds, and at 12 kimg it had none either.
+    assert keys(selected(curved, under=["seconds=100"])) == [0, 1, 2]
+    assert keys(selected(curved, under=["kimg=12"])) == [1, 0, 2]
+    assert keys(selected(curved, under=["kimg=40"])) == keys(curved)
+    with pytest.raises(AnalysisUsageError, match="no trial"):
+        selected(curved, under=["kimg=5"])
+
+
+def test_two_sweeps_in_one_ranking(history: History, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name, distance in (("one", 40.0), ("two", 35.0)):
+        history.log_sweep(
+            name,
+            [{"metrics": {"distance": {40: distance + n}, "samples": {40: 100}}} for n in (0, 10)],
+            artifacts=False,
+        )
+    where = ["--home", str(history.home)]
+    assert main(["one", "two", *where, "--json", "--csv", str(tmp_path / "all.csv")]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["sweep"] == "one + two"
+    assert [trial["key"] for trial in told["trials"]] == ["two-00000", "one-00000", "two-00001", "one-00001"]
+    assert told["best"] == "two-00000"
+    assert len((tmp_path / "all.csv").read_text().splitlines()) == 5
+    other = {**FINGERPRINT, "samples": 9}
+    history.log_sweep("third", [{"metrics": {"distance": {40: 1.0}}, "fingerprint": other}], artifacts=False)
+    assert main(["one", "third", *where]) == 1
+    assert "do not compare, they differ in samples (1000, 9)" in capsys.readouterr().err
+
+
+def test_systems_without_tags_stand_apart(history: History, capsys: pytest.CaptureFixture[str]) -> None:
+    tagged = {"scores.distance": 50.0, "scores.tag_accuracy": 0.9, "params.generator.conditioning": "code"}
+    free = {"scores.distance": 20.0, "scores.tag_accuracy": math.nan, "params.generator.conditioning": "none"}
+    both = merged([hand(tagged, name="a"), hand({**free, "key": "b-00000"}, name="b")])
+    assert [list(part.trials["key"]) for part in by_kind(both)] == [["hand-00000"], ["b-00000"]]
+    assert len(by_kind(hand(tagged))) == len(by_kind(hand(free))) == 1
+    rows = {"generator.conditioning": "none"}, {"generator.conditioning": "code"}
+    history.log_sweep(
+        "mixed",
+        [{"params": row, "metrics": {"distance": {40: 9.0 + n}}} for n, row in enumerate(rows)],
+        artifacts=False,
+    )
+    assert main(["mixed", "--json", "--home", str(history.home)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["best"], told["unconditional"]["best"]) == ("mixed-00001", "mixed-00000")
+    assert main(["mixed", "--home", str(history.home)]) == 0
+    assert "without tags, ranked apart" in capsys.readouterr().out
+
+
+def test_front_knee_area_and_failures_of_a_ranking() -> None:
+    points = [(10.0, 0.1), (12.0, 0.6), (20.0, 0.8), (40.0, 0.9), (50.0, 0.2)]
+    rows = [{"scores.distance": distance, "scores.tag_accuracy": share} for distance, share in points]
+    failed = [{"status": "failed", "reason": f"diverged: d_loss is nan at {kimg} kimg"} for kimg in (3, 40.5)]
+    told = rank(hand(*rows, *failed, {"status": "failed", "reason": None})).to_json()
+    assert told["pareto"] == [f"hand-0000{n}" for n in range(4)]
+    # Scaled: (0, 1), (1/15, 3/8), (1/3, 1/8), (1, 0); the second and third sum to 0.4417 and 0.4583.
+    assert told["knee"] == "hand-00001"
+    # From the right, up to distance 50: 10 * 0.9 + 20 * 0.8 + 8 * 0.6 + 2 * 0.1
+    assert told["hypervolume"]["value"] == pytest.approx(30.0)
+    assert told["hypervolume"]["reference"] == {"distance": 50.0, "tag_accuracy": 0.0}
+    assert told["failures"] == {"diverged: d_loss is nan at # kimg": 2, "no reason given": 1}
+    alone = rank(hand({"scores.distance": 3.0})).to_json()
+    assert (alone["hypervolume"], alone["knee"], alone["failures"]) == (None, None, {})
+
+
+def test_a_sweep_that_cannot_be_ranked_says_so(history: History) -> None:
+    with pytest.raises(AnalysisError):
+        load("nowhere", home=history.home)
