@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import pytest
 from mlflow import MlflowClient
 
 from tests.support.sweeps import History
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import pytest
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 

@@ -51,11 +51,13 @@ def fetched(url: str) -> Any:
 
 
 def test_its_values_are_those_of_the_ranking(dashboard: str, swept: Swept) -> None:
-    (study,) = [one for one in fetched(f"{dashboard}/studies")["study_summaries"] if one["study_name"] == swept.name]
+    (study,) = [
+        one for one in fetched(f"{dashboard}/studies")["study_summaries"] if one["study_name"] == swept.settings.name
+    ]
     shown = fetched(f"{dashboard}/studies/{study['study_id']}?after=0")
     assert [way.lower() for way in shown["directions"]] == ["minimize", "maximize"]
     by_number = {one["number"]: one for one in shown["trials"]}
-    ranking = rank(load(swept.name, home=swept.home.root)).to_json()
+    ranking = rank(load(swept.settings.name, home=swept.home.root)).to_json()
     assert len(by_number) == len(ranking["trials"])
     complete = [one for one in ranking["trials"] if one["status"] == "complete"]
     assert complete
