@@ -163,7 +163,8 @@ def method(ranking: Ranking) -> list[tuple[str, list[tuple[str, str]]]]:
     budgets = [(name.replace("_", " "), _short(settings[name])) for name in budget_names if _told(settings.get(name))]
     changed = [(f"--{name}", ", ".join(map(str, settings[name])))
                for name in ("set", "fix", "range", "choices") if settings.get(name)]  # fmt: skip
-    seeds = [("of the sweep", _short(settings["seed"])), ("of each trial", "follows from it and the trial's number")]
+    seed = _short(settings.get("seed"))
+    seeds = [("of the sweep", seed), ("of each trial", "follows from it and the trial's number")]
     sections = [
         ("Fingerprint of the scores", fingerprint),
         ("Budgets and search", budgets),

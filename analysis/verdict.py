@@ -46,7 +46,7 @@ def caveats(ranking: Ranking, confirmed: bool) -> list[Caveat]:
     elif rivals is None and count > 1:
         found.append(Caveat("not separable", "no interval of the winner's distance was logged"))
     if count < FEW:
-        of = f" over {dimensions} parameters" if dimensions else ""
+        of = f" over {dimensions} parameter{'s' * (dimensions != 1)}" if dimensions else ""
         compare = "1 trial compares" if count == 1 else f"{count} trials compare"
         why = f"{compare}{of}; {FEW} is the least from which anything is said about parameters"
         found.append(Caveat("too few trials", why))

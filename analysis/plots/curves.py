@@ -46,7 +46,10 @@ def curves_info(ranking: Ranking, history: pd.DataFrame, score: str = schema.DIS
     """
     trials = ranking.trials[["key", "status", "reason", "recipe", "kimg"]].copy()
     trials["reason"] = trials["reason"].fillna("").astype(str)
-    points = history.loc[(history["name"] == score) & (history["value"].abs() < float("inf")), ["key", "kimg", "value"]]
+    trials = trials.astype({"key": object})
+    points = history.loc[
+        (history["name"] == score) & (history["value"].abs() < float("inf")), ["key", "kimg", "value"]
+    ].astype({"key": object})
     drawn = trials[trials["key"].isin(points["key"])]
     chosen, left_out = thin(drawn, most, drawn["recipe"] | (drawn["key"] == ranking.best))
     points = points.merge(chosen[["key", "status", "reason"]], on="key").sort_values(["key", "kimg"], ignore_index=True)

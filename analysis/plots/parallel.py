@@ -14,7 +14,7 @@ from analysis import schema
 from analysis.cells import parameter
 from analysis.cells import score as score_text
 from analysis.plots.select import comparable, thin
-from analysis.plots.style import ACCENT, FONT, plain
+from analysis.plots.style import ACCENT, FONT, brief, plain
 from analysis.runs import PARAMS, SCORES
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def draw_parallel(info: ParallelInfo) -> go.Figure:
             line={"color": info.distance, "colorscale": [[0, ACCENT], [0.35, "#8FB8D6"], [1, "#C9CDD3"]],
                   "reversescale": False},
             dimensions=[
-                {"label": plain(_label(one.name)), "values": one.values, "tickvals": one.ticks,
-                 "ticktext": [plain(text) for text in one.texts]}
+                {"label": plain(label(one.name)), "values": one.values, "tickvals": one.ticks,
+                 "ticktext": [brief(text) for text in one.texts]}
                 for one in info.axes
             ],
             labelangle=-18, labelside="top",
@@ -115,5 +115,6 @@ def draw_parallel(info: ParallelInfo) -> go.Figure:
     return figure
 
 
-def _label(name: str) -> str:
+def label(name: str) -> str:
+    """The end of a dotted name that would not fit."""
     return name if len(name) <= 26 else f"…{name[-25:]}"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from analysis import schema
 from analysis.cells import parameter
 from analysis.cells import score as score_text
-from analysis.plots.parallel import axis, varied
+from analysis.plots.parallel import axis, label, varied
 from analysis.plots.select import comparable, thin
-from analysis.plots.style import ACCENT, QUIET, faint, page_figure, plain
+from analysis.plots.style import ACCENT, QUIET, brief, faint, page_figure, plain
 from analysis.runs import PARAMS, SCORES
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def slices_info(ranking: Ranking, names: Sequence[str] | None = None, most: int 
 
 def draw_slice(info: Slice) -> go.Figure:
     """The page's figure of one parameter."""
-    figure = page_figure(info.name, "distance", height=230)
+    figure = page_figure(label(info.name), "distance", height=230)
     for best, colour, symbol, size in ((False, QUIET, "circle", 6), (True, ACCENT, "star", 14)):
         rows = info.points[info.points["best"] == best]
         figure.add_scatter(
@@ -70,5 +70,5 @@ def draw_slice(info: Slice) -> go.Figure:
             ],
         )  # fmt: skip
     figure.update_layout(showlegend=False)
-    figure.update_xaxes(tickvals=info.ticks, ticktext=[plain(text) for text in info.texts])
+    figure.update_xaxes(tickvals=info.ticks, ticktext=[brief(text) for text in info.texts])
     return figure

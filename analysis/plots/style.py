@@ -35,6 +35,11 @@ def plain(text: Any) -> str:
     return html.escape(str(text), quote=False)
 
 
+def brief(text: str, most: int = 22) -> str:
+    """The beginning of a text that would not fit beside an axis; plotly fails at some that leave no room."""
+    return plain(text if len(text) <= most else f"{text[: most - 1]}…")
+
+
 def faint(count: int) -> float:
     """Opacity at which so many marks can be told apart."""
     return 0.9 if count <= 60 else 0.65 if count <= 300 else 0.4

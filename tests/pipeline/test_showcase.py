@@ -1,0 +1,138 @@
+"""What MLflow's pages show of a sweep, read back with MLflow's own client."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+
+from analysis import schema
+from analysis.rank import rank
+from analysis.runs import load
+from pipeline.showcase import Showcase, mark_ranks
+from tests.support.sweeps import History
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> History:
+    home = tmp_path_factory.mktemp("home")
+    return History(home, MlflowClient(f"sqlite:///{home}/mlflow.db"))
+
+
+def scored(distance: float, accuracy: float, **more: Any) -> dict[str, Any]:
+    metrics = {"distance": {10: distance + 1, 40: distance}, "tag_accuracy": {40: accuracy}, "kimg": {40: 40.0}}
+    return {"metrics": metrics, "params": {"lr": distance / 100}, **more}
+
+
+def tracker(history: History, name: str, parent: str, waiting: int = 0) -> Any:
+    experiment = history.client.get_experiment_by_name(name)
+    assert experiment is not None
+    return SimpleNamespace(
+        client=history.client, sweep=name, parent=parent, experiment=experiment.experiment_id, written=0,
+        sender=SimpleNamespace(spool=[0] * waiting),
+    )  # fmt: skip
+
+
+def trial_tags(history: History, name: str) -> dict[str, dict[str, str]]:
+    sweep = load(name, home=history.home)
+    return {
+        key: history.client.get_run(run).data.tags for key, run in sweep.trials[["key", "mlflow_run_id"]].to_numpy()
+    }
+
+
+def test_the_parent_run_shows_the_ranking(history: History, tmp_path: Path) -> None:
+    bad = {"status": schema.FAILED, "reason": "out of |memory| <b>"}
+    parent = history.log_sweep("shown", [scored(10, 0.5), scored(8, 0.4), scored(1, 0.9, **bad)])
+    runs = load("shown", home=history.home).trials["mlflow_run_id"]
+    for run_id in runs:
+        history.client.set_terminated(run_id)
+    best = runs[1]
+    Image.new("RGB", (40, 30), (9, 99, 199)).save(tmp_path / "kimg-000040.png")
+    history.client.log_artifact(best, str(tmp_path / "kimg-000040.png"), "samples")
+    assert Showcase(tracker(history, "shown", parent), print).refresh()
+    run = history.client.get_run(parent)
+    note = run.data.tags["mlflow.note.content"].splitlines()
+    assert note[2] == "Best of 3 trials: **shown-00001**, distance **8.00**, tag accuracy **40.0%** at 40 kimg."
+    assert [line.split("|")[1:5] for line in note if line.startswith("|")][2:] == [
+        ["1", "shown-00001", "front", "8.00"], ["2", "shown-00000", "front recipe", "10.00"],
+        ["-", "shown-00002", "", "1.00"],
+    ]  # fmt: skip
+    assert "gansweep export shown -o winner/" in note
+    assert run.data.metrics == {
+        "best_distance": 8, "best_tag_accuracy": 0.5, "total_kimg": 120, "trials_complete": 2, "trials_failed": 1,
+        "trials_running": 0, "trials_stopped": 0, "trials_interrupted": 0,
+    }  # fmt: skip
+    pictures = {entry.path for entry in history.client.list_artifacts(parent, schema.FIGURES_FOLDER)}
+    names = ("front", "best-so-far-by-time", "best-so-far-by-training", "learning-curves", "timeline", "best-samples")
+    assert pictures == {f"figures/{name}.png" for name in names}
+    for path in pictures:
+        with Image.open(history.client.download_artifacts(parent, path, str(tmp_path))) as picture:
+            assert picture.width > 300
+
+
+def test_ranks_and_the_champion_follow_the_ranking(history: History) -> None:
+    history.log_sweep("tagged", [scored(10, 0.5), scored(8, 0.4)])
+    experiment = tracker(history, "tagged", "").experiment
+    mark_ranks(history.client, experiment, rank(load("tagged", home=history.home)))
+    tags = trial_tags(history, "tagged")
+    assert [tags[f"tagged-0000{n}"][schema.RANK] for n in (0, 1)] == ["2", "1"]
+    assert [schema.CHAMPION in tags[f"tagged-0000{n}"] for n in (0, 1)] == [False, True]
+    # The best turns out to have failed: it has no rank any more.
+    run = load("tagged", home=history.home).trials["mlflow_run_id"][1]
+    history.client.set_tag(run, schema.STATUS, schema.FAILED)
+    mark_ranks(history.client, experiment, rank(load("tagged", home=history.home)))
+    tags = trial_tags(history, "tagged")
+    assert tags["tagged-00000"][schema.RANK] == "1"
+    assert tags["tagged-00000"][schema.CHAMPION] == "true"
+    assert schema.RANK not in tags["tagged-00001"]
+    assert schema.CHAMPION not in tags["tagged-00001"]
+
+
+@pytest.mark.parametrize(
+    "trials", [[], [{"status": schema.FAILED, "reason": "out of memory"}], [{"status": "running"}]]
+)
+def test_a_sweep_without_scores_has_a_page(history: History, trials: list[dict[str, Any]], request: Any) -> None:
+    name = f"bare-{len(request.node.name)}-{len(trials)}-{len(str(trials))}"
+    parent = history.log_sweep(name, trials)
+    assert Showcase(tracker(history, name, parent), print).refresh()
+    assert "no winner" in history.client.get_run(parent).data.tags["mlflow.note.content"]
+
+
+def test_no_failure_is_one_of_the_sweep(history: History) -> None:
+    said: list[str] = []
+    parent = history.log_sweep("broken", [scored(10, 0.5)])
+    broken = tracker(history, "broken", parent)
+    broken.parent = "no such run"
+    showcase = Showcase(broken, said.append)
+    assert not showcase.refresh()
+    assert not showcase.refresh()
+    assert len(said) == 1
+    assert said[0].startswith("tracking: pictures and ranking in MLflow are not up to date (")
+
+
+def test_it_refreshes_when_something_was_written_and_at_the_end(history: History, monkeypatch: Any) -> None:
+    refreshed = threading.Semaphore(0)
+    one = tracker(history, "shown", "")
+    showcase = Showcase(one, print, every=0.01)
+    monkeypatch.setattr(showcase, "_refresh", refreshed.release)
+    showcase.start()
+    assert not refreshed.acquire(timeout=0.2)  # nothing was written
+    one.written = 1
+    assert refreshed.acquire(timeout=30)
+    showcase.finish()
+    assert refreshed.acquire(timeout=30)
+
+
+def test_a_server_that_is_away_is_not_waited_for(history: History, monkeypatch: Any) -> None:
+    called: list[int] = []
+    showcase = Showcase(tracker(history, "shown", "", waiting=3), print)
+    monkeypatch.setattr(showcase, "_refresh", lambda: called.append(1))
+    showcase.finish()
+    assert called == []
