@@ -15,7 +15,6 @@ from pipeline.study import StudySearcher, open_study
 from pipeline.tracking import open_client
 
 if TYPE_CHECKING:
-
     from mlflow import MlflowClient
 
 
