@@ -178,6 +178,12 @@ class ExportOptions:
     """Folder to write; must not exist, or be empty."""
     trial: str | None = None
     """Key of the trial; default: the best by distance."""
+    register: str | None = None
+    """Also register it in MLflow as a version of this model, with the alias candidate."""
+    promote: bool = False
+    """With --register: make it the champion, if it is clearly better than the present one."""
+    force: str | None = None
+    """With --promote: make it the champion anyway, for this reason, which is kept with the version."""
     home: Path | None = None
     """Folder of all sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
     tracking: str | None = None

@@ -11,6 +11,7 @@ from trainables.errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from pipeline import cli
+    from pipeline.registry import Registration
     from pipeline.settings import SweepSettings
 
 
@@ -160,9 +161,28 @@ def export(options: cli.ExportOptions) -> int:
     """Write the winner."""
     from pipeline.export import export_trial
 
-    key = export_trial(Home.find(options.home), options.name, options.output, options.trial, options.tracking)
+    home, registration = Home.find(options.home), _registration(options)
+    check = registration and registration.check
+    key = export_trial(home, options.name, options.output, options.trial, options.tracking, check=check)
     print(f"exported {key} to {options.output}")
+    if registration is not None:
+        print(registration.register(options.output))
     return 0
+
+
+def _registration(options: cli.ExportOptions) -> Registration | None:
+    """What is to be registered, if anything."""
+    from pipeline.tracking import open_client
+
+    if options.register is not None:
+        from pipeline.registry import Registration
+
+        client = open_client(Home.find(options.home), options.tracking)
+        return Registration(client, options.register, promote=options.promote, force=options.force)
+    for name, given in (("--promote", options.promote), ("--force", options.force is not None)):
+        if given:
+            raise UsageError(f"{name} is about a registered model; give --register MODEL with it")
+    return None
 
 
 def generate(options: cli.GenerateOptions) -> int:

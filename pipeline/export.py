@@ -23,12 +23,22 @@ from trainables.errors import UsageError, UserError, nearest
 from trainables.files import write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from analysis.rank import Ranking
     from pipeline.home import Home
     from trainables.storage import Storage
 
 
-def export_trial(home: Home, sweep_name: str, output: Path, key: str | None = None, tracking: str | None = None) -> str:
+def export_trial(
+    home: Home,
+    sweep_name: str,
+    output: Path,
+    key: str | None = None,
+    tracking: str | None = None,
+    *,
+    check: Callable[[dict[str, Any]], None] | None = None,
+) -> str:
     """Write the best trial, or the one called ``key``, to a folder that appears whole or not at all.
 
     Returns:
@@ -51,6 +61,8 @@ def export_trial(home: Home, sweep_name: str, output: Path, key: str | None = No
         raise UserError(
             f"trial {chosen['key']} has no weights in {source.location}; export another with --trial, or run it again"
         )
+    if check is not None:  # may refuse, before anything is written
+        check({**chosen, "trial": chosen["key"], "fingerprint": ranking.fingerprint})
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
     partial.mkdir()
@@ -89,6 +101,7 @@ def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any
         "trial": trial["key"],
         "exported": datetime.now(UTC).isoformat(timespec="seconds"),
         "scores": trial["scores"],
+        "intervals": trial["intervals"],
         "kimg": trial["kimg"],
         "fingerprint": ranking.fingerprint,
     }
