@@ -8,7 +8,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import tyro
 
@@ -178,6 +178,8 @@ class ExportOptions:
     """Folder to write; must not exist, or be empty."""
     trial: str | None = None
     """Key of the trial; default: the best by distance."""
+    fp16: bool = False
+    """Also write generator-fp16.onnx, half the size; its error stands in the model card."""
     register: str | None = None
     """Also register it in MLflow as a version of this model, with the alias candidate."""
     promote: bool = False
@@ -202,12 +204,20 @@ class GenerateOptions:
     """Instead of tags: a file of lines like 1,blue hair red eyes; one row of pictures each."""
     panel: str | None = None
     """Instead of tags: noise (same tags, other noise), a tag group such as hair (same noise, every class), or grid."""
+    interpolate: tuple[str, ...] = ()
+    """From --seed to another seed, from the tags to other tags, or both: 5 "pink hair green eyes". -n pictures."""
     count: Number = 16
     """Pictures, or pictures per prompt."""
     seed: int = 0
     """Equal seeds draw equal pictures."""
+    truncation: float | None = None
+    """Noise beyond so many standard deviations is not drawn: fewer odd pictures, less variety."""
+    format: Literal["png", "webp"] | None = None
+    """Of the files; default: by -o, else png. webp is without loss."""
+    upscale: int | None = None
+    """Enlarge so many times, by Lanczos; default: small pictures on a sheet are made visible by repeating pixels."""
     output: Output = Path("grid.png")
-    """A .png file for a grid, or a folder for one file per picture."""
+    """A .png or .webp file for a sheet; or a folder for one file per picture, and their tags as score --tags reads."""
     json: bool = False
     """Print the pictures' tags as one JSON object."""
 

@@ -162,8 +162,15 @@ def export(options: cli.ExportOptions) -> int:
     from pipeline.export import export_trial
 
     home, registration = Home.find(options.home), _registration(options)
-    check = registration and registration.check
-    key = export_trial(home, options.name, options.output, options.trial, options.tracking, check=check)
+    key = export_trial(
+        home,
+        options.name,
+        options.output,
+        options.trial,
+        options.tracking,
+        half=options.fp16,
+        check=registration and registration.check,
+    )
     print(f"exported {key} to {options.output}")
     if registration is not None:
         print(registration.register(options.output))
@@ -189,22 +196,26 @@ def generate(options: cli.GenerateOptions) -> int:
     """Draw from an export."""
     from pipeline.bundle import Bundle
     from pipeline.generate import draw_panel, generate_pictures
+    from pipeline.interpolate import draw_between
+    from pipeline.picture_files import Style
 
     if sum(given is not None for given in (options.tags, options.prompts, options.panel)) > 1:
         raise UsageError('give only one of tags, for instance "blue hair red eyes", --prompts FILE and --panel NAME')
+    if options.interpolate and (options.prompts or options.panel):
+        raise UsageError("--interpolate goes from tags and --seed; leave --prompts and --panel out")
+    style = Style(options.format, options.upscale, options.truncation)
+    numbers: dict[str, Any] = {"count": options.count, "seed": options.seed, "output": options.output, "style": style}
     bundle = Bundle.load(options.bundle)
     if options.panel is not None:
-        panel = draw_panel(bundle, options.panel, options.seed, options.output)
+        panel = draw_panel(bundle, options.panel, options.seed, options.output, style)
         about = {"output": str(options.output), "panel": options.panel, "pictures": len(panel.labels)}
         print(_json(about) if options.json else f"drew panel {options.panel} to {options.output}")
         return 0
-    drawn = generate_pictures(
-        bundle,
-        options.tags if options.tags is not None else options.prompts,
-        count=options.count,
-        seed=options.seed,
-        output=options.output,
-    )
+    if options.interpolate:
+        between = draw_between(bundle, options.tags, options.interpolate, **numbers)
+        print(_json(between.to_json()) if options.json else between.summary())
+        return 0
+    drawn = generate_pictures(bundle, options.tags if options.tags is not None else options.prompts, **numbers)
     print(_json(drawn.to_json()) if options.json else drawn.summary())
     return 0
 

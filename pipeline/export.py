@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.rank import rank
-from analysis.runs import load
+from analysis.runs import METRICS, load
 from pipeline.bundle import Bundle
-from pipeline.generate import draw_panel
+from pipeline.generate import draw_panel, draw_samples
 from pipeline.home import require_key
 from pipeline.manifest import CONFIG, TAGS, WEIGHTS, write_manifest
 from pipeline.model_card import model_card
+from pipeline.portable import write_portable
+from pipeline.speed import measure_speeds
 from trainables.checkpoint import CONFIG_FILE, WEIGHTS_FILE
 from trainables.data.tags import Vocabulary
 from trainables.errors import UsageError, UserError, nearest
-from trainables.files import write_json
+from trainables.files import require_free, whole_folder, write_json
+from trainables.panels import panel_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from analysis.rank import Ranking
     from pipeline.home import Home
@@ -37,22 +37,29 @@ def export_trial(
     key: str | None = None,
     tracking: str | None = None,
     *,
+    half: bool = False,
     check: Callable[[dict[str, Any]], None] | None = None,
 ) -> str:
     """Write the best trial, or the one called ``key``, to a folder that appears whole or not at all.
+
+    Args:
+        home: where the sweep is.
+        sweep_name: the sweep.
+        output: the folder; must not exist, or be empty.
+        key: of another trial than the best.
+        tracking: MLflow URI, where the sweep was not tracked in its home.
+        half: also write a 16-bit ONNX file.
+        check: is given what the manifest will say of the trial, and may refuse it before anything is written.
 
     Returns:
         The exported trial's key.
 
     Raises:
         UsageError: no such trial.
-        UserError: no trial to export, weights that were cleaned away, an output that is not empty.
+        UserError: no trial to export, weights that were cleaned away, an output that is not empty, a generator that
+            cannot be converted.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"{output} exists and is not empty; take another -o")
-    output = output.resolve()
-    if output == Path.cwd():
-        raise UserError(f"{output} is the folder you stand in, and an export replaces its folder; take another -o")
+    require_free(output)
     ranking = rank(load(sweep_name, home=home.root, tracking=tracking))
     chosen = _choose(ranking, key)
     everything = home.storage(sweep_name, ranking.sweep.settings.get("storage"))
@@ -61,18 +68,10 @@ def export_trial(
         raise UserError(
             f"trial {chosen['key']} has no weights in {source.location}; export another with --trial, or run it again"
         )
-    if check is not None:  # may refuse, before anything is written
+    if check is not None:
         check({**chosen, "trial": chosen["key"], "fingerprint": ranking.fingerprint})
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    partial.mkdir()
-    try:
-        _write(partial, source, ranking, chosen)
-        if output.exists():
-            output.rmdir()
-        partial.rename(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with whole_folder(output) as partial:
+        _write(partial, source, ranking, chosen, half=half)
     return str(chosen["key"])
 
 
@@ -86,7 +85,7 @@ def _choose(ranking: Ranking, key: str | None) -> dict[str, Any]:
     return dict(trials[wanted])
 
 
-def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any]) -> None:
+def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any], *, half: bool) -> None:
     data = ranking.sweep.data
     vocabulary = Vocabulary.from_json(data["vocabulary"])
     source.get(WEIGHTS_FILE, folder / WEIGHTS)
@@ -94,7 +93,12 @@ def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any
     write_json(folder / CONFIG, about)
     write_json(
         folder / TAGS,
-        {"vocabulary": vocabulary.to_json(), "hash": vocabulary.hash, "combinations": data["combinations"]},
+        {
+            "order": vocabulary.names,
+            "vocabulary": vocabulary.to_json(),
+            "hash": vocabulary.hash,
+            "combinations": data["combinations"],
+        },
     )
     facts = {
         "sweep": ranking.sweep.name,
@@ -105,9 +109,26 @@ def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any
         "kimg": trial["kimg"],
         "fingerprint": ranking.fingerprint,
     }
-    # The bundle must load before it is handed over: the pictures are drawn from what was written.
+    # Everything is drawn from what was written, by the way it will be read: what does not load is not handed over.
     write_manifest(folder, facts)
     bundle = Bundle.load(folder)
-    draw_panel(bundle, "noise", 0, folder / "samples.png")
-    (folder / "README.md").write_text(model_card(facts, trial, about, data), encoding="utf-8")
+    facts["differences"] = write_portable(bundle, folder, half=half)
     write_manifest(folder, facts)
+    facts["speed"] = measure_speeds(folder, ["torch", "onnx", "pt2", *(["onnx-fp16"] if half else [])])
+    draw_samples(bundle, folder / "samples.png")
+    for name in panel_names(vocabulary) if bundle.config.conditional else ("noise",):
+        draw_panel(bundle, name, 0, folder / "panels" / f"{name}.png")
+    told = {**trial, "class_accuracy": _class_accuracy(ranking, trial["key"])}
+    (folder / "README.md").write_text(model_card(facts, told, about, ranking.sweep), encoding="utf-8")
+    write_manifest(folder, facts)
+
+
+def _class_accuracy(ranking: Ranking, key: str) -> dict[str, dict[str, float]]:
+    """By group and class, as far as the trial logged it: finished trials do."""
+    row = ranking.trials.loc[ranking.trials["key"] == key].iloc[0].dropna()
+    found: dict[str, dict[str, float]] = {}
+    for column, value in row.items():
+        if str(column).startswith(f"{METRICS}class_accuracy/"):
+            group, label = str(column).split("/", 2)[1:]
+            found.setdefault(group, {})[label] = float(value)
+    return found

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
+from pipeline.bundle import SEEDS
+from pipeline.picture_files import Style, Target
 from trainables.data.readers import read_prompts
 from trainables.data.tags import UNKNOWN
-from trainables.errors import UsageError, UserError
+from trainables.errors import UsageError
 from trainables.panels import Panel, make_panel
-from trainables.pictures import grid, save_png
+from trainables.pictures import grid, save_picture
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from pipeline.bundle import Bundle
 
 MOST = 100_000
 """Pictures in one call."""
+_AT_ONCE = 1024
+"""Pictures held in memory on their way to a folder."""
+_PLAIN = Style()
 
 
 @dataclass(frozen=True)
@@ -51,84 +56,110 @@ class Drawn:
         return text
 
 
-def generate_pictures(bundle: Bundle, request: str | Path | None, *, count: int, seed: int, output: Path) -> Drawn:
-    """Draw ``count`` pictures for tag text, or for each line of a prompts file, to a grid or a folder.
+def generate_pictures(
+    bundle: Bundle, request: str | Path | None, *, count: int, seed: int, output: Path, style: Style = _PLAIN
+) -> Drawn:
+    """Draw ``count`` pictures for tag text, or for each line of a prompts file, to a sheet or a folder.
 
     A generator that takes no tags is asked for none (``request`` None); any other must be.
 
     Raises:
-        UsageError: unknown tags, or a count or seed out of range.
+        UsageError: unknown tags, or a count, seed or style out of range.
         UserError: an output that cannot be written.
     """
-    if not 1 <= count <= MOST:
-        raise UsageError(f"-n is {count}; allowed: 1 to {MOST}")
-    if not 0 <= seed < 2**31:
-        raise UsageError(f"--seed is {seed}; allowed: 0 to {2**31 - 1}")
+    require_numbers(count, seed)
+    target = Target.check(output, style)
     vocabulary, conditional = bundle.vocabulary, bundle.config.conditional
     prompts = _prompts(bundle, request)
     if len(prompts) * count > MOST:
         raise UsageError(f"{len(prompts)} prompts of {count} pictures; at most {MOST} pictures in one call")
-    labels = np.concatenate([bundle.complete(wanted, count, seed + row) for row, (_, wanted) in enumerate(prompts)])
-    pixels = bundle.draw(labels, seed)
+    columns = count if len(prompts) > 1 else round(count**0.5 + 0.49)
+    if not target.is_folder:
+        target.require_sheet(len(prompts) * count, columns, bundle.config.image_size)
+    seeds = [(seed + row) % SEEDS for row in range(len(prompts))]
+    labels = np.concatenate(
+        [bundle.complete(wanted, count, own) for (_, wanted), own in zip(prompts, seeds, strict=True)]
+    )
     described = tuple(vocabulary.describe(row.tolist()) if conditional else "" for row in labels)
+    if target.is_folder:
+        target.write_folder(_drawing(bundle, labels, seed, style), described, vocabulary if conditional else None)
+    else:
+        target.write_sheet(bundle.draw(labels, seed, truncation=style.truncation), columns,
+                           _row_names(described, count) if len(prompts) > 1 else ())  # fmt: skip
     missing = {
         name
         for _, wanted in prompts
         for name, label in zip(vocabulary.names, wanted, strict=True)
         if conditional and label == UNKNOWN
     }
-    try:
-        suffix = output.suffix.lower()
-        if suffix in (".jpg", ".jpeg", ".webp", ".gif", ".bmp"):
-            raise UsageError(f"-o is {output}; a grid is written as .png, and a name without suffix is a folder")
-        if suffix == ".png":
-            named = [text if len(set(described[row * count : (row + 1) * count])) == 1 else "" for row, text in
-                     enumerate(described[::count])]  # fmt: skip
-            _write_grid(pixels, output, count, named if len(prompts) > 1 else [])
-        else:
-            _write_folder(pixels, described, output)
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error}") from error
     return Drawn(output, described, tuple(name for name in vocabulary.names if name in missing))
 
 
-def draw_panel(bundle: Bundle, name: str, seed: int, output: Path) -> Panel:
+def draw_panel(bundle: Bundle, name: str, seed: int, output: Path, style: Style = _PLAIN) -> Panel:
     """Draw one of ``trainables.panels``: ``noise``, a tag group's, or ``grid``.
 
     Combinations that the generator does not know are left white.
+
+    Raises:
+        UsageError: no such panel, a seed or style out of range, an output that is no picture.
+        UserError: an output that cannot be written.
     """
+    require_numbers(1, seed)
     panel = make_panel(name, bundle.vocabulary, np.repeat(bundle.combinations, bundle.counts, axis=0))
-    known = np.array([not bundle.pairs or tuple(row) in bundle.pairs for row in panel.labels.tolist()])
+    target = Target.check(output, style)
+    if target.is_folder:
+        raise UsageError(f"-o is {output}; a panel is one picture: a name that ends in .png or .webp")
     size = bundle.config.image_size
+    target.require_sheet(len(panel.labels), panel.columns, size)
+    known = np.array([not bundle.pairs or tuple(row) in bundle.pairs for row in panel.labels.tolist()])
     pixels = np.full((len(known), size, size, 3), 255, dtype=np.uint8)
     if known.any():
-        pixels[known] = bundle.draw(panel.labels[known], seed, panel.noises[known])
-    rows = panel.rows if bundle.config.conditional else ()
-    save_png(grid(pixels, panel.columns, rows, scale=max(1, 64 // size)), output)
+        pixels[known] = bundle.draw(panel.labels[known], seed, panel.noises[known], style.truncation)
+    target.write_sheet(pixels, panel.columns, panel.rows if bundle.config.conditional else ())
     return panel
 
 
-def _prompts(bundle: Bundle, request: str | Path | None) -> list[tuple[str, tuple[int, ...]]]:
-    vocabulary = bundle.vocabulary
-    if not bundle.config.conditional:
-        if request is not None:
-            raise UsageError(
-                f"tags {str(request)!r} mean nothing to this {bundle.config.system} generator, which takes none; "
-                "leave them out"
-            )
-        return [("", (UNKNOWN,) * len(vocabulary.groups))]
-    if request is None:
+def draw_samples(bundle: Bundle, output: Path) -> None:
+    """Draw 64 pictures of seed 0 with the data's own tags, none of them picked out."""
+    labels = bundle.complete((UNKNOWN,) * len(bundle.vocabulary.groups), 64, seed=0)
+    save_picture(grid(bundle.draw(labels, seed=0), 8, scale=max(1, 64 // bundle.config.image_size)), output)
+
+
+def require_numbers(count: int, seed: int) -> None:
+    """Refuse a count or seed out of range."""
+    if not 1 <= count <= MOST:
+        raise UsageError(f"-n is {count}; allowed: 1 to {MOST}")
+    if not 0 <= seed < SEEDS:
+        raise UsageError(f"--seed is {seed}; allowed: 0 to {SEEDS - 1}")
+
+
+def require_tags(bundle: Bundle, request: object) -> None:
+    """Refuse tags for a generator that takes none, and no tags for one that takes some."""
+    if bundle.config.conditional and request is None:
         raise UsageError('no tags; give them, for instance "blue hair red eyes", or --prompts FILE, or --panel NAME')
-    return read_prompts(request, vocabulary) if isinstance(request, Path) else [("", vocabulary.parse(request))]
+    if not bundle.config.conditional and request is not None:
+        raise UsageError(
+            f"tags {str(request)!r} mean nothing to this {bundle.config.system} generator, which takes none; "
+            "leave them out"
+        )
 
 
-def _write_grid(pixels: NDArray[np.uint8], output: Path, count: int, labels: list[str]) -> None:
-    columns = count if labels else round(count**0.5 + 0.49)
-    save_png(grid(pixels, columns, labels, scale=max(1, 96 // pixels.shape[1])), output)
+def _prompts(bundle: Bundle, request: str | Path | None) -> list[tuple[str, tuple[int, ...]]]:
+    require_tags(bundle, request)
+    if request is None:
+        return [("", (UNKNOWN,) * len(bundle.vocabulary.groups))]
+    if isinstance(request, Path):
+        return read_prompts(request, bundle.vocabulary)
+    return [("", bundle.vocabulary.parse(request))]
 
 
-def _write_folder(pixels: NDArray[np.uint8], described: tuple[str, ...], output: Path) -> None:
-    for place, (picture, text) in enumerate(zip(pixels, described, strict=True)):
-        name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-        stem = f"{place:05d}-{name}" if name else f"{place:05d}"
-        save_png(Image.fromarray(np.ascontiguousarray(picture)), output / f"{stem}.png")
+def _drawing(bundle: Bundle, labels: NDArray[np.int64], seed: int, style: Style) -> Iterator[NDArray[np.uint8]]:
+    for start in range(0, len(labels), _AT_ONCE):
+        part = labels[start : start + _AT_ONCE]
+        yield bundle.draw(part, seed, np.arange(start, start + len(part)), style.truncation)
+
+
+def _row_names(described: tuple[str, ...], count: int) -> list[str]:
+    """The tags of each row of ``count`` pictures, where they all have the same."""
+    rows = [described[start : start + count] for start in range(0, len(described), count)]
+    return [row[0] if len(set(row)) == 1 else "" for row in rows]

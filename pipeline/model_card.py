@@ -4,107 +4,166 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipeline.backends import BACKENDS
+from pipeline.manifest import GOLDEN, ONNX_HALF
+from pipeline.model_card_usage import usage
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from analysis.runs import Sweep
 
 
-def model_card(
-    facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mapping[str, Any], data: Mapping[str, Any]
-) -> str:
-    """What it is, what it was trained on, how it scores and how that was measured, how to use it."""
-    params, fingerprint = about["params"], facts["fingerprint"]
-    return "\n".join(
-        [
-            f"# {facts['trial']}",
-            "",
-            f"A {params['system']} generator of {params['image_size']} px pictures"
-            f"{' by tags' if data.get('judge') else ''}, trial "
-            f"`{facts['trial']}` of the gansweep sweep `{facts['sweep']}`, trained on {trial['kimg']} thousand "
-            f"real pictures ({trial['seconds']:.0f} s), seed {about['seed']}. Exported {facts['exported']}.",
-            "",
-            "![samples](samples.png)",
-            "",
-            "## Scores",
-            "",
-            "One seed, no interval: a difference from another trial may be luck.",
-            "",
-            *_table(
-                ("score", "value"),
-                [(name, f"{value:.4f}") for name, value in trial["scores"].items() if value is not None],
-            ),
-            "",
-            "Distances are lower-better and compare only under this fingerprint:",
-            "",
-            *_table(("what", "value"), fingerprint.items()),
-            "",
-            *_judged(data.get("judge") or {}),
-            "",
-            "## Data",
-            "",
-            f"`{data['name']}` (fingerprint {data['fingerprint']}): {data['pictures']} pictures, "
-            f"{data['complete']} with every tag, {data['partial']} with a missing or unusable one. The "
-            "licence of these pictures bounds the use of the generator; ask whoever made the data set.",
-            "",
-            *_per_class(data.get("judge") or {}),
-            *[
-                line
-                for name, counts in data["counts"].items()
-                for line in (*_table((name, "pictures"), counts.items()), "")
-            ],
-            *_usage(data["vocabulary"], conditional=bool(data.get("judge"))),
-            "## Configuration",
-            "",
-            *_table(("parameter", "value"), params.items()),
-            "",
-        ]
-    )
+def model_card(facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mapping[str, Any], sweep: Sweep) -> str:
+    """What it is, what it was trained on, how it scores and how that was measured, its limits, how to use it.
+
+    Args:
+        facts: what the manifest says.
+        trial: the trial as ``Ranking.to_json`` gives it, and its ``class_accuracy`` by group and class.
+        about: the trial's ``config.json``.
+        sweep: its sweep.
+    """
+    data, judge = sweep.data, sweep.data.get("judge") or {}
+    sections = [
+        _what(facts, trial, about, sweep),
+        _scores(facts, trial),
+        _tags(trial, judge),
+        _data(data),
+        _limits(trial, judge),
+        _speed(facts),
+        usage(data["vocabulary"], about["params"], _commonest(data)),
+        ["## Configuration", "", *_table(("parameter", "value"), about["params"].items())],
+    ]
+    return "\n".join(line for section in sections for line in (*section, ""))
 
 
-def _judged(judge: Mapping[str, Any]) -> list[str]:
-    if not judge:
-        return ["The generator takes no tags, so there is no tag accuracy."]
-    shares = ", ".join(f"{name} {share:.1%}" for name, share in judge["accuracy"].items() if share is not None)
+def _commonest(data: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(max(data["combinations"], key=lambda entry: entry["count"])["labels"])
+
+
+def _what(facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mapping[str, Any], sweep: Sweep) -> list[str]:
+    params, settings = about["params"], sweep.settings
+    average = params["training.ema_decay"]
+    weights = f"a moving average of its weights (decay {average:g})" if average else "its weights at the end"
+    budget = f" of a budget of {settings['max_kimg']}" if "max_kimg" in settings else ""
+    sweep_seed = f", from the sweep's seed {settings['seed']}" if "seed" in settings else ""
     return [
-        f"The judge of the tags was trained on real pictures only. On {judge['held_out']} held-out real pictures it "
-        f"agrees with the tags on {shares}. Generated pictures can be tagged more surely than real ones, by "
-        "exaggerated colours."
+        f"# {facts['trial']}",
+        "",
+        f"Draws pictures of {params['image_size']} x {params['image_size']} pixels"
+        f"{' by tags' if params['generator.conditioning'] != 'none' else ''}. System `{params['system']}`, trial `{facts['trial']}` of the gansweep "
+        f"sweep `{facts['sweep']}`: {weights}. Trained on {trial['kimg']:g} thousand real pictures{budget} "
+        f"({trial['seconds']:.0f} s), training seed {about['seed']}{sweep_seed}. Exported {facts['exported']}.",
+        "",
+        "![Samples of seed 0, tags in the data's proportions, none picked out](samples.png)",
+        "",
+        "The folder `panels` shows the same tags with other noise, the same noise with every tag, and all pairs.",
     ]
 
 
-def _per_class(judge: Mapping[str, Any]) -> list[str]:
-    lines: list[str] = []
+def _scores(facts: Mapping[str, Any], trial: Mapping[str, Any]) -> list[str]:
+    intervals = trial["intervals"]
+
+    def interval(name: str) -> str:
+        return "{:.4f} to {:.4f}".format(*intervals[name]) if name in intervals else "not measured"
+
+    rows = [(name, f"{value:.4f}", interval(name)) for name, value in trial["scores"].items() if value is not None]
+    samples = f" on {trial['samples']:g} drawn pictures" if trial.get("samples") else ""
+    return [
+        "## Scores",
+        "",
+        f"Measured at {trial['kimg']:g} kimg{samples}. An interval (95%) covers other samples of this generator, not "
+        "another training: this is one seed, and a difference from another trial may be luck.",
+        "",
+        *_table(("score", "value", "interval"), rows),
+        "",
+        "Distances are lower-better and compare only under this fingerprint:",
+        "",
+        *_table(("what", "value"), facts["fingerprint"].items()),
+    ]
+
+
+def _tags(trial: Mapping[str, Any], judge: Mapping[str, Any]) -> list[str]:
+    if not judge or "tag_accuracy" not in trial["scores"]:
+        return ["The generator takes no tags, so there is no tag accuracy."]
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in judge["accuracy"].items() if share is not None)
+    lines = [
+        f"The judge of the tags was trained on real pictures only. On {judge['held_out']} held-out real pictures it "
+        f"agrees with the tags on {shares}. Generated pictures can be tagged more surely than real ones, by "
+        "exaggerated colours.",
+    ]
     for name, classes in (judge.get("per_class") or {}).items():
+        drawn = trial["class_accuracy"].get(name, {})
         rows = [
-            (label, f"{about['accuracy']:.0%} of {about['support']}")
-            for label, about in classes.items()
-            if about["accuracy"] is not None
+            (label, f"{drawn[label]:.0%}" if label in drawn else "not measured", _share(own))
+            for label, own in classes.items()
         ]
-        lines += [*_table((name, "the judge is right on held-out real pictures"), rows), ""]
+        lines += ["", *_table((name, "drawn pictures judged as asked", "judge right on held-out real ones"), rows)]
     return lines
 
 
-def _usage(vocabulary: Mapping[str, Any], *, conditional: bool) -> list[str]:
-    example = " ".join(f"{group['classes'][0]} {group['name']}" for group in vocabulary["groups"])
-    asked = f' "{example}"' if conditional else ""
-    wanted = f"bundle.vocabulary.parse('{example}')" if conditional else f"(-1,) * {len(vocabulary['groups'])}"
+def _share(own: Mapping[str, Any]) -> str:
+    return "none held out" if own["accuracy"] is None else f"{own['accuracy']:.0%} of {own['support']}"
+
+
+def _data(data: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "## Data",
+        "",
+        f"`{data['name']}` (fingerprint {data['fingerprint']}): {data['pictures']} pictures, "
+        f"{data['complete']} with every tag, {data['partial']} with a missing or unusable one.",
+    ]
+    for name, counts in data["counts"].items():
+        lines += ["", *_table((name, "pictures"), counts.items())]
+    return lines
+
+
+def _limits(trial: Mapping[str, Any], judge: Mapping[str, Any]) -> list[str]:
+    copies = trial["scores"].get("memorised")
+    lines = [
+        "## Limits and licence",
+        "",
+        "- It draws what its training pictures show, with their gaps and their bias; a tag that is rare among them is "
+        "learnt badly.",
+        "- The scores compare sets of pictures. They do not promise that a single picture is good.",
+        "- Some drawn pictures may be near-copies of training pictures"
+        + (f" (score `memorised`: {copies:.1%})." if copies is not None else "; that was not measured."),
+        "- The licence of the training pictures bounds the use of this generator and of what it draws; gansweep does "
+        "not know it. Ask whoever made the data set before you publish either.",
+    ]
+    if judge:
+        lines.insert(3, "- It knows the tags of `tags.json` and no other words.")
+    return lines
+
+
+def _speed(facts: Mapping[str, Any]) -> list[str]:
+    speed, differences = facts["speed"], facts["differences"]
+    rows = []
+    for name, one in speed["backends"].items():
+        file = BACKENDS[name]
+        figures = f"{one['megabytes']:.1f}", f"{one['latency_ms']:.2f}", f"{one['images_per_second']:.0f}"
+        rows.append((f"{name} (`{file}`)", *figures, f"{differences[file]:.1g}" if file in differences else "-"))
+    half = (
+        ["", "The 16-bit file is for devices that compute in 16 bits; a CPU turns it back into 32."]
+        if ONNX_HALF in differences
+        else []
+    )
     return [
-        "## Use",
+        "## Speed",
         "",
-        "```sh",
-        f"gansweep generate DIR{asked} -n 16 --seed 0 -o grid.png",
-        "```",
+        f"Measured at export on {speed['machine']}. The last column is the largest difference of any pixel, of values "
+        "from -1 to 1, from torch.",
         "",
-        "```python",
-        "from pathlib import Path",
-        "from pipeline.bundle import Bundle",
+        *_table(("how", "MB", "ms for 1 picture", "pictures/s in batches of 64", "difference"), rows),
+        *half,
         "",
-        "bundle = Bundle.load(Path('DIR'))",
-        f"labels = bundle.complete({wanted}, count=16, seed=0)",
-        "pixels = bundle.draw(labels, seed=0)  # (16, size, size, 3) uint8",
-        "```",
-        "",
+        f"`{GOLDEN}` holds noise, tags and the pictures that they must give: check any other way to run it by them.",
     ]
 
 
-def _table(head: tuple[str, str], rows: Any) -> list[str]:
-    return [f"| {head[0]} | {head[1]} |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
+def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> list[str]:
+    return [_row(head), _row(("---",) * len(head)), *map(_row, rows)]
+
+
+def _row(cells: Iterable[Any]) -> str:
+    return f"| {' | '.join(str(cell) for cell in cells)} |"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from torch import Tensor, nn
 
 from pipeline.backends import OnnxNetwork, ProgramNetwork, TorchNetwork
@@ -128,7 +128,8 @@ def _write_golden(bundle: Bundle, folder: Path) -> None:
     if not np.isfinite(pictures).all():
         raise UserError("this generator draws values that are no numbers; export another trial")
     tags = {"tags": labels} if bundle.config.conditional else {}
-    save_file({"noise": noise, **tags, "pictures": np.ascontiguousarray(pictures)}, folder / GOLDEN)
+    content = save({"noise": noise, **tags, "pictures": np.ascontiguousarray(pictures)})
+    (folder / GOLDEN).write_bytes(content)  # ``save_file`` would shut out all other users
 
 
 def _differences(bundle: Bundle, folder: Path, *, half: bool) -> dict[str, float]:

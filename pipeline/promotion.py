@@ -34,26 +34,31 @@ def refusal(new: Measured, champion: Measured) -> str | None:
     apart. The intervals are of sampling noise: a difference between two training seeds of one configuration can
     exceed them.
     """
-    differing = sorted(
-        name
-        for name in new.fingerprint.keys() | champion.fingerprint.keys()
-        if new.fingerprint.get(name) != champion.fingerprint.get(name)
-    )
+    reason = _incomparable(new, champion)
+    if reason is not None:
+        return reason
+    if not _apart(new, champion, schema.DISTANCE):
+        return _told(new, champion, schema.DISTANCE, "is not better with intervals apart")
+    if schema.TAG_ACCURACY in new.intervals and _apart(champion, new, schema.TAG_ACCURACY):
+        return _told(new, champion, schema.TAG_ACCURACY, "is worse with intervals apart")
+    return None
+
+
+def _incomparable(new: Measured, champion: Measured) -> str | None:
+    """Why the scores of the two do not compare."""
+    prints = new.fingerprint, champion.fingerprint
+    differing = sorted(name for name in {*prints[0], *prints[1]} if prints[0].get(name) != prints[1].get(name))
     if differing:
-        told = "; ".join(f"{name} {new.fingerprint.get(name)} and {champion.fingerprint.get(name)}" for name in differing)
+        told = "; ".join(f"{name} {prints[0].get(name)} and {prints[1].get(name)}" for name in differing)
         return f"the scores of {new.name} and {champion.name} do not compare, they were measured differently: {told}"
-    accuracy = [model for model in (new, champion) if model.scores.get(schema.TAG_ACCURACY) is not None]
-    if len(accuracy) == 1:
-        return f"{accuracy[0].name} has a tag accuracy and the other has none; {new.name} and {champion.name} do not compare"
-    measured = (schema.DISTANCE, schema.TAG_ACCURACY) if accuracy else (schema.DISTANCE,)
-    for score in measured:
+    tagged = [model for model in (new, champion) if model.scores.get(schema.TAG_ACCURACY) is not None]
+    if len(tagged) == 1:
+        other = champion if tagged[0] is new else new
+        return f"{tagged[0].name} has a tag accuracy and {other.name} has none; they do not compare"
+    for score in (schema.DISTANCE, schema.TAG_ACCURACY) if tagged else (schema.DISTANCE,):
         for model in (new, champion):
             if model.scores.get(score) is None or score not in model.intervals:
                 return f"{model.name} has no interval of its {score}; trials that came to the end have one"
-    if not _apart(new, champion, schema.DISTANCE):
-        return _told(new, champion, schema.DISTANCE, "is not better with intervals apart")
-    if accuracy and _apart(champion, new, schema.TAG_ACCURACY):
-        return _told(new, champion, schema.TAG_ACCURACY, "is worse with intervals apart")
     return None
 
 

@@ -124,7 +124,7 @@ class Registration:
         experiment = self.client.get_experiment_by_name(sweep)
         run = trial_runs(self.client, experiment.experiment_id).get(key) if experiment else None
         if run is None:
-            raise UserError(f"MLflow has no run of trial {key}; register it where its sweep was tracked, see --tracking")
+            raise UserError(f"MLflow has no run of trial {key}; register where its sweep was tracked, see --tracking")
         return run
 
     def _log(self, bundle: Bundle, run: Run) -> LoggedModel:

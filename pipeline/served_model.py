@@ -1,8 +1,8 @@
 """What MLflow runs to draw from a registered generator: a table of tags and seeds in, PNG files out.
 
 This file is copied beside the model and run where gansweep and torch are not installed: it may import only what
-``pipeline.registry.requirements`` lists. A row's picture is the one that ``gansweep generate DIR TAGS -n 1 --seed SEED``
-draws.
+``pipeline.registry.requirements`` lists. A row's picture is the one that ``gansweep generate DIR TAGS -n 1`` draws with
+the row's seed.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ SEEDS = 2**31
 
 
 class DrawByTags(PythonModel):  # type: ignore[misc] # untyped
-    """Columns ``tags`` (for instance "blue hair red eyes"; empty for a generator without tags) and ``seed``
-    (0 to 2^31 - 1) -> column ``png`` (bytes; base64 in JSON answers).
-    """  # noqa: D205 - one sentence
+    """A picture for each row of a table.
+
+    Columns in: ``tags``, for instance "blue hair red eyes" (empty for a generator without tags), and ``seed``, 0 to
+    2^31 - 1. Column out: ``png``, bytes, in base64 where the answer is JSON.
+    """
 
     def load_context(self, context: Any) -> None:
-        """Open the files that came with the model."""  # noqa: D401
+        """Open the files that came with the model."""
         about = {name: Path(context.artifacts[name]) for name in ("generator", "tags", "config")}
         self.session = onnxruntime.InferenceSession(about["generator"].read_bytes(), providers=["CPUExecutionProvider"])
         inputs = {one.name: one.shape for one in self.session.get_inputs()}

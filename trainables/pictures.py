@@ -54,7 +54,10 @@ def grid(pixels: NDArray[np.uint8], columns: int, labels: Sequence[str] = (), sc
     return sheet
 
 
-def save_png(picture: Image.Image, path: Path) -> None:
-    """Write a PNG that appears whole or not at all."""
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a ``.png``, or a ``.webp`` without loss, that appears whole or not at all."""
     with whole_file(path) as partial:
-        picture.save(partial, format="PNG")
+        if path.suffix.lower() == ".webp":
+            picture.save(partial, format="WEBP", lossless=True)
+        else:
+            picture.save(partial, format="PNG")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from mlflow import MlflowClient
 
 from analysis import schema
 from pipeline.cli import main
@@ -22,6 +21,8 @@ from tests.support.sweeps import History
 from trainables.errors import UsageError, UserError
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
     from tests.pipeline.conftest import Swept
 
 METRICS = {"distance": {10: 60.0, 20: 45.0}, "tag_accuracy": {20: 0.75}, "kimg": {20: 20}, "loss": {20: 0.5}}
@@ -41,9 +42,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> MlflowClient:
     return client
 
 
-def register(
-    client: MlflowClient, model: str, folder: Path, *, promote: bool = False, force: str | None = None
-) -> str:
+def register(client: MlflowClient, model: str, folder: Path, *, promote: bool = False, force: str | None = None) -> str:
     """Check, then register, as the command does."""
     registration = Registration(client, model, promote=promote, force=force)
     registration.check(read_json(folder / "manifest.json"))

@@ -84,7 +84,8 @@ def drawn(bundle: Bundle, text: str, seed: int) -> NDArray[np.uint8]:
 @pytest.mark.parametrize(
     ("kind", "rows"),
     [
-        ("tagged", [("blue hair red eyes", 0), ("Red EYES,  blue hair;", 7), ("green eyes", 3), ("orange hair", 2**31 - 1)]),
+        ("tagged", [("blue hair red eyes", 0), ("Red EYES,  blue hair;", 7), ("green eyes", 3)]),
+        ("tagged", [("orange hair", 2**31 - 1)]),
         ("untagged", [("", 0), ("  ", 9)]),
         ("pairs", [("pink hair red eyes", 4), ("green eyes", 5)]),
     ],
@@ -139,7 +140,9 @@ def test_what_there_is_not_is_refused_by_row(
     ["blue hair", "hair blue", "blue hair, red eyes", "red eyes blue hair", "Blue  Hair", "blue hair red", "hair", ",",
      "blue hair blue hair", "light blue hair", "blue hairs", "blue hair;;red eyes\n", "bluehair"],
 )  # fmt: skip
-def test_tags_are_read_as_the_vocabulary_reads_them(bundles: dict[str, Bundle], saved: dict[str, Path], text: str) -> None:
+def test_tags_are_read_as_the_vocabulary_reads_them(
+    bundles: dict[str, Bundle], saved: dict[str, Path], text: str
+) -> None:
     model = mlflow.pyfunc.load_model(str(saved["tagged"])).unwrap_python_model()
     try:
         expected: tuple[int, ...] | None = bundles["tagged"].vocabulary.parse(text)
@@ -180,7 +183,12 @@ def test_its_own_requirements_are_enough(bundles: dict[str, Bundle], saved: dict
     wanted = str(saved["tagged"] / "requirements.txt")
     subprocess.run([python, "-m", "pip", "install", "-q", "-r", wanted], check=True, env=clean, cwd=tmp_path)
     found = subprocess.run(
-        [python, "-c", PREDICT, str(saved["tagged"])], check=True, env=clean, cwd=tmp_path, capture_output=True, text=True
+        [python, "-c", PREDICT, str(saved["tagged"])],
+        check=True,
+        env=clean,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     code = [sys.executable, "-c", PREDICT.replace("assert", "#"), str(saved["tagged"])]
     here = subprocess.run(code, check=True, capture_output=True, text=True, cwd=tmp_path)

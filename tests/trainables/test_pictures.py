@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainables.pictures import as_tensor, grid, save_png, to_uint8
+from trainables.pictures import as_tensor, grid, save_picture, to_uint8
 
 COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], dtype=np.uint8)
 TILES = np.broadcast_to(COLOURS[:, None, None], (3, 4, 4, 3))
@@ -67,7 +67,7 @@ def test_labels_stand_left_of_their_rows() -> None:
 
 def test_a_png_is_read_back_exactly(tmp_path) -> None:
     path = tmp_path / "deep" / "a.png"
-    save_png(grid(TILES, 3), path)
+    save_picture(grid(TILES, 3), path)
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         assert (np.asarray(picture) == np.asarray(grid(TILES, 3))).all()

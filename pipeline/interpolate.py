@@ -1,0 +1,155 @@
+"""Pictures between two noises, two tags, or both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.generate import MOST, require_numbers, require_tags
+from pipeline.picture_files import Style, Target
+from trainables.data.tags import UNKNOWN
+from trainables.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from pipeline.bundle import Bundle
+
+_PLAIN = Style()
+
+
+@dataclass(frozen=True)
+class Between:
+    """The two ends that were drawn between; of what does not change, both are the same."""
+
+    output: Path
+    pictures: int
+    seeds: tuple[int, int]
+    tags: tuple[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict."""
+        return {
+            "output": str(self.output),
+            "pictures": self.pictures,
+            "seeds": self.seeds,
+            **({"tags": self.tags} if self.tags[0] else {}),
+        }
+
+    def summary(self) -> str:
+        """One line."""
+        ways = [
+            f"{one[0]!r} to {one[1]!r}" if name == "tags" else f"seed {one[0]} to seed {one[1]}"
+            for name, one in (("seeds", self.seeds), ("tags", self.tags))
+            if one[0] != one[1]
+        ]
+        return f"drew {self.pictures} pictures to {self.output}: {' and '.join(ways)}"
+
+
+def draw_between(
+    bundle: Bundle,
+    request: str | None,
+    towards: Sequence[str],
+    *,
+    count: int,
+    seed: int,
+    output: Path,
+    style: Style = _PLAIN,
+) -> Between:
+    """Draw ``count`` pictures from one end to the other: a strip, or with two ways to go a square of them.
+
+    Noise goes along the great circle between the two (Shoemake 1985; White 2016), so that all of it stays as likely
+    as its ends; tags go in a straight line through the vectors that the network makes of them.
+
+    Args:
+        bundle: the export, in torch where tags change.
+        request: tags at the start; the same throughout unless ``towards`` names others.
+        towards: another seed (a whole number), other tags, or one of each.
+        count: pictures from end to end, both included.
+        seed: of the noise at the start, and of tags that ``request`` leaves out.
+        output: a sheet, with noise across and tags down, or a folder.
+        style: how they are drawn and written.
+
+    Raises:
+        UsageError: ends that are the same, unknown tags, tags for a generator without, numbers out of range.
+        UserError: an output that cannot be written.
+    """
+    require_numbers(count, seed)
+    require_tags(bundle, request)
+    other_seed, other_text = _ends(towards)
+    if count < 2:
+        raise UsageError(f"-n is {count}; from one end to the other there are 2 pictures or more")
+    rows, columns = (count if other_text is not None else 1), (count if other_seed is not None else 1)
+    if rows * columns > MOST:
+        raise UsageError(f"-n is {count}, a square of {rows * columns} pictures; at most {MOST} in one call")
+    target = Target.check(output, style)
+    first, last = _labels(bundle, request, other_text, seed)
+    noises = bundle.noise([0], seed, style.truncation)
+    if other_seed is not None:
+        require_numbers(1, other_seed)
+        if other_seed == seed:
+            raise UsageError(f"--interpolate {other_seed} is the --seed itself; nothing lies between")
+        noises = along_circle(noises[0], bundle.noise([0], other_seed, style.truncation)[0], count)
+    if not target.is_folder:
+        target.require_sheet(rows * columns, columns if columns > 1 else rows, bundle.config.image_size)
+    noise = np.tile(noises, (rows, 1))
+    starts, ends = (np.tile(end, (len(noise), 1)) for end in (first, last))
+    if other_text is None:
+        pixels = bundle.pictures(noise, starts)
+    else:
+        shares = np.linspace(0, 1, count, dtype=np.float32).repeat(columns)
+        pixels = bundle.blend(noise, starts, ends, shares)
+    texts = tuple(bundle.vocabulary.describe(end.tolist()) if request is not None else "" for end in (first, last))
+    if target.is_folder:
+        target.write_folder([pixels], [""] * len(pixels), None)
+    else:
+        names = [texts[0], *[""] * (rows - 2), texts[1]] if rows > 1 and columns > 1 else []
+        target.write_sheet(pixels, columns if columns > 1 else rows, names)
+    return Between(output, len(pixels), (seed, seed if other_seed is None else other_seed), (texts[0], texts[1]))
+
+
+def along_circle(first: NDArray[np.float32], last: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Spherical interpolation: ``count`` vectors from first to last, both included, turning at an even rate."""
+    cosine = np.dot(first, last) / (np.linalg.norm(first) * np.linalg.norm(last))
+    angle = float(np.arccos(np.clip(cosine, -1.0, 1.0)))
+    shares = np.linspace(0.0, 1.0, count)[:, None]
+    if np.sin(angle) < 1e-6:  # on one line: there is no circle, or no end of them
+        return ((1 - shares) * first + shares * last).astype(np.float32)
+    weights = np.sin((1 - shares) * angle), np.sin(shares * angle)
+    return ((weights[0] * first + weights[1] * last) / np.sin(angle)).astype(np.float32)
+
+
+def _ends(towards: Sequence[str]) -> tuple[int | None, str | None]:
+    seeds = [int(word) for word in towards if word.strip().lstrip("-").isdecimal()]
+    texts = [word for word in towards if not word.strip().lstrip("-").isdecimal()]
+    if not towards or len(seeds) > 1 or len(texts) > 1:
+        raise UsageError(
+            f"--interpolate {' '.join(map(repr, towards))}; give another seed, other tags, or one of each: "
+            '--interpolate 5 "pink hair green eyes"'
+        )
+    return (seeds[0] if seeds else None), (texts[0] if texts else None)
+
+
+def _labels(
+    bundle: Bundle, request: str | None, other: str | None, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Labels ``(groups,)`` of both ends; what the second does not name is as in the first."""
+    vocabulary = bundle.vocabulary
+    if other is not None and request is None:
+        raise UsageError(
+            f"--interpolate {other!r}: this {bundle.config.system} generator takes no tags; give another seed"
+        )
+    wanted = vocabulary.parse(request) if request is not None else (UNKNOWN,) * len(vocabulary.groups)
+    first = bundle.complete(wanted, 1, seed)[0]
+    if other is None:
+        return first, first
+    asked = np.array(vocabulary.parse(other))
+    last = np.where(asked == UNKNOWN, first, asked)
+    if (first == last).all():
+        raise UsageError(f"--interpolate {other!r} are the tags at the start; nothing lies between")
+    return first, last
