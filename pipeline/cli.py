@@ -223,6 +223,21 @@ class GenerateOptions:
 
 
 @dataclass(frozen=True)
+class GalleryOptions:
+    """Write a web page that draws from an exported generator in the browser, without a server behind it."""
+
+    bundle: tyro.conf.Positional[Path]
+    """Folder that `gansweep export` wrote."""
+    output: Output
+    """Folder to write; must not exist, or be empty."""
+    runtime: Path | None = None
+    """npm's archive of onnxruntime-web, where npm or its registry cannot be reached."""
+    home: Path | None = None
+    """Its cache keeps the runtime; default: $GANSWEEP_HOME or ./gansweep-runs, else, where there is
+    none, ~/.cache/gansweep."""
+
+
+@dataclass(frozen=True)
 class ScoreOptions:
     """How close a folder of drawn pictures is to a folder of real ones. No sweep is needed."""
 
@@ -275,6 +290,7 @@ def _commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
         "rank": (RankOptions, rank),
         "export": (ExportOptions, commands.export),
         "generate": (GenerateOptions, commands.generate),
+        "gallery": (GalleryOptions, commands.gallery),
         "score": (ScoreOptions, commands.score),
     }
 

@@ -220,6 +220,20 @@ def generate(options: cli.GenerateOptions) -> int:
     return 0
 
 
+def gallery(options: cli.GalleryOptions) -> int:
+    """Write a page that draws from an export."""
+    from pipeline.gallery import write_gallery
+    from pipeline.web_runtime import user_cache, web_runtime
+    from trainables.files import require_free
+
+    require_free(options.output)
+    home = Home.find(options.home)
+    cache = home.cache if options.home is not None or home.root.is_dir() else user_cache()
+    size = write_gallery(options.bundle, options.output, web_runtime(cache, options.runtime))
+    print(f"wrote {options.output}, {size / 1e6:.1f} MB; open {options.output / 'index.html'} in a browser")
+    return 0
+
+
 def score(options: cli.ScoreOptions) -> int:
     """Compare two folders of pictures."""
     from pipeline.score import score_folders
