@@ -230,6 +230,12 @@ class ExportOptions:
     """Key of the trial; default: the best by distance."""
     fp16: bool = False
     """Also write generator-fp16.onnx, half the size; its error stands in the model card."""
+    register: str | None = None
+    """Also register it in MLflow as a version of this model, with the alias candidate."""
+    promote: bool = False
+    """With --register: make it the champion, if it is clearly better than the present one."""
+    force: str | None = None
+    """With --promote: make it the champion anyway, for this reason, which is kept with the version."""
     home: Path | None = None
     """Folder of all sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
     tracking: str | None = None
@@ -264,6 +270,21 @@ class GenerateOptions:
     """A .png or .webp file for a sheet; or a folder for one file per picture, and their tags as score --tags reads."""
     json: bool = False
     """Print the pictures' tags as one JSON object."""
+
+
+@dataclass(frozen=True)
+class GalleryOptions:
+    """Write a web page that draws from an exported generator in the browser, without a server behind it."""
+
+    bundle: tyro.conf.Positional[Path]
+    """Folder that `gansweep export` wrote."""
+    output: Output
+    """Folder to write; must not exist, or be empty."""
+    runtime: Path | None = None
+    """npm's archive of onnxruntime-web, where npm or its registry cannot be reached."""
+    home: Path | None = None
+    """Its cache keeps the runtime; default: $GANSWEEP_HOME or ./gansweep-runs, else, where there is
+    none, ~/.cache/gansweep."""
 
 
 @dataclass(frozen=True)
@@ -325,6 +346,7 @@ def _commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
         "report": (ReportOptions, report),
         "export": (ExportOptions, commands.export),
         "generate": (GenerateOptions, commands.generate),
+        "gallery": (GalleryOptions, commands.gallery),
         "score": (ScoreOptions, commands.score),
     }
 

@@ -12,6 +12,7 @@ from trainables.errors import UsageError, UserError
 if TYPE_CHECKING:
     from analysis.runs import Sweep
     from pipeline import cli
+    from pipeline.registry import Registration
     from pipeline.settings import SweepSettings
 
 
@@ -211,11 +212,35 @@ def export(options: cli.ExportOptions) -> int:
     """Write the winner."""
     from pipeline.export import export_trial
 
+    home, registration = Home.find(options.home), _registration(options)
     key = export_trial(
-        Home.find(options.home), options.name, options.output, options.trial, options.tracking, half=options.fp16
+        home,
+        options.name,
+        options.output,
+        options.trial,
+        options.tracking,
+        half=options.fp16,
+        check=registration and registration.check,
     )
     print(f"exported {key} to {options.output}")
+    if registration is not None:
+        print(registration.register(options.output))
     return 0
+
+
+def _registration(options: cli.ExportOptions) -> Registration | None:
+    """What is to be registered, if anything."""
+    from pipeline.tracking import open_client
+
+    if options.register is not None:
+        from pipeline.registry import Registration
+
+        client = open_client(Home.find(options.home), options.tracking)
+        return Registration(client, options.register, promote=options.promote, force=options.force)
+    for name, given in (("--promote", options.promote), ("--force", options.force is not None)):
+        if given:
+            raise UsageError(f"{name} is about a registered model; give --register MODEL with it")
+    return None
 
 
 def generate(options: cli.GenerateOptions) -> int:
@@ -243,6 +268,20 @@ def generate(options: cli.GenerateOptions) -> int:
         return 0
     drawn = generate_pictures(bundle, options.tags if options.tags is not None else options.prompts, **numbers)
     print(_json(drawn.to_json()) if options.json else drawn.summary())
+    return 0
+
+
+def gallery(options: cli.GalleryOptions) -> int:
+    """Write a page that draws from an export."""
+    from pipeline.gallery import write_gallery
+    from pipeline.web_runtime import user_cache, web_runtime
+    from trainables.files import require_free
+
+    require_free(options.output)
+    home = Home.find(options.home)
+    cache = home.cache if options.home is not None or home.root.is_dir() else user_cache()
+    size = write_gallery(options.bundle, options.output, web_runtime(cache, options.runtime))
+    print(f"wrote {options.output}, {size / 1e6:.1f} MB; open {options.output / 'index.html'} in a browser")
     return 0
 
 

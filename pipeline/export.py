@@ -24,7 +24,7 @@ from trainables.files import require_free, whole_folder, write_json
 from trainables.panels import panel_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from analysis.rank import Ranking
@@ -40,6 +40,7 @@ def export_trial(
     tracking: str | None = None,
     *,
     half: bool = False,
+    check: Callable[[dict[str, Any]], None] | None = None,
 ) -> str:
     """Write the best trial, or the one called ``key``, to a folder that appears whole or not at all.
 
@@ -53,6 +54,7 @@ def export_trial(
         key: of another trial than the best.
         tracking: MLflow URI, where the sweep was not tracked in its home.
         half: also write a 16-bit ONNX file.
+        check: is given what the manifest will say of the trial, and may refuse it before anything is written.
 
     Returns:
         Key of the trial, or of the confirmation's run, whose weights were exported.
@@ -73,6 +75,8 @@ def export_trial(
         raise UserError(
             f"trial {chosen['run']} has no weights in {source.location}; export another with --trial, or run it again"
         )
+    if check is not None:
+        check({**chosen, "trial": chosen["key"], "fingerprint": ranking.fingerprint})
     with whole_folder(output) as partial:
         _write(partial, source, ranking, chosen, half=half)
     return str(chosen["run"])

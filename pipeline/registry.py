@@ -1,0 +1,259 @@
+"""Exports in MLflow's model registry: a logged model of the trial's run, a version of a registered model, aliases."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis import schema
+from analysis.connect import readable_errors
+from pipeline.bundle import Bundle
+from pipeline.manifest import CONFIG, ONNX, TAGS
+from pipeline.promotion import Measured, refusal
+from pipeline.writer import trial_runs
+from trainables.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel, Run
+    from mlflow.entities.model_registry import ModelVersion
+
+
+CHAMPION, CANDIDATE = "champion", "candidate"
+SCORES = "gansweep.scores"
+"""Tag of a version: JSON of the objectives, ``{"distance": {"value": 1.0, "interval": [0.9, 1.1]}}``."""
+FORCED = "gansweep.forced"
+"""Tag of a version that became champion by ``--force``: the reason given."""
+OVERRULED = "gansweep.overruled"
+"""Tag of such a version: the refusal that was overruled."""
+REPLACED = "gansweep.replaced"
+"""Tag of a champion: the version that was champion before."""
+PACKAGES = ("mlflow-skinny", "numpy", "onnxruntime", "pandas", "pillow")
+"""All that ``served_model`` imports."""
+
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Registration:
+    """A version of a registered model to be made of an export.
+
+    Args:
+        client: MLflow, where the sweep was tracked.
+        model: the registered model's name; made where there is none.
+        promote: make the version the champion, if it is clearly better than the present one.
+        force: make it the champion anyway, for this reason.
+
+    Raises:
+        UsageError: a name that cannot be, ``force`` without ``promote`` or without a reason.
+    """
+
+    def __init__(self, client: MlflowClient, model: str, *, promote: bool = False, force: str | None = None) -> None:
+        if not _MODEL_NAME.fullmatch(model):
+            raise UsageError(
+                f"--register is {model!r}; allowed: 1 to 64 letters, digits, '.', '_' and '-', beginning with a letter "
+                "or digit"
+            )
+        if force is not None and not promote:
+            raise UsageError("--force overrules the comparison with the champion; give --promote with it")
+        if force is not None and not force.strip():
+            raise UsageError("--force is empty; give the reason, which is kept with the version")
+        self.client, self.model, self.promote, self.force = client, model, promote, force
+
+    @property
+    def alias(self) -> str:
+        """What the version will be called."""
+        return CHAMPION if self.promote else CANDIDATE
+
+    def check(self, facts: Mapping[str, Any]) -> None:
+        """Refuse, before anything is written, a promotion that the scores do not bear out.
+
+        Args:
+            facts: ``trial``, ``scores``, ``intervals`` and ``fingerprint``, as an export's manifest has them.
+
+        Raises:
+            UserError: the new model is not clearly better than the champion.
+        """
+        self._require_better(measured(facts))
+
+    def champion(self) -> ModelVersion | None:
+        """The version that the alias names now."""
+        with readable_errors(self.client.tracking_uri):
+            found = self.client.search_registered_models(f"name = '{self.model}'")
+            version = found[0].aliases.get(CHAMPION) if found else None
+            return None if version is None else self.client.get_model_version(self.model, str(version))
+
+    def register(self, folder: Path) -> str:
+        """Log an export as a model of its trial's run, register it, and move the alias.
+
+        Returns:
+            What was done, one line.
+
+        Raises:
+            UserError: the run is gone, the export cannot be served, the champion has changed and is not beaten.
+        """
+        bundle = Bundle.load(folder, "onnx")
+        facts = bundle.manifest
+        new = measured(facts)
+        with readable_errors(self.client.tracking_uri):
+            run = self._run(facts["sweep"], facts["trial"])
+            version = self._create_version(self._log(bundle, run), run, new)
+            if self.promote:
+                # Somebody else may have promoted since the first look: then this version stays without alias.
+                self._tag_champion(version, self._require_better(new))
+            self.client.set_registered_model_alias(self.model, self.alias, version)
+        return f"registered {facts['trial']} as {self.model} version {version}, alias {self.alias}"
+
+    def _require_better(self, new: Measured) -> str | None:
+        """Refuse; or give the refusal that ``force`` overrules, ``None`` where there is none."""
+        champion = self.champion() if self.promote else None
+        reason = None if champion is None else refusal(new, _of_version(champion))
+        if reason is not None and self.force is None:
+            raise UserError(
+                f"{self.model} keeps its champion: {reason}; leave --promote out to register a candidate, or give "
+                "--force REASON"
+            )
+        return reason
+
+    def _run(self, sweep: str, key: str) -> Run:
+        experiment = self.client.get_experiment_by_name(sweep)
+        run = trial_runs(self.client, experiment.experiment_id).get(key) if experiment else None
+        if run is None:
+            raise UserError(f"MLflow has no run of trial {key}; register where its sweep was tracked, see --tracking")
+        return run
+
+    def _log(self, bundle: Bundle, run: Run) -> LoggedModel:
+        """Log a model that belongs to the run and carries its parameters and its scores."""
+        from mlflow.entities import LoggedModelOutput
+
+        run_id = run.info.run_id
+        about = {schema.KEY: run.data.tags[schema.KEY], schema.SWEEP: run.data.tags[schema.SWEEP]}
+        model = self.client.create_logged_model(
+            run.info.experiment_id, "generator", run_id, {**about, **_fingerprint(bundle.manifest)}, run.data.params
+        )
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                save_served(bundle, Path(folder) / "model", model_id=model.model_id, run_id=run_id)
+                self.client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
+            self.client.log_batch(run_id, metrics=self._scores(run, model.model_id))
+            self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=_last_step(run))])
+        except BaseException:
+            self.client.finalize_logged_model(model.model_id, "FAILED")
+            raise
+        self.client.finalize_logged_model(model.model_id, "READY")
+        return model
+
+    def _scores(self, run: Run, model_id: str) -> list[Any]:
+        """The run's last scores, told of the model as well: same step, time and value are one metric of the run."""
+        from mlflow.entities import Metric
+
+        run_id = run.info.run_id
+        found = []
+        for name in run.data.metrics:
+            if schema.is_score(name):
+                last = max(self.client.get_metric_history(run_id, name), key=lambda metric: metric.step)
+                found.append(Metric(name, last.value, last.timestamp, last.step, model_id=model_id, run_id=run_id))
+        return found
+
+    def _create_version(self, model: LoggedModel, run: Run, new: Measured) -> str:
+        from mlflow.exceptions import MlflowException
+        from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
+        try:
+            self.client.create_registered_model(self.model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        scores = {
+            name: {"value": new.scores[name], "interval": new.intervals.get(name)}
+            for name in schema.OBJECTIVES
+            if new.scores.get(name) is not None
+        }
+        about = {schema.KEY: run.data.tags[schema.KEY], schema.SWEEP: run.data.tags[schema.SWEEP]}
+        made = self.client.create_model_version(
+            self.model,
+            model.artifact_location,  # "models:/ID" would be looked up in MLflow's global tracking server
+            run_id=run.info.run_id,
+            tags={**about, schema.FINGERPRINT: json.dumps(new.fingerprint), SCORES: json.dumps(scores)},
+            model_id=model.model_id,
+        )
+        # By this tag MLflow's pages lead from the logged model to its versions.
+        about_version = json.dumps([{"name": self.model, "version": made.version}])
+        self.client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: about_version})
+        return str(made.version)
+
+    def _tag_champion(self, version: str, overruled: str | None) -> None:
+        before = self.champion()
+        tags = {FORCED: self.force, OVERRULED: overruled, REPLACED: None if before is None else str(before.version)}
+        for name, value in tags.items():
+            if value is not None:
+                self.client.set_model_version_tag(self.model, version, name, value)
+
+
+def measured(facts: Mapping[str, Any]) -> Measured:
+    """Scores of a trial, from what an export's manifest says of it."""
+    intervals = {score: (low, high) for score, (low, high) in (facts.get("intervals") or {}).items()}
+    return Measured(facts["trial"], facts["fingerprint"], facts["scores"], intervals)
+
+
+def requirements() -> list[str]:
+    """What a served model needs, in the versions that it was tried with here."""
+    return [f"{package}=={installed(package)}" for package in PACKAGES]
+
+
+def save_served(bundle: Bundle, folder: Path, **model: Any) -> None:
+    """Write an export as an MLflow model: its ONNX file and tags, and code that needs no other part of gansweep.
+
+    Raises:
+        UserError: an export without ONNX file.
+    """
+    import mlflow.pyfunc
+    import pandas as pd
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    assert bundle.folder is not None
+    if ONNX not in bundle.manifest["files"]:
+        raise UserError(f"export {bundle.folder} has no {ONNX}, which is what is served; export it again")
+    conditional = bundle.config.conditional
+    commonest = bundle.combinations[bundle.counts.argmax()].tolist()
+    example = {"tags": bundle.vocabulary.describe(commonest) if conditional else "", "seed": 0}
+    signature = ModelSignature(
+        Schema([ColSpec("string", "tags", required=conditional), ColSpec("long", "seed")]),
+        Schema([ColSpec("binary", "png")]),
+    )
+    mlflow.pyfunc.save_model(
+        str(folder),
+        python_model=str(Path(__file__).with_name("served_model.py")),
+        artifacts={name: str(bundle.folder / file) for name, file in
+                   (("generator", ONNX), ("tags", TAGS), ("config", CONFIG))},
+        signature=signature,
+        input_example=pd.DataFrame([example]),
+        pip_requirements=requirements(),
+        mlflow_model=Model(**model),
+    )  # fmt: skip
+
+
+def _of_version(version: ModelVersion) -> Measured:
+    tags = version.tags
+    name = f"champion version {version.version}" + (f" ({tags[schema.KEY]})" if schema.KEY in tags else "")
+    scores = json.loads(tags.get(SCORES, "{}"))
+    return Measured(
+        name,
+        json.loads(tags.get(schema.FINGERPRINT, "{}")),
+        {score: about["value"] for score, about in scores.items()},
+        {score: tuple(about["interval"]) for score, about in scores.items() if about["interval"]},
+    )
+
+
+def _fingerprint(manifest: Mapping[str, Any]) -> dict[str, str]:
+    return {schema.FINGERPRINT: json.dumps(manifest["fingerprint"])}
+
+
+def _last_step(run: Run) -> int:
+    return int(run.data.metrics.get(schema.KIMG, 0))

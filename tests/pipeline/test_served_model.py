@@ -1,0 +1,246 @@
+"""Registered generators as MLflow loads and serves them: here, over HTTP, and in an environment of their own."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import venv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
+from PIL import Image
+
+from pipeline.bundle import Bundle
+from pipeline.registry import save_served
+from search_spaces.registry import find_space
+from tests.pipeline.conftest import write_bundle
+from tests.support.exports import make_portable
+from trainables.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
+    from numpy.typing import NDArray
+
+KINDS = {"tagged": "acgan", "untagged": "dcgan", "pairs": "combo_dcgan"}
+"""Space of each."""
+PREDICT = """
+import sys, hashlib, mlflow.pyfunc, pandas as pd
+table = mlflow.pyfunc.load_model(sys.argv[1]).predict(pd.DataFrame({"tags": ["blue hair red eyes"], "seed": [5]}))
+assert not {"torch", "trainables", "pipeline"} & set(sys.modules)
+print(hashlib.sha256(table["png"][0]).hexdigest())
+"""
+
+
+def params(kind: str) -> dict[str, Any]:
+    small = {"image_size": 16, "generator.width": 4, "generator.noise_dim": 8, "discriminator.width": 4}
+    return {**find_space(KINDS[kind]).recipe, **small}
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    root = tmp_path_factory.mktemp("served")
+    folders = {kind: make_portable(write_bundle(root / kind, **params(kind))) for kind in KINDS}
+    return {kind: Bundle.load(folder, "onnx") for kind, folder in folders.items()}
+
+
+@pytest.fixture(scope="module")
+def saved(bundles: dict[str, Bundle], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("models")
+    for kind, bundle in bundles.items():
+        save_served(bundle, root / kind)
+    return {kind: root / kind for kind in bundles}
+
+
+@pytest.fixture(scope="module")
+def models(saved: dict[str, Path]) -> dict[str, PyFuncModel]:
+    return {kind: mlflow.pyfunc.load_model(str(folder)) for kind, folder in saved.items()}
+
+
+def pixels(png: bytes) -> NDArray[np.uint8]:
+    picture = Image.open(io.BytesIO(png))
+    assert (picture.format, picture.mode) == ("PNG", "RGB")
+    return np.asarray(picture)
+
+
+def drawn(bundle: Bundle, text: str, seed: int) -> NDArray[np.uint8]:
+    """What ``gansweep generate DIR TEXT -n 1 --seed SEED`` draws."""
+    asked = bundle.vocabulary.parse(text) if text else (-1,) * len(bundle.vocabulary.groups)
+    return bundle.draw(bundle.complete(asked, 1, seed), seed)[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows"),
+    [
+        ("tagged", [("blue hair red eyes", 0), ("Red EYES,  blue hair;", 7), ("green eyes", 3)]),
+        ("tagged", [("orange hair", 2**31 - 1)]),
+        ("untagged", [("", 0), ("  ", 9)]),
+        ("pairs", [("pink hair red eyes", 4), ("green eyes", 5)]),
+    ],
+)  # fmt: skip
+def test_a_row_is_what_generate_draws(
+    bundles: dict[str, Bundle], models: dict[str, PyFuncModel], kind: str, rows: list[tuple[str, int]]
+) -> None:
+    table = models[kind].predict(pd.DataFrame(rows, columns=["tags", "seed"]))
+    assert list(table.columns) == ["png"]
+    for png, (text, seed) in zip(table["png"], rows, strict=True):
+        expected = drawn(bundles[kind], text.strip(), seed).astype(int)
+        assert np.abs(pixels(png) - expected).max() <= 1  # one row or three: convolutions may round differently
+
+
+def test_generators_without_tags_need_no_column_of_them(models: dict[str, PyFuncModel]) -> None:
+    assert len(models["untagged"].predict(pd.DataFrame({"seed": [1, 2]}))) == 2
+
+
+def test_more_rows_than_a_batch_stay_in_order(bundles: dict[str, Bundle], models: dict[str, PyFuncModel]) -> None:
+    table = models["tagged"].predict(pd.DataFrame({"tags": ["blue hair red eyes"] * 70, "seed": range(70)}))
+    for place in (0, 63, 64, 69):
+        expected = drawn(bundles["tagged"], "blue hair red eyes", place).astype(int)
+        assert np.abs(pixels(table["png"][place]) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "seed", "complaint"),
+    [
+        ("tagged", "blue hair red eyes", -1, "row 1: seed is -1; allowed: 0 to 2147483647"),
+        ("tagged", "blue hair red eyes", 2**31, "row 1: seed is 2147483648; allowed"),
+        ("tagged", "mauve hair", 0, "row 1: unknown hair 'mauve'; allowed: orange, white"),
+        ("tagged", "blue hair red hair", 0, "row 1: tags 'blue hair red hair' name hair twice"),
+        ("tagged", "", 0, "row 1: cannot read tags ''; expected for instance 'orange hair gray eyes'"),
+        ("tagged", "blue hair and more", 0, "row 1: cannot read tags 'blue hair and more'"),
+        ("tagged", "smile", 0, "row 1: cannot read tags 'smile'"),
+        ("untagged", "blue hair", 0, "row 1: tags 'blue hair' mean nothing to this generator"),
+        ("pairs", "white hair red eyes", 0, "row 1: 'white hair red eyes' did not occur in the training data"),
+    ],
+)
+def test_what_there_is_not_is_refused_by_row(
+    models: dict[str, PyFuncModel], kind: str, text: str, seed: int, complaint: str
+) -> None:
+    good = {"tagged": "blue hair red eyes", "untagged": "", "pairs": "blue hair red eyes"}[kind]
+    with pytest.raises(MlflowException) as refused:
+        models[kind].predict(pd.DataFrame({"tags": [good, text], "seed": [0, seed]}))
+    assert complaint in str(refused.value)
+    assert refused.value.get_http_status_code() == 400
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["blue hair", "hair blue", "blue hair, red eyes", "red eyes blue hair", "Blue  Hair", "blue hair red", "hair", ",",
+     "blue hair blue hair", "light blue hair", "blue hairs", "blue hair;;red eyes\n", "bluehair"],
+)  # fmt: skip
+def test_tags_are_read_as_the_vocabulary_reads_them(
+    bundles: dict[str, Bundle], saved: dict[str, Path], text: str
+) -> None:
+    model = mlflow.pyfunc.load_model(str(saved["tagged"])).unwrap_python_model()
+    try:
+        expected: tuple[int, ...] | None = bundles["tagged"].vocabulary.parse(text)
+    except UsageError:
+        expected = None
+    try:
+        found = tuple(-1 if label is None else label for label in model._parse(text).values())
+    except ValueError:
+        found = None
+    assert found == expected
+
+
+@pytest.mark.slow
+def test_mlflow_serves_it_over_http(bundles: dict[str, Bundle], saved: dict[str, Path], tmp_path: Path) -> None:
+    port = _free_port()
+    with _served(saved["tagged"], port, tmp_path):
+        rows = [{"tags": "blue hair red eyes", "seed": 5}, {"tags": "green eyes", "seed": 6}]
+        status, answer = _ask(port, {"dataframe_records": rows})
+        assert status == 200
+        for row, one in zip(rows, answer["predictions"], strict=True):
+            expected = drawn(bundles["tagged"], str(row["tags"]), int(str(row["seed"]))).astype(int)
+            assert np.abs(pixels(base64.b64decode(one["png"])) - expected).max() <= 1
+        status, answer = _ask(port, {"dataframe_records": [{"tags": "mauve hair", "seed": 5}]})
+        assert status == 400
+        assert "row 0: unknown hair 'mauve'" in answer["message"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_its_own_requirements_are_enough(bundles: dict[str, Bundle], saved: dict[str, Path], tmp_path: Path) -> None:
+    try:
+        urllib.request.urlopen("https://pypi.org/simple/pip/", timeout=10).close()
+    except OSError as error:
+        pytest.skip(f"PyPI cannot be reached: {error}")
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env" / "bin" / "python"
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    wanted = str(saved["tagged"] / "requirements.txt")
+    subprocess.run([python, "-m", "pip", "install", "-q", "-r", wanted], check=True, env=clean, cwd=tmp_path)
+    found = subprocess.run(
+        [python, "-c", PREDICT, str(saved["tagged"])],
+        check=True,
+        env=clean,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    code = [sys.executable, "-c", PREDICT.replace("assert", "#"), str(saved["tagged"])]
+    here = subprocess.run(code, check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert found.stdout == here.stdout
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class _served:  # noqa: N801 - reads as a function
+    """``mlflow models serve`` on loopback until the block ends."""
+
+    def __init__(self, model: Path, port: int, folder: Path) -> None:
+        words = ["models", "serve", "-m", str(model), "--env-manager", "local", "-h", "127.0.0.1", "-p", str(port)]
+        self.log = (folder / "server.log").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *words],
+            cwd=folder,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        )
+        self.port = port
+
+    def __enter__(self) -> None:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=5).close()
+                return
+            except OSError:
+                assert self.process.poll() is None, Path(self.log.name).read_text()
+                time.sleep(0.2)
+        pytest.fail(Path(self.log.name).read_text())
+
+    def __exit__(self, *given: object) -> None:
+        import signal
+
+        os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.wait(30)
+        self.log.close()
+
+
+def _ask(port: int, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/invocations", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
