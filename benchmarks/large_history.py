@@ -138,8 +138,11 @@ def write_trial(
     params = SPACE.sample(Sampler(rng))
     connection.executemany("INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)",
                            ((name, value, run) for name, value in tags.items()))  # fmt: skip
-    connection.executemany("INSERT INTO params (key, value, run_uuid) VALUES (?, ?, ?)",
-                           ((name, str(value), run) for name, value in (*params.items(), ("seed", number))))  # fmt: skip
+    values = [*params.items(), ("seed", number)]
+    connection.executemany(
+        "INSERT INTO params (key, value, run_uuid) VALUES (?, ?, ?)",
+        ((name, str(value), run) for name, value in values),
+    )
     rows = list(metric_rows(rng, params, evaluations, run, start))
     connection.executemany(
         "INSERT INTO metrics (key, value, timestamp, step, is_nan, run_uuid) VALUES (?, ?, ?, ?, 0, ?)", rows

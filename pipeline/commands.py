@@ -220,7 +220,7 @@ def export(options: cli.ExportOptions) -> int:
         options.trial,
         options.tracking,
         half=options.fp16,
-        check=registration and registration.check,
+        check=None if registration is None else registration.check,
     )
     print(f"exported {key} to {options.output}")
     if registration is not None:

@@ -101,7 +101,7 @@ class Registration:
         facts = bundle.manifest
         new = measured(facts)
         with readable_errors(self.client.tracking_uri):
-            run = self._run(facts["sweep"], facts["trial"])
+            run = self._run(facts["sweep"], facts.get("run", facts["trial"]))
             version = self._create_version(self._log(bundle, run), run, new)
             if self.promote:
                 # Somebody else may have promoted since the first look: then this version stays without alias.
@@ -122,10 +122,11 @@ class Registration:
 
     def _run(self, sweep: str, key: str) -> Run:
         experiment = self.client.get_experiment_by_name(sweep)
-        run = trial_runs(self.client, experiment.experiment_id).get(key) if experiment else None
-        if run is None:
-            raise UserError(f"MLflow has no run of trial {key}; register where its sweep was tracked, see --tracking")
-        return run
+        for kind in (schema.KIND_TRIAL, *schema.REPEATS) if experiment else ():
+            runs = trial_runs(self.client, experiment.experiment_id, kind)
+            if key in runs:
+                return runs[key]
+        raise UserError(f"MLflow has no run of trial {key}; register where its sweep was tracked, see --tracking")
 
     def _log(self, bundle: Bundle, run: Run) -> LoggedModel:
         """Log a model that belongs to the run and carries its parameters and its scores."""
