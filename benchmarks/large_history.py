@@ -136,13 +136,11 @@ def write_trial(
         "mlflow.parentRunId": parent, "mlflow.runName": f"{number:05d}",
     }  # fmt: skip
     params = SPACE.sample(Sampler(rng))
-    connection.executemany("INSERT INTO tags (key, value, run_uuid) VALUES (?, ?, ?)",
-                           ((name, value, run) for name, value in tags.items()))  # fmt: skip
-    values = [*params.items(), ("seed", number)]
-    connection.executemany(
-        "INSERT INTO params (key, value, run_uuid) VALUES (?, ?, ?)",
-        ((name, str(value), run) for name, value in values),
-    )
+    for table, named in (("tags", tags), ("params", {**params, "seed": number})):
+        connection.executemany(
+            f"INSERT INTO {table} (key, value, run_uuid) VALUES (?, ?, ?)",
+            ((name, str(value), run) for name, value in named.items()),
+        )
     rows = list(metric_rows(rng, params, evaluations, run, start))
     connection.executemany(
         "INSERT INTO metrics (key, value, timestamp, step, is_nan, run_uuid) VALUES (?, ?, ?, ?, 0, ?)", rows
