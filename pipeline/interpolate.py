@@ -120,8 +120,9 @@ def along_circle(first: NDArray[np.float32], last: NDArray[np.float32], count: i
     shares = np.linspace(0.0, 1.0, count)[:, None]
     if np.sin(angle) < 1e-6:  # on one line: there is no circle, or no end of them
         return ((1 - shares) * first + shares * last).astype(np.float32)
-    weights = np.sin((1 - shares) * angle), np.sin(shares * angle)
-    return ((weights[0] * first + weights[1] * last) / np.sin(angle)).astype(np.float32)
+    turned = (np.sin((1 - shares) * angle) * first + np.sin(shares * angle) * last) / np.sin(angle)
+    path: NDArray[np.float32] = turned.astype(np.float32)
+    return path
 
 
 def _ends(towards: Sequence[str]) -> tuple[int | None, str | None]:

@@ -47,17 +47,20 @@ def _what(facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mapping[str
     weights = f"a moving average of its weights (decay {average:g})" if average else "its weights at the end"
     budget = f" of a budget of {settings['max_kimg']}" if "max_kimg" in settings else ""
     sweep_seed = f", from the sweep's seed {settings['seed']}" if "seed" in settings else ""
+    tagged = params["generator.conditioning"] != "none"
     return [
         f"# {facts['trial']}",
         "",
-        f"Draws pictures of {params['image_size']} x {params['image_size']} pixels"
-        f"{' by tags' if params['generator.conditioning'] != 'none' else ''}. System `{params['system']}`, trial `{facts['trial']}` of the gansweep "
-        f"sweep `{facts['sweep']}`: {weights}. Trained on {trial['kimg']:g} thousand real pictures{budget} "
-        f"({trial['seconds']:.0f} s), training seed {about['seed']}{sweep_seed}. Exported {facts['exported']}.",
+        f"Draws pictures of {params['image_size']} x {params['image_size']} pixels{' by tags' if tagged else ''}. "
+        f"System `{params['system']}`, trial `{facts['trial']}` of the gansweep sweep `{facts['sweep']}`: {weights}. "
+        f"Trained on {trial['kimg']:g} thousand real pictures{budget} ({trial['seconds']:.0f} s), training seed "
+        f"{about['seed']}{sweep_seed}. Exported {facts['exported']}.",
         "",
-        "![Samples of seed 0, tags in the data's proportions, none picked out](samples.png)",
+        f"![Samples, none picked out{', tags as common as in the data' if tagged else ''}](samples.png)",
         "",
-        "The folder `panels` shows the same tags with other noise, the same noise with every tag, and all pairs.",
+        "In `panels`: the same tags with other noise, the same noise with every tag, and every pair of tags."
+        if tagged
+        else "In `panels`: more of them.",
     ]
 
 

@@ -79,9 +79,11 @@ def write_portable(bundle: Bundle, folder: Path, *, half: bool = False) -> dict[
             (folder / ONNX).write_bytes(model.SerializeToString())
             if half:
                 (folder / ONNX_HALF).write_bytes(_halved(model).SerializeToString())
+        return _differences(bundle, folder, half=half)
+    except UserError:
+        raise
     except Exception as error:  # whatever a converter raises, the user sees which generator it was
         raise UserError(f"this {bundle.config.system} generator cannot be converted: {first_line(error)}") from error
-    return _differences(bundle, folder, half=half)
 
 
 def _trace(generator: Generator, bundle: Bundle) -> torch.export.ExportedProgram:
@@ -116,9 +118,16 @@ def _to_onnx(program: torch.export.ExportedProgram) -> onnx.ModelProto:
 
 
 def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
+    import onnx
     from onnxconverter_common.float16 import convert_float_to_float16
 
+    casts = {node.name for node in model.graph.node if node.op_type == "Cast"}
     halved: onnx.ModelProto = convert_float_to_float16(model, keep_io_types=True)
+    for node in halved.graph.node:
+        for attribute in node.attribute if node.name in casts else ():
+            # The converter makes the result 16 bits wide and leaves the node as it was.
+            if attribute.name == "to" and attribute.i == onnx.TensorProto.FLOAT:
+                attribute.i = onnx.TensorProto.FLOAT16
     return halved
 
 

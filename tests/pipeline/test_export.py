@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from analysis.errors import AnalysisError
 from pipeline.bundle import Bundle
 from pipeline.export import export_trial
+from pipeline.manifest import MANIFEST
+from trainables.data.tags import REPORT_VOCABULARY
 from trainables.errors import UsageError, UserError
 from trainables.networks.generator import Generator
 
@@ -41,9 +43,41 @@ def lowest_distance(swept: Swept) -> str:
 def test_the_best_trial_is_exported(swept: Swept, exported: tuple[str, Path]) -> None:
     key, folder = exported
     assert key == lowest_distance(swept)
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "README.md", "config.json", "manifest.json", "samples.png", "tags.json", "weights.safetensors",
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == [
+        "README.md", "config.json", "generator.onnx", "generator.pt2", "golden.safetensors", "manifest.json",
+        "panels/eyes.png", "panels/grid.png", "panels/hair.png", "panels/noise.png", "samples.png", "tags.json",
+        "weights.safetensors",
     ]  # fmt: skip
+    listed = json.loads((folder / "manifest.json").read_text())["files"]
+    assert sorted(listed) == sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST
+    )
+    assert {path.stat().st_mode & 0o044 for path in folder.rglob("*")} == {0o044}  # others may read all of it
+
+
+def test_every_way_to_run_it_draws_its_golden_pictures(exported: tuple[str, Path]) -> None:
+    for backend in ("torch", "onnx", "pt2"):
+        assert Bundle.load(exported[1], backend).golden_error() <= 1e-4
+
+
+def test_the_tags_tell_their_order_and_hash(exported: tuple[str, Path]) -> None:
+    tags = json.loads((exported[1] / "tags.json").read_text())
+    assert (tags["order"], tags["hash"]) == (["hair", "eyes"], REPORT_VOCABULARY.hash)
+
+
+def test_speeds_and_differences_are_of_every_file(swept: Swept, tmp_path: Path) -> None:
+    export_trial(swept.home, "tiny", tmp_path / "e", half=True)
+    manifest = json.loads((tmp_path / "e" / "manifest.json").read_text())
+    speeds = manifest["speed"]["backends"]
+    assert set(speeds) == {"torch", "onnx", "pt2", "onnx-fp16"}
+    assert all(one["latency_ms"] > 0 and one["images_per_second"] > 0 for one in speeds.values())
+    for name, file in (("onnx", "generator.onnx"), ("onnx-fp16", "generator-fp16.onnx"), ("pt2", "generator.pt2")):
+        assert speeds[name]["megabytes"] == pytest.approx((tmp_path / "e" / file).stat().st_size / 1e6)
+    assert set(manifest["differences"]) == {"generator.onnx", "generator-fp16.onnx", "generator.pt2"}
+    card = (tmp_path / "e" / "README.md").read_text()
+    assert f"{manifest['differences']['generator-fp16.onnx']:.1g} |" in card
+    assert manifest["speed"]["machine"] in card
+    assert Bundle.load(tmp_path / "e", "onnx-fp16").golden_error() < 0.02
 
 
 def test_it_draws_what_the_trials_own_weights_draw(swept: Swept, exported: tuple[str, Path]) -> None:
@@ -71,6 +105,14 @@ def test_the_manifest_and_card_tell_where_it_came_from(swept: Swept, exported: t
     assert key in card
     assert f"{run.data.metrics['distance']:.4f}" in card
     assert "96 with every tag, 8 with" in card
+    assert "distance" in manifest["intervals"]
+    for name in manifest["intervals"].keys() & manifest["scores"].keys():
+        low, high = manifest["intervals"][name]
+        assert f"| {name} | {manifest['scores'][name]:.4f} | {low:.4f} to {high:.4f} |" in card
+    assert f"training seed {run.data.params['seed']}, from the sweep's seed {swept.settings.seed}" in card
+    for name, value in run.data.metrics.items():
+        if name.startswith("class_accuracy/hair/"):
+            assert f"| {name.rpartition('/')[2]} | {value:.0%} |" in card
 
 
 def test_its_tag_combinations_are_those_of_the_complete_pictures(exported: tuple[str, Path], faces: Path) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from pipeline.bundle import Bundle
 from pipeline.cli import main
 from pipeline.generate import generate_pictures
+from pipeline.picture_files import Style
 from tests.pipeline.conftest import run_cli, write_bundle
 from trainables.errors import UsageError, UserError
 
@@ -29,7 +30,7 @@ def bundle(bundle_folder: Path) -> Bundle:
 def drawn(bundle: Bundle, request: str | Path, folder: Path, count: int, seed: int) -> dict[str, NDArray[np.uint8]]:
     """Pictures by file name."""
     generate_pictures(bundle, request, count=count, seed=seed, output=folder)
-    return {path.name: np.asarray(Image.open(path)) for path in sorted(folder.iterdir())}
+    return {path.name: np.asarray(Image.open(path)) for path in sorted(folder.iterdir()) if path.suffix != ".csv"}
 
 
 def test_equal_seeds_draw_equal_pictures_and_others_do_not(bundle: Bundle, tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_a_prompts_file_gives_a_row_per_line(bundle: Bundle, tmp_path: Path) -> 
     prompts.write_text("1,blue hair red eyes\n2,green eyes blue hair\n")
     made = generate_pictures(bundle, prompts, count=2, seed=0, output=tmp_path / "o")
     assert made.tags == ("blue hair red eyes",) * 2 + ("blue hair green eyes",) * 2
-    assert [path.name for path in sorted((tmp_path / "o").iterdir())] == [
+    assert [path.name for path in sorted((tmp_path / "o").glob("*.png"))] == [
         "00000-blue-hair-red-eyes.png", "00001-blue-hair-red-eyes.png",
         "00002-blue-hair-green-eyes.png", "00003-blue-hair-green-eyes.png",
     ]  # fmt: skip
@@ -125,9 +126,11 @@ def test_a_prompts_file_with_a_fault_is_named(bundle: Bundle, tmp_path: Path, te
 
 def test_an_output_that_cannot_be_written_is_named(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for output in (tmp_path / "file" / "grid.png", tmp_path / "file"):
+    for output in (tmp_path / "file" / "grid.png", tmp_path / "file" / "folder"):
         with pytest.raises(UserError, match=r"cannot write .*file"):
             generate_pictures(bundle, "blue hair", count=1, seed=0, output=output)
+    with pytest.raises(UserError, match=r"file exists and is not empty; take another -o"):
+        generate_pictures(bundle, "blue hair", count=1, seed=0, output=tmp_path / "file")
 
 
 def test_tags_or_prompts_and_not_both_nor_none(bundle_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,9 +175,9 @@ def test_a_panel_from_the_command_line(
     assert main(["generate", str(bundle_folder), "--panel", name, "-o", str(output), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said == {"output": str(output), "panel": name, "pictures": rows * columns}
-    with Image.open(output) as sheet:  # 16 px enlarged four times, and a gap
-        assert sheet.height == rows * 66
-        assert columns * 66 < sheet.width < (columns + 6) * 66
+    with Image.open(output) as sheet:  # 16 px enlarged six times, and a gap
+        assert sheet.height == rows * 98
+        assert columns * 98 < sheet.width < (columns + 4) * 98
 
 
 def test_an_unknown_panel_is_one_line(bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,8 +199,8 @@ def test_combinations_a_generator_does_not_know_stay_white_in_its_panels(tmp_pat
     pairs = {"tags.encoding": "pairs", "generator.conditioning": "code", "discriminator.conditioning": "combo"}
     bundle = Bundle.load(write_bundle(tmp_path / "export", **pairs))
     draw_panel(bundle, "grid", 0, tmp_path / "grid.png")
-    sheet = np.asarray(Image.open(tmp_path / "grid.png"))[:, -11 * 66 :]
-    tiles = sheet.reshape(12, 66, 11, 66, 3)[:, :64, :, :64]
+    sheet = np.asarray(Image.open(tmp_path / "grid.png"))[:, -11 * 98 :]
+    tiles = sheet.reshape(12, 98, 11, 98, 3)[:, :96, :, :96]
     drawn = {(hair, eyes) for hair in range(12) for eyes in range(11) if (tiles[hair, :, eyes] != 255).any()}
     assert drawn == {(8, 9), (8, 7), (7, 9)}
 
@@ -227,3 +230,44 @@ def test_a_conditional_generator_wants_tags(
 ) -> None:
     assert main(["generate", str(bundle_folder), "-o", str(tmp_path / "o.png")]) == 2
     assert "no tags; give them" in capsys.readouterr().err
+
+
+def test_a_seed_near_the_end_still_serves_many_prompts(bundle: Bundle, tmp_path: Path) -> None:
+    prompts = tmp_path / "p.csv"
+    prompts.write_text("1,blue hair\n2,pink hair\n")
+    made = generate_pictures(bundle, prompts, count=1, seed=2**31 - 1, output=tmp_path / "o")
+    assert len(made.tags) == 2
+
+
+def test_truncation_draws_other_pictures_of_the_same_noise(bundle: Bundle, tmp_path: Path) -> None:
+    pictures = {}
+    for name, limit in (("plain", None), ("wide", 10.0), ("narrow", 0.1)):
+        style = Style(truncation=limit)
+        generate_pictures(bundle, "blue hair red eyes", count=4, seed=0, output=tmp_path / name, style=style)
+        pictures[name] = np.stack([np.asarray(Image.open(f)) for f in sorted((tmp_path / name).glob("*.png"))])
+    assert np.abs(pictures["plain"].astype(int) - pictures["wide"]).max() <= 1
+    assert not np.array_equal(pictures["plain"], pictures["narrow"])
+    assert pictures["narrow"].std(axis=0).mean() < 0.5 * pictures["plain"].std(axis=0).mean()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--truncation", "0"], "truncation is 0; allowed: above 0 to 10"),
+        (["--upscale", "0"], "--upscale is 0; allowed: 1 to 16"),
+        (["--upscale", "17"], "--upscale is 17; allowed: 1 to 16"),
+        (["--format", "webp"], "o.png and --format webp; let them agree"),
+        (["-n", "0"], "-n is 0; allowed: 1 to 100000"),
+        (["--seed", "-1"], "--seed is -1; allowed: 0 to 2147483647"),
+        (["--panel", "noise"], "give only one of tags"),
+        (["-n", "90000"], "the sheet would have 29400 x 29400 pixels, and 16383 a side are allowed; take fewer"),
+    ],
+)
+def test_options_that_cannot_be_are_one_line_and_write_nothing(
+    bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert main(["generate", str(bundle_folder), "blue hair", "-o", str(tmp_path / "o.png"), *words]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())

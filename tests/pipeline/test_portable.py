@@ -161,6 +161,12 @@ def test_sixteen_bits_halve_the_file_and_stay_near(tmp_path: Path) -> None:
     assert Bundle.load(export, "onnx-fp16").golden_error() == pytest.approx(differences[ONNX_HALF], abs=0.01)
 
 
+@pytest.mark.parametrize("name", ["cdcgan", "combo_dcgan", "matching_wgan", "srresnet_acgan", "dcgan"])
+def test_every_system_fits_into_sixteen_bits(name: str, tmp_path: Path) -> None:
+    export = converted(tmp_path / "export", half=True, **SYSTEMS[name])
+    assert Bundle.load(export, "onnx-fp16").golden_error() < 0.02
+
+
 def test_a_conversion_that_draws_something_else_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.portable.TOLERANCE", -1.0)
     with pytest.raises(UserError, match=r"generator\.onnx draws other pictures than torch: they differ by"):

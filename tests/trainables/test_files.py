@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from trainables.files import whole_file, write_json
+from trainables.errors import UserError
+from trainables.files import require_free, whole_file, whole_folder, write_json
 
 
 def names(folder) -> list[str]:
@@ -61,3 +62,35 @@ def test_nan_is_refused_and_the_old_json_stays(tmp_path) -> None:
         write_json(path, {"score": float("nan")})
     assert json.loads(path.read_text()) == {"score": 1}
     assert names(tmp_path) == ["a.json"]
+
+
+def test_a_finished_folder_takes_its_name(tmp_path) -> None:
+    target = tmp_path / "new" / "folder"
+    with whole_folder(target) as partial:
+        (partial / "a").write_text("all")
+        assert not target.exists()
+    assert names(target) == ["a"]
+    assert names(target.parent) == ["folder"]
+
+
+def test_an_empty_folder_is_replaced_and_a_full_one_refused(tmp_path) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    with whole_folder(target) as partial:
+        (partial / "a").write_text("all")
+    with pytest.raises(UserError, match="exists and is not empty; take another -o"), whole_folder(target):
+        pass
+    assert names(target) == ["a"]
+    assert names(tmp_path) == ["folder"]
+
+
+def test_a_failed_folder_leaves_nothing(tmp_path) -> None:
+    with pytest.raises(ValueError, match="cannot write"), whole_folder(tmp_path / "folder") as partial:
+        write_half(partial / "a")
+    assert names(tmp_path) == []
+
+
+def test_the_working_folder_is_not_free(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="is the folder you stand in, and would be replaced"):
+        require_free(tmp_path)

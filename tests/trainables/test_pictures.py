@@ -72,3 +72,10 @@ def test_a_png_is_read_back_exactly(tmp_path) -> None:
         assert picture.format == "PNG"
         assert (np.asarray(picture) == np.asarray(grid(TILES, 3))).all()
     assert [file.name for file in path.parent.iterdir()] == ["a.png"]
+
+
+def test_a_webp_loses_nothing(tmp_path) -> None:
+    save_picture(grid(TILES, 3), tmp_path / "a.webp")
+    with Image.open(tmp_path / "a.webp") as picture:
+        assert picture.format == "WEBP"
+        assert (np.asarray(picture) == np.asarray(grid(TILES, 3))).all()

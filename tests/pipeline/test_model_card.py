@@ -1,0 +1,141 @@
+"""The model card's code runs as it stands in the export's folder, with and without tags."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from analysis.runs import Sweep
+from pipeline.bundle import Bundle
+from pipeline.manifest import write_manifest
+from pipeline.model_card import model_card
+from pipeline.portable import write_portable
+from tests.pipeline.conftest import COMBINATIONS, write_bundle
+from trainables.data.tags import REPORT_VOCABULARY
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UNTAGGED = {"generator.conditioning": "none", "discriminator.conditioning": "none"}
+FACTS: dict[str, Any] = {
+    "sweep": "first", "trial": "first-00003", "exported": "2026-01-02T03:04:05+00:00", "fingerprint": {"samples": 500},
+    "differences": {"generator.onnx": 2e-6, "generator.pt2": 0.0},
+    "speed": {"machine": "a test", "backends": {
+        "torch": {"latency_ms": 1.5, "images_per_second": 900.0, "megabytes": 7.0},
+        "onnx": {"latency_ms": 0.5, "images_per_second": 1100.0, "megabytes": 7.1}}},
+}  # fmt: skip
+TRIAL: dict[str, Any] = {
+    "kimg": 200.0, "seconds": 61.4, "samples": 500, "scores": {"distance": 12.5, "tag_accuracy": 0.75, "kid": None},
+    "intervals": {"distance": [11.25, 13.75]}, "class_accuracy": {"eyes": {"red": 0.5}},
+}  # fmt: skip
+DATA: dict[str, Any] = {
+    "name": "faces", "fingerprint": "abcd", "pictures": 10, "complete": 8, "partial": 2,
+    "counts": {"hair": {"blue": 9, "pink": 1}}, "vocabulary": REPORT_VOCABULARY.to_json(),
+    "combinations": [{"labels": labels, "count": count} for labels, count in COMBINATIONS],
+    "judge": {"held_out": 40, "accuracy": {"both": 0.6, "hair": None},
+              "per_class": {"eyes": {"red": {"accuracy": 0.9, "support": 10},
+                                     "aqua": {"accuracy": None, "support": 0}}}},
+}  # fmt: skip
+
+
+def card(folder: Path, data: dict[str, Any] = DATA, trial: dict[str, Any] = TRIAL) -> str:
+    about = json.loads((folder / "config.json").read_text())
+    sweep = Sweep("first", pd.DataFrame(), data=data, settings={"max_kimg": 400, "seed": 9})
+    return model_card(FACTS, trial, about, sweep)
+
+
+@pytest.fixture(scope="module", params=[{}, UNTAGGED], ids=["tagged", "untagged"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    export = write_bundle(tmp_path_factory.mktemp("card") / "export", **request.param)
+    write_portable(Bundle.load(export), export)
+    write_manifest(export, FACTS)
+    return export
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_it_says_what_was_measured_and_how(bundle_folder: Path) -> None:
+    text = card(bundle_folder)
+    for line in (
+        "| distance | 12.5000 | 11.2500 to 13.7500 |",
+        "| tag_accuracy | 0.7500 | not measured |",
+        "| samples | 500 |",
+        "| red | 50% | 90% of 10 |",
+        "| aqua | not measured | none held out |",
+        "| torch (`weights.safetensors`) | 7.0 | 1.50 | 900 | - |",
+        "| onnx (`generator.onnx`) | 7.1 | 0.50 | 1100 | 2e-06 |",
+        "| blue | 9 |",
+    ):
+        assert line in text.splitlines()
+    assert "Trained on 200 thousand real pictures of a budget of 400 (61 s), training seed 1, from the sweep's" in text
+    assert "Measured at 200 kimg on 500 drawn pictures." in text
+    assert "| kid |" not in text
+    assert "near-copies of training pictures; that was not measured." in text
+
+
+def test_copies_are_named_where_they_were_measured(bundle_folder: Path) -> None:
+    trial = {**TRIAL, "scores": {**TRIAL["scores"], "memorised": 0.034}}
+    assert "near-copies of training pictures (score `memorised`: 3.4%)." in card(bundle_folder, trial=trial)
+
+
+def test_a_generator_without_tags_says_so(tmp_path: Path) -> None:
+    text = card(
+        write_bundle(tmp_path / "b", **UNTAGGED), {**DATA, "judge": None}, {**TRIAL, "scores": {"distance": 1.0}}
+    )
+    assert "The generator takes no tags, so there is no tag accuracy." in text
+    assert "tags.json" not in text
+
+
+def test_its_python_runs_and_draws_what_the_export_draws(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shutil.copytree(folder, tmp_path / "export"))
+    ran: list[dict[str, Any]] = []
+    for code in blocks(card(folder), "python"):
+        ran.append({})
+        exec(code, ran[-1])
+    gansweep, plain, program = ran
+    bundle = Bundle.load(folder)
+    labels = np.array([[8, 9]] * 16)  # the data's commonest: blue hair red eyes
+    if bundle.config.conditional:
+        assert np.array_equal(gansweep["pixels"], bundle.draw(labels, seed=0))
+    assert gansweep["pixels"].shape == (16, 16, 16, 3)
+    noise = np.random.default_rng(0).standard_normal((16, 8)).astype(np.float32)
+    assert np.abs(plain["pixels"].astype(int) - bundle.pictures(noise, labels)).max() <= 1
+    assert np.array_equal(np.asarray(Image.open("picture.png")), plain["pixels"][0])
+    assert program["pictures"].shape == (16, 3, 16, 16)
+
+
+def test_without_gansweep_means_without_it(folder: Path) -> None:
+    _, plain, program = blocks(card(folder), "python")
+    assert re.findall(r"^(?:import|from) (\w+)", plain, re.MULTILINE)[-3:] == ["numpy", "onnxruntime", "PIL"]
+    assert re.findall(r"^(?:import|from) (\w+)", program, re.MULTILINE) == ["torch"]
+
+
+def test_its_command_runs(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.cli import main
+
+    here = shutil.copytree(folder, tmp_path / "export")
+    monkeypatch.chdir(here)
+    (command,) = blocks(card(folder), "sh")
+    assert main(shlex.split(command)[1:]) == 0
+    assert (here / "grid.png").is_file()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node, to parse the JavaScript")
+def test_its_javascript_parses(folder: Path, tmp_path: Path) -> None:
+    (code,) = blocks(card(folder), "js")
+    (tmp_path / "use.mjs").write_text(code)
+    done = subprocess.run(["node", "--check", "use.mjs"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

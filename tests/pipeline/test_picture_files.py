@@ -1,0 +1,119 @@
+"""Sheets and folders of pictures: formats, sizes, tag files that scoring reads, nothing half written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.bundle import Bundle
+from pipeline.generate import generate_pictures
+from pipeline.picture_files import Style, Target
+from pipeline.score_tags import read_asked
+from tests.support.tiny import PAIR
+from trainables.data.folder import scan_folder
+from trainables.data.tags import REPORT_VOCABULARY
+from trainables.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+TWO = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+TEXTS = ("blue hair red eyes", "pink hair aqua eyes")
+
+
+def written(folder: Path, style: Style, vocabulary: object = REPORT_VOCABULARY) -> dict[str, NDArray[np.uint8]]:
+    Target.check(folder, style).write_folder([TWO[:1], TWO[1:]], TEXTS, vocabulary)  # type: ignore[arg-type]
+    return {path.name: np.asarray(Image.open(path)) for path in sorted(folder.iterdir()) if "0000" in path.name}
+
+
+@pytest.mark.parametrize(("style", "suffix"), [(Style(), "png"), (Style("png"), "png"), (Style("webp"), "webp")])
+def test_a_folder_holds_the_very_pixels_in_either_format(tmp_path: Path, style: Style, suffix: str) -> None:
+    found = written(tmp_path / "o", style)
+    assert list(found) == [f"00000-blue-hair-red-eyes.{suffix}", f"00001-pink-hair-aqua-eyes.{suffix}"]
+    assert np.array_equal(np.stack(list(found.values())), TWO)
+    with Image.open(tmp_path / "o" / f"00000-blue-hair-red-eyes.{suffix}") as picture:
+        assert picture.format == suffix.upper()
+
+
+def test_its_tag_file_says_what_was_asked_for_and_scoring_reads_it(tmp_path: Path) -> None:
+    written(tmp_path / "o", Style())
+    assert (tmp_path / "o" / "tags.csv").read_text() == (
+        "00000-blue-hair-red-eyes,blue hair red eyes\n00001-pink-hair-aqua-eyes,pink hair aqua eyes\n"
+    )
+    found = scan_folder(tmp_path / "o")
+    assert (found.defects, found.orphans) == ((), [])
+    asked = read_asked(tmp_path / "o", list(found.pictures.values()), REPORT_VOCABULARY)
+    assert asked.labels.tolist() == [[8, 9], [7, 5]]
+
+
+def test_tags_of_ones_own_come_with_their_vocabulary(tmp_path: Path) -> None:
+    target = Target.check(tmp_path / "o", Style())
+    target.write_folder([TWO], ("red hair dark eyes", "blue hair light eyes"), PAIR)
+    found = scan_folder(tmp_path / "o")
+    assert found.vocabulary == PAIR
+    assert [row.labels for row in found.tags.values()] == [(0, 0), (2, 1)]
+
+
+def test_drawn_folders_can_be_scored(bundle_folder: Path, tmp_path: Path) -> None:
+    bundle = Bundle.load(bundle_folder)
+    made = generate_pictures(bundle, "pink hair", count=3, seed=0, output=tmp_path / "o")
+    files = list(scan_folder(tmp_path / "o").pictures.values())
+    asked = read_asked(tmp_path / "o", files, REPORT_VOCABULARY)
+    assert [REPORT_VOCABULARY.describe(row) for row in asked.labels.tolist()] == list(made.tags)
+
+
+def test_upscale_is_pillows_lanczos(tmp_path: Path) -> None:
+    found = written(tmp_path / "o", Style(upscale=3))
+    expected = Image.fromarray(TWO[0]).resize((48, 48), Image.Resampling.LANCZOS)
+    assert np.array_equal(found["00000-blue-hair-red-eyes.png"], np.asarray(expected))
+    Target.check(tmp_path / "s.webp", Style(upscale=3)).write_sheet(TWO, 2)
+    with Image.open(tmp_path / "s.webp") as sheet:
+        assert (sheet.format, sheet.size) == ("WEBP", (100, 50))
+        assert np.array_equal(np.asarray(sheet)[:48, :48], np.asarray(expected))
+
+
+def test_a_small_picture_on_a_sheet_repeats_its_pixels(tmp_path: Path) -> None:
+    Target.check(tmp_path / "s.png", Style()).write_sheet(TWO, 2)
+    sheet = np.asarray(Image.open(tmp_path / "s.png"))
+    assert np.array_equal(sheet[:96, :96], TWO[0].repeat(6, axis=0).repeat(6, axis=1))
+
+
+@pytest.mark.parametrize("name", ["o.jpg", "o.JPEG", "o.gif", "o.tif"])
+def test_formats_that_lose_pixels_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"a sheet is written as \.png or \.webp, and a name without suffix"):
+        Target.check(tmp_path / name, Style())
+
+
+def test_a_format_of_ours_is_named_for_one_that_is_none() -> None:
+    with pytest.raises(UsageError, match="--format is 'jpg'; allowed: png, webp"):
+        Style(format="jpg")
+
+
+def test_a_sheet_too_large_is_refused_before_it_is_drawn(tmp_path: Path) -> None:
+    target = Target.check(tmp_path / "s.png", Style(upscale=16))
+    target.require_sheet(63, 63, 16)  # 63 * 258 = 16254
+    with pytest.raises(UsageError, match="the sheet would have 16512 x 258 pixels, and 16383 a side are allowed"):
+        target.require_sheet(64, 64, 16)
+
+
+def test_a_folder_with_something_in_it_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "mine.txt").write_text("keep")
+    with pytest.raises(UserError, match="exists and is not empty; take another -o"):
+        Target.check(tmp_path / "o", Style())
+    assert [path.name for path in tmp_path.rglob("*")] == ["o", "mine.txt"]
+
+
+def test_an_interrupted_folder_leaves_nothing(tmp_path: Path) -> None:
+    def interrupted() -> object:
+        yield TWO[:1]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Target.check(tmp_path / "o", Style()).write_folder(interrupted(), TEXTS, None)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
