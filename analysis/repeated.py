@@ -96,8 +96,8 @@ def _pairs(
 
 def _runs(sweep: Sweep, kind: str, dimension: str) -> list[dict[str, Any]]:
     """Repeat runs of a kind, missing values as ``None``; none where the dimension is not among their parameters."""
-    repeats: pd.DataFrame | None = getattr(sweep, "repeats", None)
-    if repeats is None or f"{PARAMS}{dimension}" not in repeats:
+    repeats = sweep.repeats
+    if f"{PARAMS}{dimension}" not in repeats:
         return []
     runs = repeats[repeats["kind"] == kind].astype(object)
     return [
