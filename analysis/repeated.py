@@ -17,8 +17,6 @@ from analysis.runs import METRICS, PARAMS, SCORES
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    import pandas as pd
-
     from analysis.runs import Sweep
 
 MINIMUM_RUNS = 3

@@ -122,10 +122,10 @@ class Registration:
 
     def _run(self, sweep: str, key: str) -> Run:
         experiment = self.client.get_experiment_by_name(sweep)
-        for kind in (schema.KIND_TRIAL, *schema.REPEATS) if experiment else ():
-            runs = trial_runs(self.client, experiment.experiment_id, kind)
-            if key in runs:
-                return runs[key]
+        if experiment is not None:
+            for kind in (schema.KIND_TRIAL, *schema.REPEATS):
+                if run := trial_runs(self.client, experiment.experiment_id, kind).get(key):
+                    return run
         raise UserError(f"MLflow has no run of trial {key}; register where its sweep was tracked, see --tracking")
 
     def _log(self, bundle: Bundle, run: Run) -> LoggedModel:
