@@ -147,9 +147,24 @@ def test_samples_are_artifacts_that_open(swept: Swept, tmp_path: Path) -> None:
         kimg = int(run.data.metrics.get("kimg", 0))
         panels = [f"panels/{name}.png" for name in ("confusion", "eyes", "grid", "hair", "noise")] if kimg == 2 else []
         drawn = [f"samples/kimg-{number:06d}.png" for number in range(1, kimg + 1)]
-        assert sorted(found) == sorted([*drawn, *panels])
-        for name in found:
+        counts = ["panels/confusion.json"] if kimg == 2 else []
+        assert sorted(found) == sorted([*drawn, *panels, *counts])
+        for name in [*drawn, *panels]:
             Image.open(swept.client.download_artifacts(run.info.run_id, name, str(tmp_path))).verify()
+
+
+def test_the_sweep_shows_itself_and_where_its_trials_ran(swept: Swept) -> None:
+    (parent,) = swept.runs("sweep")
+    figures = {entry.path for entry in swept.client.list_artifacts(parent.info.run_id, "figures")}
+    assert {"figures/timeline.png", "figures/best-samples.png", "figures/learning-curves.png"} <= figures
+    champions = [run.data.tags["gansweep.key"] for run in swept.runs() if "champion" in run.data.tags]
+    assert len(champions) == 1
+    assert f"**{champions[0]}**" in parent.data.tags["mlflow.note.content"]
+    for run in swept.runs():
+        (stretch,) = json.loads(run.data.tags["gansweep.stretches"])
+        assert stretch["slot"] in (0, 1)
+        assert run.info.start_time / 1000 <= stretch["start"] + 1 <= stretch["end"] + 1 <= run.info.end_time / 1000 + 2
+        assert ("kimg" in run.data.metrics) <= bool(stretch["node"])
 
 
 def test_checkpoints_go_and_weights_stay(swept: Swept) -> None:
