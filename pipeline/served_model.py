@@ -18,14 +18,14 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 from PIL import Image
 
 BATCH = 64
 SEEDS = 2**31
 
 
-class DrawByTags(PythonModel):  # type: ignore[misc] # untyped
+class DrawByTags(PythonModel):
     """A picture for each row of a table.
 
     Columns in: ``tags``, for instance "blue hair red eyes" (empty for a generator without tags), and ``seed``, 0 to
