@@ -230,12 +230,11 @@ def export(options: cli.ExportOptions) -> int:
 
 def _registration(options: cli.ExportOptions) -> Registration | None:
     """What is to be registered, if anything."""
-    from pipeline.tracking import open_client
-
     if options.register is not None:
+        from analysis.connect import open_tracking
         from pipeline.registry import Registration
 
-        client = open_client(Home.find(options.home), options.tracking)
+        client = open_tracking(Home.find(options.home).root, options.tracking)
         return Registration(client, options.register, promote=options.promote, force=options.force)
     for name, given in (("--promote", options.promote), ("--force", options.force is not None)):
         if given:

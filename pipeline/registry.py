@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import tempfile
 from importlib.metadata import version as installed
@@ -218,6 +219,7 @@ def save_served(bundle: Bundle, folder: Path, **model: Any) -> None:
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, Schema
 
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # that it checks its own example is no news
     assert bundle.folder is not None
     if ONNX not in bundle.manifest["files"]:
         raise UserError(f"export {bundle.folder} has no {ONNX}, which is what is served; export it again")
