@@ -25,7 +25,7 @@ from tests.pipeline.conftest import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pipeline.settings import SweepSettings
@@ -40,6 +40,10 @@ def fault_settings(home: Path, data: Path, name: str, **changes: Any) -> SweepSe
     return tiny_settings(home, data, name, **given)
 
 
+STARTED: list[Driver] = []
+"""By the test that runs."""
+
+
 @dataclass(frozen=True)
 class Driver:
     """A driver in a process of its own, and the sweep that it works at."""
@@ -50,7 +54,9 @@ class Driver:
     @classmethod
     def start(cls, settings: SweepSettings, cwd: Path, words: list[str] | None = None) -> Driver:
         """``gansweep run`` with these settings, or other words."""
-        return cls(start_cli(words or command_words(settings), cwd), Swept(settings, "", ""))
+        started = cls(start_cli(words or command_words(settings), cwd), Swept(settings, "", ""))
+        STARTED.append(started)
+        return started
 
     def results(self) -> dict[str, list[dict[str, Any]]]:
         """What each trial has written into its journal."""
@@ -82,7 +88,7 @@ class Driver:
 
     def workers(self) -> list[psutil.Process]:
         """Processes that train."""
-        return [process for process in self.processes() if "TuneTrial" in " ".join(process.cmdline())]
+        return [process for process in self.processes() if "ray::ResourceTrainable" in " ".join(process.cmdline())]
 
     def kill(self) -> None:
         """As the system's out-of-memory killer ends a driver."""
@@ -104,6 +110,16 @@ class Driver:
             self.kill_all()
             raise
         return self.process.returncode, err
+
+
+@pytest.fixture(autouse=True)
+def no_driver_outlives_its_test() -> Iterator[None]:
+    """A test that fails half-way leaves nothing running."""
+    yield
+    while STARTED:
+        driver = STARTED.pop()
+        if driver.process.poll() is None:
+            driver.kill_all()
 
 
 def require_whole(swept: Swept, trials: int = TRIALS, kimg: int = KIMG) -> dict[str, float]:

@@ -57,15 +57,16 @@ def test_a_worker_that_is_killed_leaves_its_trial_to_another(
     assert driver.wait_for(lambda: any(len(lines) >= 2 for lines in driver.results().values()))
     victims = driver.workers()
     assert victims
-    before = {key: lines[:2] for key, lines in driver.results().items() if len(lines) >= 2}
+    # The last result may be written while its checkpoint is not: it is computed again.
+    before = {key: lines[:-1] for key, lines in driver.results().items() if len(lines) >= 2}
     for victim in victims:
         victim.kill()
     code, err = driver.end()
     assert code == 0, err
     assert "Traceback" not in err
-    # Their first results are those of before, seconds and all: the trials went on and did not begin anew.
+    # Their results are those of before, seconds and all: the trials went on and did not begin anew.
     after = driver.results()
-    assert {key: after[key][:2] for key in before} == before
+    assert {key: after[key][: len(lines)] for key, lines in before.items()} == before
     assert require_whole(driver.swept) == undisturbed
 
 
