@@ -65,6 +65,7 @@ class Registration:
         if force is not None and not force.strip():
             raise UsageError("--force is empty; give the reason, which is kept with the version")
         self.client, self.model, self.promote, self.force = client, model, promote, force
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # that it checks its own example is no news
 
     @property
     def alias(self) -> str:
@@ -219,7 +220,6 @@ def save_served(bundle: Bundle, folder: Path, **model: Any) -> None:
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # that it checks its own example is no news
     assert bundle.folder is not None
     if ONNX not in bundle.manifest["files"]:
         raise UserError(f"export {bundle.folder} has no {ONNX}, which is what is served; export it again")

@@ -177,9 +177,9 @@ def test_names_that_cannot_be(database: MlflowClient, name: str) -> None:
     ],
 )
 def test_options_that_do_not_go_together(
-    words: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], complaint: str, database: MlflowClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["export", "x", "-o", str(tmp_path / "e"), "--home", str(tmp_path), *words]) == 2
+    assert main(["export", "x", "-o", str(tmp_path / "e"), "--tracking", database.tracking_uri, *words]) == 2
     assert complaint in capsys.readouterr().err
 
 
