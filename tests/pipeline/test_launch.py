@@ -292,7 +292,8 @@ def test_another_storage_holds_all_that_trials_write_and_export_and_clean_find_i
         f"{folder}/{name}"
         for name in (
             "best.safetensors", "config.json", "generator.safetensors", "results.jsonl", "panels/eyes.png",
-            "panels/grid.png", "panels/hair.png", "panels/noise.png", "panels/confusion.png", "samples/kimg-000001.png",
+            "panels/grid.png", "panels/hair.png", "panels/noise.png", "panels/confusion.png",
+            "panels/confusion.json", "samples/kimg-000001.png",
             "samples/kimg-000002.png",
         )
     )  # fmt: skip
