@@ -292,7 +292,8 @@ def test_another_storage_holds_all_that_trials_write_and_export_and_clean_find_i
         f"{folder}/{name}"
         for name in (
             "best.safetensors", "config.json", "generator.safetensors", "results.jsonl", "panels/eyes.png",
-            "panels/grid.png", "panels/hair.png", "panels/noise.png", "panels/confusion.png", "samples/kimg-000001.png",
+            "panels/grid.png", "panels/hair.png", "panels/noise.png", "panels/confusion.png",
+            "panels/confusion.json", "samples/kimg-000001.png",
             "samples/kimg-000002.png",
         )
     )  # fmt: skip
@@ -300,7 +301,7 @@ def test_another_storage_holds_all_that_trials_write_and_export_and_clean_find_i
     logged = {
         entry.path for part in ("samples", "panels") for entry in swept.client.list_artifacts(run.info.run_id, part)
     }
-    assert logged == {name.removeprefix(f"{folder}/") for name in files if name.endswith(".png")}
+    assert logged == {name.removeprefix(f"{folder}/") for name in files if "/samples/" in name or "/panels/" in name}
     where = ["--home", str(judged_home)]
     assert main(["export", "stored", "-o", str(tmp_path / "export"), *where]) == 0
     assert (tmp_path / "export" / "weights.safetensors").read_bytes() == (
