@@ -149,6 +149,17 @@ class Tracker:
         self.sender.start()
 
     def start_trial(self, config: Mapping[str, Any]) -> None:
+        """Make the run of a trial's key, or go on with it and log what it had written and no driver has heard of.
+
+        A driver may have died before it had a result, or a worker after it had stored one and before it could say so.
+        """
+        key = config["key"]
+        known = key in self._last
+        self.open_trial(config)
+        for result in read_results(self.storage.below(key)) if known else ():
+            self.log_result(key, result)
+
+    def open_trial(self, config: Mapping[str, Any]) -> None:
         """Make the run of a trial's key, or go on with it."""
         key = config["key"]
         if key in self._open:
@@ -156,9 +167,6 @@ class Tracker:
         self._open.add(key)
         if key in self._last:
             self._put("go on", key)
-            # What the trial had written when an earlier driver died, before the driver had it.
-            for result in read_results(self.storage.below(key)):
-                self.log_result(key, result)
             return
         params = config["params"]
         tags = {

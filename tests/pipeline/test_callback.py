@@ -29,6 +29,9 @@ class TrackerStub:
     def start_trial(self, config: dict[str, Any]) -> None:
         """It is known."""
 
+    def open_trial(self, config: dict[str, Any]) -> None:
+        """It is known."""
+
     def finish_trial(self, key: str, ended: Any) -> None:
         """It is over."""
 
