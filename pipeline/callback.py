@@ -59,11 +59,13 @@ class SweepCallback(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has crashed."""
+        with contextlib.suppress(UserError):  # what it had stored before
+            self.tracker.start_trial(trial.config)
         self._end(trial.config, outcome(None, self.max_kimg, error_text(trial)))
 
     def _end(self, config: dict[str, Any], ended: Outcome) -> None:
         key = config["key"]
-        self.tracker.start_trial(config)  # a trial can die before Tune says that it has started
+        self.tracker.open_trial(config)  # a trial can die before Tune says that it has started
         self.tracker.finish_trial(key, ended)
         self.progress.ended(key, ended)
 

@@ -171,6 +171,17 @@ class Tracker:
             self.client.log_inputs(self.parent, [dataset_input(data)])
 
     def start_trial(self, config: Mapping[str, Any]) -> None:
+        """Make the run of a trial's key, or go on with it and log what it had written and no driver has heard of.
+
+        A driver may have died before it had a result, or a worker after it had stored one and before it could say so.
+        """
+        key = config["key"]
+        known = key in self._last
+        self.open_trial(config)
+        for result in read_results(self.storage.below(key)) if known else ():
+            self.log_result(key, result)
+
+    def open_trial(self, config: Mapping[str, Any]) -> None:
         """Make the run of a trial's key, or go on with it."""
         key = config["key"]
         if key in self._open:
@@ -179,9 +190,6 @@ class Tracker:
         self._stretches.start(key)
         if key in self._last:
             self._put("go on", key, tags={schema.STRETCHES: self._stretches.to_json(key)})
-            # What the trial had written when an earlier driver died, before the driver had it.
-            for result in read_results(self.storage.below(key)):
-                self.log_result(key, result)
             return
         params = config["params"]
         # A trial has a number, a repeat says what it repeats.

@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,6 @@ from tests.pipeline.conftest import REPOSITORY, Swept, command_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -47,6 +47,16 @@ class Pair:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
+    def wait_for_nodes(self, count: int) -> None:
+        """Until the head knows so many."""
+        words = ["-m", "ray.scripts.scripts", "status", f"--address={HEAD}:{PORT}"]
+        for _ in range(20):
+            out, err = self.start(0, words, Path.cwd()).communicate(timeout=120)
+            if out.count(" node_") >= count:
+                return
+            time.sleep(2)
+        pytest.fail(f"no {count} nodes: {out} {err}")
+
     def cut(self) -> None:
         """Pull the cable out at the far end."""
         ip("-n", self.names[1], "link", "set", "cable", "down")
@@ -70,22 +80,22 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             ip("-n", name, "addr", "add", f"{address}/30", "dev", "cable")
             ip("-n", name, "link", "set", "cable", "up")
             ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "route", "add", "default", "dev", "cable")  # Ray asks the way to the world for its address
         folder = tmp_path_factory.mktemp("nodes")
         started = ["-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1"]
         for place, own in enumerate(
             (["--head", f"--port={PORT}", f"--node-ip-address={HEAD}", "--include-dashboard=false"],
              [f"--address={HEAD}:{PORT}", f"--node-ip-address={FAR}"])
         ):  # fmt: skip
-            made.nodes.append(made.start(place, [*started, *own, f"--temp-dir=/tmp/ray-{mark}-{place}"], folder))
-            time.sleep(8)
+            made.nodes.append(made.start(place, [*started, *own], folder))
+            made.wait_for_nodes(place + 1)
         yield made
     finally:
         for node in reversed(made.nodes):
             node.terminate()
             node.communicate(timeout=60)
-        for place, name in enumerate(made.names):
+        for name in made.names:
             ip("netns", "delete", name)
-            shutil.rmtree(f"/tmp/ray-{mark}-{place}", ignore_errors=True)
 
 
 def test_a_sweep_outlasts_a_cut_link(pair: Pair, judged_home: Path, faces: Path, tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ class TrackerStub:
     def ran_on(self, key: str, node: str) -> None:
         """On some node."""
 
+    def open_trial(self, config: dict[str, Any]) -> None:
+        """It is known."""
+
     def finish_trial(self, key: str, ended: Any) -> None:
         """It is over."""
 

@@ -226,6 +226,21 @@ def test_results_keep_their_order_where_the_clock_is_set_back(
     assert since[2] == since[1] + 1
 
 
+def test_what_a_worker_stored_and_could_not_report_is_logged_when_its_trial_starts_again(
+    track: Callable[..., Tracker], space: Space, stored: Any, home: Home, storage: Storage
+) -> None:
+    tracker = track()
+    tracker.start_trial(config(space))
+    results = [{"kimg": kimg, "distance": 10.0 - kimg} for kimg in (1, 2, 3)]
+    tracker.log_result("k-00000", results[0])
+    write_results(storage.below("k-00000"), results[:2])  # and here its process is killed
+    tracker.start_trial(config(space))
+    tracker.log_result("k-00000", results[2])
+    (run,) = stored("trial")
+    points = MlflowClient(home.tracking).get_metric_history(run.info.run_id, "distance")
+    assert [(point.step, point.value) for point in points] == [(1, 9.0), (2, 8.0), (3, 7.0)]
+
+
 def test_pictures_become_artifacts(
     track: Callable[..., Tracker], space: Space, stored: Any, home: Home, tmp_path: Path, storage: Storage
 ) -> None:
