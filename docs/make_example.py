@@ -31,7 +31,7 @@ def main(folder: Path) -> int:
     if not home.exists():
         search(folder / "drawn-faces", home)
     run_confirmation(ConfirmOptions(NAME, top=2, seeds=3, home=home))
-    run_ablation(AblateOptions(NAME, seeds=3, mode="leave-one-out", max_kimg=4, home=home))
+    run_ablation(AblateOptions(NAME, seeds=3, mode="leave-one-out", max_kimg=2, home=home))
     return report(ReportOptions(NAME, OUTPUT, home=home))
 
 
@@ -43,10 +43,13 @@ def search(data: Path, home: Path) -> None:
             space="acgan",
             data=data,
             name=NAME,
-            trials=36,
+            trials=32,
             image_size=32,
-            max_kimg=12,
-            samples=512,
+            max_kimg=6,
+            eval_kimg=2,
+            samples=256,
+            rung_samples=128,
+            extractor_precision="bf16",
             gpus_per_trial="0",
             set=("optimizer.generator_lr=6e-4", "optimizer.discriminator_lr=6e-4", "losses.tag_weight=2"),
             fix=(
