@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from analysis import schema
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under headers; ``numbers`` are the columns that are aligned as such."""
+
+    headers: list[str]
+    rows: list[list[str]]
+    numbers: frozenset[int] = frozenset()
+    note: str = ""
 
 
 def score(name: str, value: Any) -> str:

@@ -244,19 +244,17 @@ def _claim_lines(one: ClaimVerdict) -> list[str]:
 
 
 def _part_line(part: PartVerdict) -> str:
+    from analysis.effect import compared, measured, rests_on
+
     effect = part.effect
     if effect is None:
         name = part.part.dimension or part.part.metric
         return f"{name}, {part.part.metric} {part.part.time}: {part.verdict}, {part.reason}"
-    sign, number = ("x", ".3g") if effect.unit == "ratio" else ("", "+.3g")
-    what = f"{effect.dimension} {effect.value}" + (f" against {effect.against}" if effect.against else "")
     where = "" if effect.kimg is None else f" at {effect.kimg:g} kimg"
-    count = f"{effect.trials} pairs" if effect.evidence == "ablation" else f"{effect.trials} trials"
-    interval = f"{effect.low:{number}} to {effect.high:{number}}"
     when = " early" if part.part.time == EARLY else ""
     return (
-        f"{what}: {effect.metric}{when} {sign}{effect.estimate:{number}} ({interval}){where}, "
-        f"{effect.evidence}, {count}: {part.verdict}"
+        f"{compared(effect)}: {effect.metric}{when} {measured(effect)}{where}, "
+        f"{effect.evidence}, {rests_on(effect)}: {part.verdict}"
     )
 
 

@@ -88,6 +88,22 @@ def named(values: Collection[Any]) -> str:
     return " or ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
 
 
+def measured(effect: Effect) -> str:
+    """Give an effect with its interval: ``x0.9 (0.85 to 0.96)``, ``+0.12 (+0.02 to +0.22)``."""
+    sign, number = ("x", ".3g") if effect.unit == "ratio" else ("", "+.3g")
+    return f"{sign}{effect.estimate:{number}} ({effect.low:{number}} to {effect.high:{number}})"
+
+
+def compared(effect: Effect) -> str:
+    """Give what an effect compares: ``losses.labels soft against hard``."""
+    return f"{effect.dimension} {effect.value}" + (f" against {effect.against}" if effect.against else "")
+
+
+def rests_on(effect: Effect) -> str:
+    """Give how many runs an effect rests on: ``24 trials``, ``3 pairs``."""
+    return f"{effect.trials} pairs" if effect.evidence == ABLATION else f"{effect.trials} trials"
+
+
 def as_effect(
     outcome: Outcome,
     dimension: str,

@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import sys
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - tyro reads the annotations of RankOptions
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -129,9 +127,11 @@ class Ranking:
         return {"value": area, "reference": dict(zip(schema.OBJECTIVES, reference, strict=True))}
 
     def failures(self) -> dict[str, int]:
-        """How many trials failed for which reason, the most frequent first; ``#`` stands for any number in it."""
+        """How many trials failed for which kind of reason, the most frequent first."""
+        from analysis.reasons import by_kind
+
         reasons = self.trials.loc[self.trials["status"] == schema.FAILED, "reason"].fillna("no reason given")
-        return dict(Counter(re.sub(r"\d+(\.\d+)?", "#", reason) for reason in reasons).most_common())
+        return {kind.name: kind.trials for kind in by_kind(reasons)}
 
     def best_by(self, score: str) -> str | None:
         """Key of the trial that is best by another score."""

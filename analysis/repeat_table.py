@@ -22,26 +22,31 @@ if TYPE_CHECKING:
 _WIDE = 10_000
 CLOSE = "≈"
 """Marks what cannot be told from the best."""
+CONFIRMATION_HEADERS = ("configuration", "n", "mean ± sd", "95% interval", "P(best)", "minus the best", "")
+ABLATION_HEADERS = ("variant", "n", "mean ± sd", "difference [95%]", "", "p", "")
 
 
 def format_confirmation(found: Confirmation, sweep: str) -> str:
     """The configurations of a confirmation, best first, and what may be said of them."""
-    rows = [
+    seeds = len(found.seeds)
+    head = f"confirmation of {sweep} by {found.by}: {seeds} seed{'s' * (seeds != 1)} of {found.budget} kimg each"
+    return "\n".join([head, _table(CONFIRMATION_HEADERS, confirmation_rows(found)), *verdicts(found).values(), ""])
+
+
+def confirmation_rows(found: Confirmation) -> list[list[str]]:
+    """One row of ``CONFIRMATION_HEADERS`` per configuration, best first."""
+    return [
         [
             one.key + (" recipe" if one.recipe else ""),
             str(one.summary.n),
             spread(one.summary, found.by),
             interval(one.summary.low, one.summary.high, found.by),
             "-" if one.p_best is None else f"{one.p_best:.0%}",
-            _difference(one.difference, found.by),
+            difference_text(one.difference, found.by),
             _mark(one, found.best),
         ]
         for one in found.configurations
     ]
-    seeds = len(found.seeds)
-    head = f"confirmation of {sweep} by {found.by}: {seeds} seed{'s' * (seeds != 1)} of {found.budget} kimg each"
-    headers = ("configuration", "n", "mean ± sd", "95% interval", "P(best)", "minus the best", "")
-    return "\n".join([head, _table(headers, rows), *verdicts(found).values(), ""])
 
 
 def verdicts(found: Confirmation) -> dict[str, str]:
@@ -74,31 +79,40 @@ def verdicts(found: Confirmation) -> dict[str, str]:
 
 def format_ablation(found: Ablation, skipped: Mapping[str, str]) -> str:
     """The variants of an ablation with their paired differences, and what could not be tried."""
-    rows = [
+    head = f"ablation of {found.of} by {found.by}: runs of {found.budget} kimg each"
+    lines = [head, _table(ABLATION_HEADERS, ablation_rows(found)), *ablation_notes(found)]
+    lines += [f"skipped {name}: {_printable(reason)}" for name, reason in skipped.items()]
+    return "\n".join([*lines, ""])
+
+
+def ablation_rows(found: Ablation) -> list[list[str]]:
+    """One row of ``ABLATION_HEADERS`` per variant."""
+    return [
         [
             effect.variant,
             str(effect.summary.n),
             spread(effect.summary, found.by),
-            _difference(effect.difference, found.by),
+            difference_text(effect.difference, found.by),
             f"minus the {effect.base}" if effect.base else "",
             "-" if effect.p is None or math.isnan(effect.p) else f"{effect.p:.3f}",
             verdict(effect, found.by),
         ]
         for effect in found.effects
     ]
-    head = f"ablation of {found.of} by {found.by}: runs of {found.budget} kimg each"
-    lines = [head, _table(("variant", "n", "mean ± sd", "difference [95%]", "", "p", ""), rows)]
-    lines.append(
+
+
+def ablation_notes(found: Ablation) -> list[str]:
+    """What the numbers of an ablation are, and what else changed or failed in a variant."""
+    lines = [
         'p: paired t on shared seeds, by Holm over all differences; "not separable" says that seeds may account for it'
-    )
+    ]
     for effect in found.effects:
         if len(effect.change) > 1:
             also = ", ".join(f"{name} = {value}" for name, value in effect.change.items())
             lines.append(f"{effect.variant} sets {also}: what depends on it follows")
         if effect.failed:
             lines.append(f"{effect.variant} failed on {len(effect.failed)} seeds: {_printable(effect.failed[0])}")
-    lines += [f"skipped {name}: {_printable(reason)}" for name, reason in skipped.items()]
-    return "\n".join([*lines, ""])
+    return lines
 
 
 def verdict(effect: Effect, by: str) -> str:
@@ -130,7 +144,8 @@ def number(value: float, by: str) -> str:
     return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
-def _difference(difference: Difference | None, by: str) -> str:
+def difference_text(difference: Difference | None, by: str) -> str:
+    """``+2.1 [0.4, 3.8]``."""
     if difference is None or not difference.n:
         return "-"
     sign = "+" if difference.mean >= 0 else ""

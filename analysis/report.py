@@ -75,6 +75,7 @@ def run(options: ReportOptions) -> int:
 
 def make_page(data: ReportData) -> str:
     """The page as text."""
+    from analysis import report_confirmed, report_evidence
     from analysis import report_text as text
     from analysis.artifacts import Artifacts
     from analysis.page import render
@@ -85,22 +86,25 @@ def make_page(data: ReportData) -> str:
     figures, notes, slices = _figures(data)
     pictures = _pictures(ranking, artifacts)
     confusions, drawn = _confusions(ranking, artifacts)
-    winner = _winner(ranking, pictures)
+    winner = _winner(data, pictures)
     content = {
         "name": ranking.sweep.name,
         "subtitle": text.subtitle(ranking),
         "contents": CONTENTS,
         "counted": text.counted(ranking),
         "winner": winner,
-        "caveats": caveats(ranking, evidence.confirmed),
+        "caveats": caveats(ranking),
         "commands": text.commands(ranking),
         "thumbs": bool(pictures),
         "ranking": text.ranking_table(ranking),
         "grids": _grids(ranking, pictures),
-        "seeds": evidence.seeds,
-        "effects": evidence.effects,
-        "ablation": evidence.ablation,
-        "claims": evidence.claims,
+        "front_text": text.front_text(ranking),
+        "seeds": report_confirmed.seeds_table(ranking, evidence.confirmed),
+        "effects": report_evidence.effects_table(evidence.effects),
+        "ablations": [report_evidence.ablation_table(one) for one in evidence.ablations],
+        "claims": report_evidence.claims_table(evidence.claims, ranking.sweep.name),
+        "questions": report_evidence.questions_table(ranking.sweep),
+        "failing": report_evidence.failing_table(evidence.failing),
         "slices": slices,
         "strip": _strip(ranking, artifacts),
         "confusions": list(confusions),
@@ -122,6 +126,7 @@ def _figures(data: ReportData) -> tuple[dict[str, go.Figure], dict[str, list[str
     from analysis.plots.parallel import draw_parallel, parallel_info
     from analysis.plots.slices import draw_slice, slices_info
     from analysis.plots.timeline import draw_timeline, timeline_info
+    from analysis.report_evidence import importance_notes, importance_table
 
     ranking, evidence = data.ranking, data.evidence
     figures: dict[str, go.Figure] = {}
@@ -132,12 +137,13 @@ def _figures(data: ReportData) -> tuple[dict[str, go.Figure], dict[str, list[str
         if name in best and best[name].notna().any():
             for against, axis in (("hours", "hours"), ("total_kimg", "kimg")):
                 figures[f"best-{short}-{axis}"] = draw_best(best, name, against)
-    order = _order(evidence.importance)
+    bars = {one.score: table for one in evidence.importances if (table := importance_table(one)) is not None}
+    order = _order(ranking, bars.get(schema.DISTANCE))
     if parallel := parallel_info(ranking, order):
         figures["parallel"] = draw_parallel(parallel)
         front_notes += _thinned(parallel.left_out, "lines")
-    if evidence.importance is not None and len(evidence.importance):
-        figures["importance"] = draw_importance(importance_info(evidence.importance))
+    for score, table in bars.items():
+        figures[f"importance-{score.replace('_', '-')}"] = draw_importance(importance_info(table), score)
     slices = slices_info(ranking, order)
     drawn = {f"slice-{place}": draw_slice(one) for place, one in enumerate(slices)}
     curves, curve_notes = _curves(data)
@@ -148,7 +154,8 @@ def _figures(data: ReportData) -> tuple[dict[str, go.Figure], dict[str, list[str
     told = "Where trials ran was not recorded: they are laid on the fewest slots that hold them." if unplaced else ""
     notes = {
         "front_notes": front_notes,
-        "why_notes": [evidence.importance_note] if evidence.importance_note else [],
+        "why_notes": evidence.notes,
+        "importance_notes": importance_notes(evidence.importances),
         "curve_notes": curve_notes,
         "timeline_notes": [told] if told else [],
     }
@@ -188,11 +195,15 @@ def _thinned(left_out: int, what: str) -> list[str]:
     return [f"{left_out:,} more {what} are left out, evenly along the ranking."] if left_out else []
 
 
-def _order(importance: pd.DataFrame | None) -> list[str] | None:
-    """Parameters, the most important first, where that is known."""
-    if importance is None or importance.empty:
+def _order(ranking: Ranking, importance: pd.DataFrame | None) -> list[str] | None:
+    """Parameters that vary, the most important first, where that is known."""
+    from analysis.plots.parallel import varied
+
+    if importance is None:
         return None
-    return [str(name) for name in importance.sort_values("importance", ascending=False)["parameter"]]
+    known = [str(name) for name in importance.sort_values("importance", ascending=False)["parameter"]]
+    names = varied(ranking)
+    return [name for name in known if name in names] + [name for name in names if name not in known]
 
 
 # Pictures ----------------------------------------------------------------------------------------------------
@@ -216,18 +227,25 @@ def _pictures(ranking: Ranking, artifacts: Artifacts | None) -> dict[str, Any]:
     return found
 
 
-def _winner(ranking: Ranking, pictures: dict[str, Any]) -> dict[str, Any] | None:
+def _winner(data: ReportData, pictures: dict[str, Any]) -> dict[str, Any] | None:
+    from analysis import report_confirmed as again
     from analysis import report_text as text
 
+    ranking, confirmed = data.ranking, data.evidence.confirmed
     if ranking.best is None:
         return None
     row = text.best_row(ranking)
     ended = "" if row["status"] == schema.COMPLETE else f", which ended early ({row['status']})"
+    what, tiles, against = f", system {row['system']}{ended}", text.tiles(ranking), text.against_recipe(ranking)
+    if again.confirmed_best(ranking) and ranking.confirmation is not None:
+        what += f", by its mean over {again.seeds_text(ranking.confirmation)}. Its one run in the search had "
+        what += again.in_search(ranking)
+        tiles, against = again.tiles(ranking, confirmed), again.against_recipe(ranking)
     return {
         "key": ranking.best,
-        "what": f", system {row['system']}{ended}",
-        "tiles": text.tiles(ranking),
-        "against": text.against_recipe(ranking),
+        "what": what,
+        "tiles": tiles,
+        "against": against,
         "changes": text.changes(ranking),
         "picture": _uri(pictures[ranking.best], 720, 82) if ranking.best in pictures else "",
     }

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from analysis import schema
-from analysis.cells import duration, number, parameter, printable
+from analysis.cells import Table, duration, number, parameter, printable
 from analysis.cells import score as score_text
 from analysis.plots.parallel import varied
-from analysis.report_data import Table
-from analysis.runs import PARAMS, SCORES
+from analysis.reasons import by_kind
+from analysis.repeat_table import spread
+from analysis.runs import METRICS, PARAMS, SCORES
 from analysis.verdict import interval
 
 if TYPE_CHECKING:
@@ -114,21 +114,42 @@ def ranking_table(ranking: Ranking, most: int = TOP) -> Table | None:
     scores = [name for name in (*schema.OBJECTIVES, *_groups(ranking)) if name in ranking.sweep.scores]
     labels = [name.removeprefix(f"{schema.TAG_ACCURACY}_").replace("tag_accuracy", "tags") for name in scores]
     known = any(interval(row, schema.DISTANCE) for _, row in rows.iterrows())
-    cells = []
+    found = ranking.confirmation
+    confirmed = {one.key: spread(one.summary, found.by) for one in found.configurations} if found else {}
+    knee, cells = knee_of(ranking), []
     for _, row in rows.iterrows():
-        marks = " ".join(["front"] * bool(row["pareto"]) + ["recipe"] * bool(row["recipe"]))
+        told = {"front": bool(row["pareto"]), "knee": row["key"] == knee, "recipe": bool(row["recipe"]),
+                "mutated": row.get(f"{METRICS}{schema.MUTATIONS}", 0.0) > 0}  # fmt: skip
+        marks = " ".join(mark for mark, holds in told.items() if holds)
         ends = interval(row, schema.DISTANCE)
         shown = f"{score_text(schema.DISTANCE, ends[0])} to {score_text(schema.DISTANCE, ends[1])}" if ends else "-"
         values = [score_text(name, row[SCORES + name]) for name in scores]
         spent = [number(row["kimg"]), number(row["samples"]), duration(row["seconds"])]
         scored = [*values[:1], *([shown] if known else []), *values[1:]]
-        cells.append([number(row["rank"]), row["key"], marks, *scored, *spent, row["status"]])
-    headers = ["rank", "trial", "", *labels[:1], *(["95% interval"] if known else []), *labels[1:],
-               "kimg", "pictures", "time", "status"]  # fmt: skip
+        again = [confirmed.get(row["key"], "-")] if found else []
+        cells.append([number(row["rank"]), row["key"], marks, *again, *scored, *spent, row["status"]])
+    headers = ["rank", "trial", "", *(["confirmed"] if found else []), *labels[:1],
+               *(["95% interval"] if known else []), *labels[1:], "kimg", "pictures", "time", "status"]  # fmt: skip
     left = len(trials) - len(rows)
     note = f"And {left:,} more: gansweep rank {shlex.quote(ranking.sweep.name)} --top 0." if left else ""
     aligned = frozenset({0, *range(3, len(headers) - 1)})
     return Table(headers, cells, aligned, note)
+
+
+def knee_of(ranking: Ranking) -> str | None:
+    """Key of the knee, of a front that has more than its two ends."""
+    return ranking.knee if len(ranking.pareto) > 2 else None
+
+
+def front_text(ranking: Ranking) -> str:
+    """The knee and the area of the front."""
+    parts = []
+    if knee := knee_of(ranking):
+        parts.append(f"Its knee, where a little more of one costs most of the other, is {knee}.")
+    if area := ranking.hypervolume():
+        distance = score_text(schema.DISTANCE, area["reference"][schema.DISTANCE])
+        parts.append(f"It covers an area of {area['value']:.4g}, up to a distance of {distance} and no tag right.")
+    return " ".join(parts)
 
 
 def _groups(ranking: Ranking) -> list[str]:
@@ -142,14 +163,16 @@ def reasons_table(ranking: Ranking, most: int = REASONS) -> Table | None:
     ended = trials[trials["status"].isin([schema.FAILED, schema.STOPPED, schema.INTERRUPTED])]
     if ended.empty:
         return None
-    told = list(zip(ended["status"], ended["reason"].fillna("no reason given").map(str), strict=True))
-    pairs, first = Counter(told), dict(zip(reversed(told), reversed(list(ended["key"])), strict=True))
-    ordered = sorted(pairs.items(), key=lambda one: (one[0][0] != schema.FAILED, -one[1], one[0]))
+    told = ended.assign(reason=ended["reason"].fillna("no reason given").map(str))
+    first = told.drop_duplicates(["status", "reason"]).set_index(["status", "reason"])["key"]
+    kinds = [(status, kind) for status, rows in told.groupby("status") for kind in by_kind(rows["reason"])]
+    kinds.sort(key=lambda one: (one[0] != schema.FAILED, -one[1].trials))
     rows = [
-        [status, str(count), printable(reason), first[status, reason]] for (status, reason), count in ordered[:most]
+        [str(status), str(kind.trials), printable(str(kind)), first[status, kind.example]]
+        for status, kind in kinds[:most]
     ]
-    left = len(ordered) - len(rows)
-    note = f"And {left} rarer reasons." if left else ""
+    left = len(kinds) - len(rows)
+    note = f"And {left} rarer kinds of reasons." if left else ""
     return Table(["status", "trials", "reason", "for instance"], rows, frozenset({1}), note)
 
 

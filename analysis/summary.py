@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from analysis import schema
 from analysis.cells import number
 from analysis.cells import score as score_text
-from analysis.report_data import evidence
+from analysis.report_confirmed import against_recipe as against_confirmed
+from analysis.report_confirmed import confirmed_best, in_search, means, seeds_text
+from analysis.report_data import confirmations
 from analysis.report_text import against_recipe, commands, counted, ranking_table, subtitle
 from analysis.runs import SCORES
 from analysis.verdict import caveats
@@ -36,11 +38,20 @@ def description(ranking: Ranking) -> str:
         row = ranking.trials.iloc[0]
         names = [name for name in schema.OBJECTIVES if name in ranking.sweep.scores]
         scores = ", ".join(f"{name.replace('_', ' ')} **{score_text(name, row[SCORES + name])}**" for name in names)
-        lines.append(f"Best of {counted(ranking)}: **{_plain(ranking.best)}**, {scores} at {number(row['kimg'])} kimg.")
-        lines.append(_plain(against_recipe(ranking)))
+        first = f"Best of {counted(ranking)}: **{_plain(ranking.best)}**"
+        if ranking.confirmation is not None and confirmed_best(ranking):
+            again = means(ranking, confirmations(ranking)).items()
+            scores = ", ".join(f"{name.replace('_', ' ')} **{mean}**" for name, mean in again)
+            lines.append(
+                f"{first}, {scores} over {seeds_text(ranking.confirmation)}; in the search {in_search(ranking)}."
+            )
+            lines.append(_plain(against_confirmed(ranking)))
+        else:
+            lines.append(f"{first}, {scores} at {number(row['kimg'])} kimg.")
+            lines.append(_plain(against_recipe(ranking)))
     space = ranking.sweep.space
     lines.append(f"Space `{_code(space.get('name', '?'))}`: {_plain(space.get('summary', ''))}." if space else "")
-    notes = [f"- **{one.label}**: {_plain(one.reason)}" for one in caveats(ranking, evidence(ranking).confirmed)]
+    notes = [f"- **{one.label}**: {_plain(one.reason)}" for one in caveats(ranking)]
     lines += ["\n".join(notes), _table(ranking)]
     if ranking.best is not None:
         report = f"gansweep report {shlex.quote(ranking.sweep.name)} -o report.html"
@@ -60,6 +71,8 @@ def headline(ranking: Ranking) -> dict[str, float]:
         if key is not None:
             row = ranking.trials[ranking.trials["key"] == key].iloc[0]
             found[f"best_{name}"] = float(row[SCORES + name])
+    if ranking.confirmation is not None and confirmed_best(ranking):
+        found[f"confirmed_{ranking.by}"] = ranking.confirmation.configurations[0].summary.mean
     trials = ranking.trials
     counts = {f"trials_{name}": float((trials["status"] == name).sum()) for name in schema.STATUSES}
     return found | counts | {"total_kimg": float(trials["kimg"].fillna(0.0).sum())}

@@ -28,6 +28,7 @@ from pipeline.preflight import require_nodes
 from pipeline.prepare import describe_data, prepare
 from pipeline.progress import clock
 from pipeline.schedulers import make_scheduler
+from pipeline.showcase import Showcase
 from pipeline.tracking import Tracker, open_client
 from trainables.config import GanConfig
 from trainables.errors import UserError
@@ -218,6 +219,8 @@ def _run(left: Sequence[Repeat], prepared: Prepared, tracker: Tracker, console: 
         run_trials(prepared, own, searcher, make_scheduler("none", (), budget), tracker, console)
     finally:
         tracker.finish_repeats(Outcome(schema.INTERRUPTED, f"the {left[0].kind} was interrupted"))
+        # The sweep's page names the confirmed best, and the champion is the one that was confirmed.
+        Showcase(tracker, functools.partial(console.print, markup=False, soft_wrap=True)).finish()
     return schema.INTERRUPTED if searcher.pending or searcher.running else schema.COMPLETE
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis import schema
 from analysis.cells import score as score_text
 from analysis.plots.select import comparable, thin
-from analysis.plots.style import ACCENT, QUIET, faint, page_figure, plain, sheet
+from analysis.plots.style import ACCENT, QUIET, faint, page_figure, plain, sheet, time_unit
 from analysis.runs import SCORES
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from analysis.rank import Ranking
 
-AXES = {"hours": "hours since the sweep began", "total_kimg": "training of all trials (kimg)"}
 TITLES = {schema.DISTANCE: "distance", schema.TAG_ACCURACY: "tag accuracy"}
 MOST = 1500
 
@@ -51,17 +50,18 @@ def best_info(ranking: Ranking) -> pd.DataFrame:
 
 def draw_best(info: pd.DataFrame, objective: str, against: str) -> go.Figure:
     """The page's figure of one objective against ``hours`` or ``total_kimg``."""
-    figure = page_figure(AXES[against], TITLES[objective], height=280)
+    title, scale = _axis(info, against)
+    figure = page_figure(title, TITLES[objective], height=280)
     known = info[info[objective].notna()]
     points, _ = thin(known, MOST, known[objective] == known[f"best_{objective}"])
     figure.add_scatter(
-        x=points[against], y=points[objective], mode="markers",
+        x=points[against] * scale, y=points[objective], mode="markers",
         marker={"color": QUIET, "size": 6, "opacity": faint(len(points))},
         text=[f"{plain(key)}: {score_text(objective, value)}" for key, value in points[["key", objective]].values],
         hoverinfo="text",
     )  # fmt: skip
     figure.add_scatter(
-        x=points[against], y=points[f"best_{objective}"], mode="lines", hoverinfo="skip",
+        x=points[against] * scale, y=points[f"best_{objective}"], mode="lines", hoverinfo="skip",
         line={"color": ACCENT, "width": 2, "shape": "hv"},
     )  # fmt: skip
     figure.update_layout(showlegend=False, yaxis_tickformat=".0%" if objective == schema.TAG_ACCURACY else "")
@@ -72,8 +72,17 @@ def paint_best(info: pd.DataFrame, against: str = "hours") -> Figure:
     """The figure for a PNG: the objectives below each other."""
     names = [name for name in schema.OBJECTIVES if name in info]
     titles = [TITLES[name] for name in names]
-    figure, panels = sheet(AXES[against], titles, "Best so far", size=(7.5, 1 + 2.5 * len(names)))
+    title, scale = _axis(info, against)
+    figure, panels = sheet(title, titles, "Best so far", size=(7.5, 1 + 2.5 * len(names)))
     for name, panel in zip(names, panels, strict=True):
-        panel.plot(info[against], info[name], ".", color=QUIET, alpha=0.5)
-        panel.step(info[against], info[f"best_{name}"], where="post", color=ACCENT)
+        panel.plot(info[against] * scale, info[name], ".", color=QUIET, alpha=0.5)
+        panel.step(info[against] * scale, info[f"best_{name}"], where="post", color=ACCENT)
     return figure
+
+
+def _axis(info: pd.DataFrame, against: str) -> tuple[str, float]:
+    """The title of the axis, and what its values are multiplied by."""
+    if against != "hours":
+        return "training of all trials (kimg)", 1.0
+    unit, scale = time_unit(float(info["hours"].max()))
+    return f"{unit} since the sweep began", scale

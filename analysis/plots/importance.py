@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.plots.style import ACCENT, page_figure, plain, sheet
+from analysis.plots.style import ACCENT, QUIET, brief, page_figure, sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,8 @@ def importance_info(table: pd.DataFrame, most: int = MOST) -> pd.DataFrame:
     """The most important parameters, the most important first.
 
     Args:
-        table: ``parameter, importance, low, high``: shares of the variance and their 95% intervals, NaN where none.
+        table: ``parameter, importance, low, high, above_chance``: shares of the variance with their intervals, NaN
+            where none, and whether each is larger than chance gives.
         most: rows to keep.
 
     Returns:
@@ -32,12 +33,12 @@ def importance_info(table: pd.DataFrame, most: int = MOST) -> pd.DataFrame:
     )
 
 
-def draw_importance(info: pd.DataFrame) -> go.Figure:
-    """The page's figure."""
-    figure = page_figure("share of the variance between trials", "", height=80 + 26 * len(info))
+def draw_importance(info: pd.DataFrame, score: str) -> go.Figure:
+    """The page's figure for one score."""
+    figure = page_figure(f"share of the variance of the {score.replace('_', ' ')}", "", height=80 + 26 * len(info))
     figure.add_bar(
-        x=info["importance"], y=[plain(name) for name in info["parameter"]], orientation="h",
-        marker={"color": ACCENT}, width=0.55, hovertemplate="%{y}: %{x:.0%}<extra></extra>",
+        x=info["importance"], y=[brief(name, 32) for name in info["parameter"]], orientation="h",
+        marker={"color": _colours(info)}, width=0.55, hovertemplate="%{y}: %{x:.0%}<extra></extra>",
         error_x={"type": "data", "symmetric": False, "array": info["above"], "arrayminus": info["below"],
                  "thickness": 1.2, "width": 3, "color": "#8A8F98"},
     )  # fmt: skip
@@ -51,9 +52,13 @@ def paint_importance(info: pd.DataFrame) -> Figure:
     size = (7.5, 1.2 + 0.3 * len(info))
     figure, (axes,) = sheet("share of the variance between trials", [""], "Importance of the parameters", size)
     axes.barh(
-        info["parameter"], info["importance"], xerr=info[["below", "above"]].to_numpy().T, color=ACCENT, height=0.55,
-        error_kw={"linewidth": 1, "capsize": 2, "ecolor": "#555555"},
+        info["parameter"], info["importance"], xerr=info[["below", "above"]].to_numpy().T, height=0.55,
+        color=_colours(info), error_kw={"linewidth": 1, "capsize": 2, "ecolor": "#555555"},
     )  # fmt: skip
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     return figure
+
+
+def _colours(info: pd.DataFrame) -> list[str]:
+    return [ACCENT if above else QUIET for above in info["above_chance"]]

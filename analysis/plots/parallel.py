@@ -73,10 +73,16 @@ def parallel_info(ranking: Ranking, names: Sequence[str] | None = None, most: in
     return ParallelInfo(axes, rows[f"{SCORES}{schema.DISTANCE}"].astype(float).tolist(), left_out)
 
 
-def axis(name: str, column: pd.Series[Any], log: bool = False, shown: Callable[[float], str] = parameter) -> Axis:
+def axis(
+    name: str,
+    column: pd.Series[Any],
+    log: bool = False,
+    shown: Callable[[float], str] = parameter,
+    count: int = 5,
+) -> Axis:
     """Places of values on an axis: numbers at themselves or their logarithms, all else side by side.
 
-    A trial in which the parameter plays no part stands at ``-``, below the others.
+    A trial in which the parameter plays no part stands at ``-``, below the others. Numbers have ``count`` ticks.
     """
     known = column.dropna()
     if pd.api.types.is_numeric_dtype(known.infer_objects()) and not pd.api.types.is_bool_dtype(known) and len(known):
@@ -84,7 +90,7 @@ def axis(name: str, column: pd.Series[Any], log: bool = False, shown: Callable[[
         log = log and bool((known.astype(float) > 0).all())
         places = pd.Series(np.log10(numbers)) if log else numbers
         low, high = float(places.min()), float(places.max())
-        ticks = list(np.linspace(low, high, 5)) if high > low else [low]
+        ticks = list(np.linspace(low, high, count)) if high > low else [low]
         texts = [shown(float(10**tick if log else tick)) for tick in ticks]
         if column.isna().any():
             ticks, texts = [low - (high - low or 1) / 8, *ticks], ["-", *texts]
@@ -109,7 +115,7 @@ def draw_parallel(info: ParallelInfo) -> go.Figure:
         )
     )  # fmt: skip
     figure.update_layout(
-        height=420, margin={"l": 48, "r": 56, "t": 96, "b": 16}, font={"family": FONT, "size": 12},
+        height=420, margin={"l": 112, "r": 56, "t": 96, "b": 16}, font={"family": FONT, "size": 12},
         paper_bgcolor="rgba(0,0,0,0)", template="none",
     )  # fmt: skip
     return figure

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from analysis.rank import Ranking
 
-MOST, SLICES = 600, 8
+MOST, SLICES, TICKS = 600, 8, 3
+TITLE = 22
+"""Letters of a name on one line below the smallest figure."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def slices_info(ranking: Ranking, names: Sequence[str] | None = None, most: int 
     slices = []
     for name in list(varied(ranking) if names is None else names)[:SLICES]:
         column = rows[PARAMS + name]
-        found = axis(name, column, log=name in logarithmic)
+        found = axis(name, column, log=name in logarithmic, count=TICKS)
         points = rows[["key"]].assign(
             place=found.values,
             value=[parameter(value) for value in column],
@@ -58,7 +60,7 @@ def slices_info(ranking: Ranking, names: Sequence[str] | None = None, most: int 
 
 def draw_slice(info: Slice) -> go.Figure:
     """The page's figure of one parameter."""
-    figure = page_figure(label(info.name), "distance", height=230)
+    figure = page_figure("", "distance", height=240)
     for best, colour, symbol, size in ((False, QUIET, "circle", 6), (True, ACCENT, "star", 14)):
         rows = info.points[info.points["best"] == best]
         figure.add_scatter(
@@ -70,5 +72,15 @@ def draw_slice(info: Slice) -> go.Figure:
             ],
         )  # fmt: skip
     figure.update_layout(showlegend=False)
-    figure.update_xaxes(tickvals=info.ticks, ticktext=[brief(text) for text in info.texts])
+    figure.update_xaxes(
+        title_text=_title(info.name), tickvals=info.ticks, ticktext=[brief(text) for text in info.texts]
+    )
     return figure
+
+
+def _title(name: str) -> str:
+    """A dotted name that is too long for one line on two."""
+    group, dot, last = name.rpartition(".")
+    if len(name) <= TITLE or not dot:
+        return plain(label(name))
+    return f"{plain(label(group + dot))}<br>{plain(label(last))}"

@@ -30,6 +30,13 @@ STATUS_COLOURS: Final = {
 FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
 
 
+def time_unit(hours: float) -> tuple[str, float]:
+    """The unit in which so long a time reads well, and how many of it an hour has."""
+    if hours < 1 / 20:
+        return "seconds", 3600.0
+    return ("minutes", 60.0) if hours < 3 else ("hours", 1.0)
+
+
 def plain(text: Any) -> str:
     """Text that plotly shows as it is: it reads tags and entities in every label."""
     return html.escape(str(text), quote=False)

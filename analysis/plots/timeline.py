@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.cells import duration, number
 from analysis.plots.select import thin
-from analysis.plots.style import ACCENT, STATUS_COLOURS, page_figure, plain, sheet
+from analysis.plots.style import ACCENT, STATUS_COLOURS, page_figure, plain, sheet, time_unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,12 +82,13 @@ def _give_lanes(table: pd.DataFrame) -> None:
 def draw_timeline(info: pd.DataFrame) -> go.Figure:
     """The page's figure."""
     lanes = _lanes(info)
-    figure = page_figure("hours since the sweep began", "", height=90 + 30 * len(lanes))
+    unit, scale = time_unit(float(info["end"].max()))
+    figure = page_figure(f"{unit} since the sweep began", "", height=90 + 30 * len(lanes))
     shown, _ = thin(info, MOST)
     for status, rows in shown.groupby("status", sort=False):
         figure.add_bar(
-            base=rows["start"], x=rows["end"] - rows["start"], y=[plain(lane) for lane in rows["lane"]],
-            orientation="h", name=str(status), width=0.7, hoverinfo="text", textposition="none",
+            base=rows["start"] * scale, x=(rows["end"] - rows["start"]) * scale,
+            y=[plain(lane) for lane in rows["lane"]], orientation="h", name=str(status), width=0.7, hoverinfo="text", textposition="none",
             marker={"color": STATUS_COLOURS.get(str(status), ACCENT), "line": {"color": "#FFFFFF", "width": 1}},
             text=[_hover(row) for row in rows.to_dict("records")],
         )  # fmt: skip
@@ -100,11 +101,12 @@ def paint_timeline(info: pd.DataFrame) -> Figure:
     """The figure for a PNG."""
     lanes = _lanes(info)
     size = (7.5, min(14.0, 1.4 + 0.35 * len(lanes)))
-    figure, (axes,) = sheet("hours since the sweep began", [""], "What ran where", size)
+    unit, scale = time_unit(float(info["end"].max()))
+    figure, (axes,) = sheet(f"{unit} since the sweep began", [""], "What ran where", size)
     for status, rows in info.groupby("status", sort=False):
         axes.barh(
-            rows["lane"].map(lanes.index), rows["end"] - rows["start"], left=rows["start"], height=0.7,
-            color=STATUS_COLOURS.get(str(status), ACCENT), edgecolor="white", linewidth=0.6, label=str(status),
+            rows["lane"].map(lanes.index), (rows["end"] - rows["start"]) * scale, left=rows["start"] * scale,
+            height=0.7, color=STATUS_COLOURS.get(str(status), ACCENT), edgecolor="white", linewidth=0.6, label=str(status),
         )  # fmt: skip
     axes.set_yticks(range(len(lanes)), lanes)
     axes.invert_yaxis()

@@ -315,3 +315,15 @@ def test_importing_the_options_is_light() -> None:
         [sys.executable, "-c", heavy], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
     )
     assert done.stdout.replace("'rich.table'", "").strip() == "[]", done.stderr
+
+
+def test_failures_are_counted_by_kind_and_only_failed_trials_count() -> None:
+    rows = [
+        {"scores.distance": 3.0, "status": schema.FAILED, "reason": "diverged: d_loss is nan after 3.1 kimg"},
+        {"status": schema.FAILED, "reason": "diverged: g_loss exceeded 10000 after 0.2 kimg"},
+        {"status": schema.FAILED},
+        {"scores.distance": 2.0, "status": schema.STOPPED, "reason": "stopped by the scheduler at 9 kimg"},
+    ]
+    found = rank(make_sweep(rows)).to_json()["failures"]
+    assert found == {"diverged": 2, "no reason given": 1}
+    assert list(found) == ["diverged", "no reason given"]

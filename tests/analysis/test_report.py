@@ -128,7 +128,10 @@ def test_small_sweeps_have_a_page(rows: list[dict[str, Any]], said: str) -> None
 
 
 def test_hostile_names_are_shown_as_they_are() -> None:
-    space = {"name": EVIL, "dimensions": [{"name": EVIL, "default": EVIL, "claim": EVIL, "choices": [EVIL]}]}
+    space = {
+        "name": EVIL,
+        "dimensions": [{"name": EVIL, "kind": "choice", "default": EVIL, "claim": EVIL, "choices": [EVIL]}],
+    }
     row = {"key": EVIL, "system": EVIL, "status": schema.FAILED, "reason": EVIL, f"params.{EVIL}": EVIL}
     rows = [trial(3.0, 0.5, recipe=True, **{f"params.{EVIL}": "a"}), trial(2.0, 0.6, **row),
             trial(1.0, 0.7, **{**row, "status": schema.COMPLETE})]  # fmt: skip

@@ -139,12 +139,12 @@ def test_parallel_shows_what_varies_and_only_what_compares() -> None:
 def test_importance_is_ordered_with_its_error_bars() -> None:
     table = pd.DataFrame(
         {"parameter": ["a", "b", "c"], "importance": [0.1, 0.6, 0.3], "low": [0.0, 0.5, math.nan],
-         "high": [0.3, 0.9, math.nan]}
+         "high": [0.3, 0.9, math.nan], "above_chance": [False, True, True]}
     )  # fmt: skip
     info = importance_info(table, most=2)
     assert info["parameter"].tolist() == ["b", "c"]
     assert np.allclose(info[["below", "above"]], [[0.1, 0.3], [0, 0]])
-    assert list(draw_importance(info).data[0].x) == [0.6, 0.3]
+    assert list(draw_importance(info, "distance").data[0].x) == [0.6, 0.3]
     assert len(paint_importance(info).axes[0].patches) == 2
 
 
