@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from analysis import schema
-from analysis.cells import Table
 from analysis.claims import judge_claims
 from analysis.failing import failing_by_value
 from analysis.importance import Importance, Importances
@@ -32,6 +31,9 @@ from analysis.report_text import front_text, ranking_table, reasons_table
 from analysis.runs import Sweep
 from analysis.summary import description, headline
 from tests.support.sweeps import FINGERPRINT, make_repeats, make_sweep
+
+if TYPE_CHECKING:
+    from analysis.cells import Table
 
 SPACE = {
     "name": "acgan",
