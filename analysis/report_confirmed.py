@@ -105,7 +105,7 @@ def seeds_table(ranking: Ranking, confirmed: Mapping[str, Confirmation]) -> Tabl
         beside = [spread(other.summary, name) if (other := _of(by, one.key)) else "-" for name, by in others.items()]
         rows.append([*cells[:-1], *beside, {CLOSE: "not separable"}.get(cells[-1], cells[-1]) or _why_not(one)])
     label = _label(found.by)
-    headers = ["configuration", "n", f"{label}, mean ± sd", *CONFIRMATION_HEADERS[3:-1], *map(_label, others), ""]
+    headers = ["configuration", "n", f"{label} ± sd", *CONFIRMATION_HEADERS[3:-1], *map(_label, others), ""]
     note = (
         f"On {seeds_text(found)} each, never used in the search. P(best): share of bootstrap draws of the seeds in "
         "which the mean is the best. Differences are paired by seed, with 95% intervals."

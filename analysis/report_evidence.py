@@ -60,17 +60,17 @@ def effects_table(found: Sequence[Effect]) -> Table | None:
     rows = []
     for (dimension, value, against), by_metric in ordered[:MOST_EFFECTS]:
         first = next(iter(by_metric.values()))
-        cells = [measured(by_metric[name]) if name in by_metric else "-" for name in metrics]
-        separable = ", ".join(name.replace("_", " ") for name, effect in by_metric.items() if effect.separable)
+        known = {name: measured(effect) + " *" * effect.separable for name, effect in by_metric.items()}
+        cells = [known.get(name, "-") for name in metrics]
         change = f"{value} against {against}" if against else value
-        rows.append([dimension, change, *cells, separable or "-", number(first.kimg), rests_on(first), first.evidence])
+        rows.append([dimension, change, *cells, number(first.kimg), rests_on(first), first.evidence])
     labels = [name.replace("_", " ") for name in metrics]
     left = len(ordered) - len(rows)
     note = (
         "A distance changes by a factor (x0.9: a tenth smaller), a share by a difference; 95% intervals in brackets, "
-        "other parameters held equal. Of 20 parameters that do nothing, one is expected to look separable."
+        "other parameters held equal. * The interval excludes no effect: of 20 parameters that do nothing, one is expected to look separable."
     ) + (f" {left} more, none of them separable, are left out." if left else "")
-    headers = ["parameter", "change", *labels, "separable", "kimg", "from", "evidence"]
+    headers = ["parameter", "change", *labels, "kimg", "from", "evidence"]
     return Table(headers, rows, frozenset(range(2, 2 + len(labels))), note)
 
 
@@ -84,11 +84,11 @@ def ablation_table(found: Mapping[str, Ablation]) -> tuple[str, Table]:
         for other, by in others
     }
     rows = [
-        [*cells[:3], *cells[3:6], *(known.get(cells[0], "-") for known in beside.values()), cells[6]]
+        [*cells[:4], cells[4].removeprefix("minus the "), cells[5], *(known.get(cells[0], "-") for known in beside.values()), cells[6]]
         for cells in ablation_rows(first)
     ]
     label = name.replace("_", " ")
-    headers = ["variant", "n", f"{label}, mean ± sd", *ABLATION_HEADERS[3:6],
+    headers = ["variant", "n", f"{label} ± sd", ABLATION_HEADERS[3], "minus the", ABLATION_HEADERS[5],
                *(f"{other.replace('_', ' ')} [95%]" for other in beside), ""]  # fmt: skip
     note = ". ".join([f"Runs of {first.budget} kimg each", *ablation_notes(first)]) + "."
     return f"Ablation of {first.of}", Table(headers, rows, frozenset(range(1, len(headers) - 1)) - {4}, note)
@@ -125,8 +125,10 @@ def _part(part: PartVerdict) -> list[str]:
     if effect is None:
         return [part.reason, "", "", ""]
     when = " early" if part.part.time == EARLY else ""
-    what = f"{compared(effect)}: {effect.metric.replace('_', ' ')}{when} {measured(effect)}"
-    return [what.strip(), rests_on(effect), number(effect.kimg) if effect.kimg is not None else "", effect.evidence]
+    metric = effect.metric.replace("_", " ") + when
+    beside = f"{metric} against {effect.against.replace('_', ' ')}:"
+    what = f"{compared(effect)}: {metric}" if effect.dimension else beside
+    return [f"{what} {measured(effect)}", rests_on(effect), number(effect.kimg) if effect.kimg is not None else "", effect.evidence]
 
 
 def questions_table(sweep: Sweep) -> Table | None:

@@ -145,10 +145,10 @@ def front_text(ranking: Ranking) -> str:
     """The knee and the area of the front."""
     parts = []
     if knee := knee_of(ranking):
-        parts.append(f"Its knee, where a little more of one costs most of the other, is {knee}.")
+        parts.append(f"The knee, where a little more of one costs most of the other, is {knee}.")
     if area := ranking.hypervolume():
         distance = score_text(schema.DISTANCE, area["reference"][schema.DISTANCE])
-        parts.append(f"It covers an area of {area['value']:.4g}, up to a distance of {distance} and no tag right.")
+        parts.append(f"The front covers an area of {area['value']:.4g}, up to a distance of {distance} and no tag right.")
     return " ".join(parts)
 
 

@@ -176,7 +176,7 @@ def curves(sweep: Sweep, names: Sequence[str] | None = None) -> pd.DataFrame:
                 "key": np.repeat([keys[run] for run in histories], [len(one.steps) for one in histories.values()]),
                 "kimg": steps,
                 "name": name,
-                "value": np.where(np.abs(values) >= sys.float_info.max, np.sign(values) * np.inf, values),
+                "value": np.where(np.abs(values) >= sys.float_info.max, np.copysign(np.inf, values), values),
             }
             tables.append(pd.DataFrame(columns))
     table = pd.concat([table for table in tables if len(table)] or tables)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FEW = 10
 """Below so many trials that compare, nothing is said about parameters."""
+_CLOSE: Final = "not separable from the best:"
 _LABELS: Final = {"confirmed": "unconfirmed", "failed": "failed", "unfinished": "unfinished"}
 """What a sentence of a confirmation is about, where that is not its label: those on one configuration name it too."""
 
@@ -58,7 +59,10 @@ def caveats(ranking: Ranking) -> list[Caveat]:
 def _left_open(confirmation: Confirmation) -> list[Caveat]:
     """What a confirmation leaves open."""
     said = {label: reason for label, reason in verdicts(confirmation).items() if label != "separable"}
-    return [Caveat(_LABELS.get(label.split(" ")[0], label), reason) for label, reason in said.items()]
+    return [
+        Caveat(_LABELS.get(label.split(" ")[0], label), reason.replace(_CLOSE, "seeds cannot tell the best from"))
+        for label, reason in said.items()
+    ]
 
 
 def _rivals(ranking: Ranking, count: int) -> list[Caveat]:

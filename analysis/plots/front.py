@@ -98,7 +98,7 @@ def _groups(points: pd.DataFrame) -> list[tuple[str, pd.Series[bool], str, str, 
         ("other trials", ~best & ~recipe & ~front, QUIET, "circle", 7),
         ("on the front", front & ~best & ~recipe, ACCENT, "circle", 9),
         ("the recipe", recipe, WARM, "diamond", 10),
-        ("lowest distance", best, ACCENT, "star", 15),
+        ("the best", best, ACCENT, "star", 15),
     ]
 
 

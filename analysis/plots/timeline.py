@@ -88,7 +88,8 @@ def draw_timeline(info: pd.DataFrame) -> go.Figure:
     for status, rows in shown.groupby("status", sort=False):
         figure.add_bar(
             base=rows["start"] * scale, x=(rows["end"] - rows["start"]) * scale,
-            y=[plain(lane) for lane in rows["lane"]], orientation="h", name=str(status), width=0.7, hoverinfo="text", textposition="none",
+            y=[plain(lane) for lane in rows["lane"]], orientation="h", name=str(status), width=0.7,
+            hoverinfo="text", textposition="none",
             marker={"color": STATUS_COLOURS.get(str(status), ACCENT), "line": {"color": "#FFFFFF", "width": 1}},
             text=[_hover(row) for row in rows.to_dict("records")],
         )  # fmt: skip
@@ -106,7 +107,8 @@ def paint_timeline(info: pd.DataFrame) -> Figure:
     for status, rows in info.groupby("status", sort=False):
         axes.barh(
             rows["lane"].map(lanes.index), (rows["end"] - rows["start"]) * scale, left=rows["start"] * scale,
-            height=0.7, color=STATUS_COLOURS.get(str(status), ACCENT), edgecolor="white", linewidth=0.6, label=str(status),
+            height=0.7, color=STATUS_COLOURS.get(str(status), ACCENT), edgecolor="white", linewidth=0.6,
+            label=str(status),
         )  # fmt: skip
     axes.set_yticks(range(len(lanes)), lanes)
     axes.invert_yaxis()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from analysis import schema
-from analysis.cells import Table
 from analysis.claims import judge_claims
 from analysis.failing import failing_by_value
 from analysis.importance import Importance, Importances
@@ -32,6 +31,9 @@ from analysis.report_text import front_text, ranking_table, reasons_table
 from analysis.runs import Sweep
 from analysis.summary import description, headline
 from tests.support.sweeps import FINGERPRINT, make_repeats, make_sweep
+
+if TYPE_CHECKING:
+    from analysis.cells import Table
 
 SPACE = {
     "name": "acgan",
@@ -96,16 +98,15 @@ def cells(table: Table | None, first: str) -> list[str]:
 def test_a_planted_effect_is_found_and_one_that_is_none_is_not(found: Evidence) -> None:
     table = effects_table(found.effects)
     oversize, rate = cells(table, "generator.oversize"), cells(table, "optimizer.lr")
-    estimate = re.fullmatch(r"x([\d.]+) \(([\d.]+) to ([\d.]+)\)", oversize[2])
+    estimate = re.fullmatch(r"x([\d.]+) \(([\d.]+) to ([\d.]+)\) \*", oversize[2])
     assert estimate is not None
     value, low, high = map(float, estimate.groups())
     assert low <= value <= high
     assert value == pytest.approx(2, rel=0.05)
     assert oversize[1] == "True against False"
-    assert "distance" in oversize[4]
     assert rate[1] == "per doubling"
-    assert "distance" not in rate[4]
-    assert oversize[5:] == ["40", "60 trials", "marginal"]
+    assert "*" not in rate[2]
+    assert oversize[4:] == ["40", "60 trials", "marginal"]
     assert table is not None
     assert table.rows[0] == oversize  # what is separable stands first
 
@@ -283,7 +284,7 @@ def test_an_ablation_shows_paired_differences() -> None:
     assert title == "Ablation of hand-00001"
     row = cells(table, "without lr")
     # Differences 1, 2, 3: mean 2, sd 1, 2 ± 4.303 / sqrt(3)
-    assert (row[2], row[3], row[4]) == ("14.00 ± 3.00", "+2.00 [-0.484, 4.48]", "minus the winner")
+    assert (row[2], row[3], row[4]) == ("14.00 ± 3.00", "+2.00 [-0.484, 4.48]", "winner")
     assert row[-1] == "not separable"
     assert {len(row) for row in table.rows} == {len(table.headers)}
 
@@ -294,6 +295,6 @@ def test_the_front_names_its_knee_and_area() -> None:
     said = front_text(rank(make_sweep(rows)))
     # From the right, up to distance 50: 30 * 0.8 + 8 * 0.6 + 2 * 0.1
     assert "is hand-00001." in said
-    assert "an area of 29, up to a distance of 50.00" in said
+    assert "The front covers an area of 29, up to a distance of 50.00" in said
     assert "knee" not in front_text(rank(make_sweep(rows[:2])))  # two ends have nothing between them
     assert front_text(rank(make_sweep([{"scores.distance": 3.0}]))) == ""

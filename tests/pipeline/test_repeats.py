@@ -127,6 +127,8 @@ def test_trials_are_as_before(searched: Swept, confirmed: dict[str, Any], capsys
     assert (counts["complete"], counts["interrupted"], counts["running"]) == (3, 0, 0)
     (parent,) = searched.runs("sweep")
     assert tags(parent, "status") == ("complete",)
+    assert f"{confirmed['best']}" in parent.data.tags["mlflow.note.content"].splitlines()[2]
+    assert "over 2 fresh seeds" in parent.data.tags["mlflow.note.content"]
     assert parent.info.status == "FINISHED"
     assert main(["resume", NAME, "--home", str(searched.home.root)]) == 0
     assert len(searched.runs()) == 3

@@ -77,6 +77,25 @@ def test_the_parent_run_shows_the_ranking(history: History, tmp_path: Path) -> N
             assert picture.width > 300
 
 
+def test_after_a_confirmation_the_page_and_the_champion_are_the_confirmed_best(history: History) -> None:
+    parent = history.log_sweep("again", [scored(10, 0.5), scored(8, 0.4)])
+    one = Showcase(tracker(history, "again", parent), print)
+    assert one.refresh()
+    note = history.client.get_run(parent).data.tags["mlflow.note.content"]
+    assert "Best of 2 trials: **again-00001**, distance **8.00**" in note
+    for key, scores in {"again-00000": (9, 11, 13), "again-00001": (20, 21, 22)}.items():
+        for seed, score in enumerate(scores):
+            history.log_repeat("again", scored(score, 0.5), key=f"{key}-c{seed:02d}", of=key, seed=seed)
+    assert one.refresh()
+    run = history.client.get_run(parent)
+    note = run.data.tags["mlflow.note.content"]
+    assert "**again-00000**, distance **11.00 ± 2.00**" in note
+    assert "over 3 fresh seeds of 40 kimg; in the search distance 10.00" in note
+    assert run.data.metrics["confirmed_distance"] == 11
+    marks = [schema.CHAMPION in tags for tags in trial_tags(history, "again").values()]
+    assert marks == [True, False]
+
+
 def test_ranks_and_the_champion_follow_the_ranking(history: History) -> None:
     history.log_sweep("tagged", [scored(10, 0.5), scored(8, 0.4)])
     experiment = tracker(history, "tagged", "").experiment
