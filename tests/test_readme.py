@@ -20,8 +20,8 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 
 
 def notebook() -> str:
-    """The one block of Python in the README."""
-    (block,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.S)
+    """The block of Python in the README that begins with a sweep."""
+    block, *_ = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.S)
     return str(block)
 
 
