@@ -20,8 +20,9 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 
 
 def notebook() -> str:
-    """The block of Python in the README that begins with a sweep."""
-    block, *_ = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.S)
+    """The block of Python in the README that loads a sweep."""
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.S)
+    (block,) = (one for one in blocks if "load(" in one and "Bundle" not in one)
     return str(block)
 
 
