@@ -68,8 +68,9 @@ def effects_table(found: Sequence[Effect]) -> Table | None:
     left = len(ordered) - len(rows)
     note = (
         "A distance changes by a factor (x0.9: a tenth smaller), a share by a difference; 95% intervals in brackets, "
-        "other parameters held equal. * The interval excludes no effect: of 20 parameters that do nothing, one is expected to look separable."
-    ) + (f" {left} more, none of them separable, are left out." if left else "")
+        "other parameters held equal. * The interval excludes no effect: of 20 parameters that do nothing, one is "
+        "expected to look so."
+    ) + (f" These stand first; {left} more rows are left out." if left else "")
     headers = ["parameter", "change", *labels, "kimg", "from", "evidence"]
     return Table(headers, rows, frozenset(range(2, 2 + len(labels))), note)
 
@@ -83,12 +84,12 @@ def ablation_table(found: Mapping[str, Ablation]) -> tuple[str, Table]:
         other: {effect.variant: difference_text(effect.difference, other) for effect in by.effects}
         for other, by in others
     }
-    rows = [
-        [*cells[:4], cells[4].removeprefix("minus the "), cells[5], *(known.get(cells[0], "-") for known in beside.values()), cells[6]]
-        for cells in ablation_rows(first)
-    ]
+    rows = []
+    for *cells, base, p, verdict in ablation_rows(first):
+        others_too = [known.get(cells[0], "-") for known in beside.values()]
+        rows.append([*cells, base.removeprefix("minus the "), p, *others_too, verdict])
     label = name.replace("_", " ")
-    headers = ["variant", "n", f"{label} ± sd", ABLATION_HEADERS[3], "minus the", ABLATION_HEADERS[5],
+    headers = ["variant", "n", f"{label} ± sd", ABLATION_HEADERS[3], "minus", ABLATION_HEADERS[5],
                *(f"{other.replace('_', ' ')} [95%]" for other in beside), ""]  # fmt: skip
     note = ". ".join([f"Runs of {first.budget} kimg each", *ablation_notes(first)]) + "."
     return f"Ablation of {first.of}", Table(headers, rows, frozenset(range(1, len(headers) - 1)) - {4}, note)
@@ -128,7 +129,8 @@ def _part(part: PartVerdict) -> list[str]:
     metric = effect.metric.replace("_", " ") + when
     beside = f"{metric} against {effect.against.replace('_', ' ')}:"
     what = f"{compared(effect)}: {metric}" if effect.dimension else beside
-    return [f"{what} {measured(effect)}", rests_on(effect), number(effect.kimg) if effect.kimg is not None else "", effect.evidence]
+    kimg = "" if effect.kimg is None else number(effect.kimg)
+    return [f"{what} {measured(effect)}", rests_on(effect), kimg, effect.evidence]
 
 
 def questions_table(sweep: Sweep) -> Table | None:

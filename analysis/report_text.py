@@ -148,7 +148,8 @@ def front_text(ranking: Ranking) -> str:
         parts.append(f"The knee, where a little more of one costs most of the other, is {knee}.")
     if area := ranking.hypervolume():
         distance = score_text(schema.DISTANCE, area["reference"][schema.DISTANCE])
-        parts.append(f"The front covers an area of {area['value']:.4g}, up to a distance of {distance} and no tag right.")
+        size = f"{area['value']:.4g}"
+        parts.append(f"The front covers an area of {size}, up to a distance of {distance} and no tag right.")
     return " ".join(parts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.plots.style import ACCENT, QUIET, brief, page_figure, sheet
+from analysis.plots.style import ACCENT, QUIET, brief, page_figure, plain, sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,14 +35,17 @@ def importance_info(table: pd.DataFrame, most: int = MOST) -> pd.DataFrame:
 
 def draw_importance(info: pd.DataFrame, score: str) -> go.Figure:
     """The page's figure for one score."""
-    figure = page_figure(f"share of the variance of the {score.replace('_', ' ')}", "", height=80 + 26 * len(info))
+    figure = page_figure("", "", height=96 + 26 * len(info))
     figure.add_bar(
         x=info["importance"], y=[brief(name, 32) for name in info["parameter"]], orientation="h",
         marker={"color": _colours(info)}, width=0.55, hovertemplate="%{y}: %{x:.0%}<extra></extra>",
         error_x={"type": "data", "symmetric": False, "array": info["above"], "arrayminus": info["below"],
                  "thickness": 1.2, "width": 3, "color": "#8A8F98"},
     )  # fmt: skip
-    figure.update_xaxes(tickformat=".0%", rangemode="tozero")
+    title = (
+        f"share of the variance<br>of the {plain(score.replace('_', ' '))}"  # narrow windows have no room for a line
+    )
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero", title_text=title)
     figure.update_yaxes(autorange="reversed", ticks="")
     return figure
 

@@ -16,7 +16,7 @@ from analysis.rank import rank
 from analysis.report import main, make_page
 from analysis.report_data import ReportData, evidence
 from tests.support.browser import chromium
-from tests.support.sweeps import DATA, FINGERPRINT, SPACE, History, make_sweep
+from tests.support.sweeps import DATA, FINGERPRINT, SPACE, History, make_repeats, make_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,6 +111,27 @@ def test_a_winner_has_its_interval_and_what_it_changes() -> None:
     assert "lr 0.001 0.25" in seen
     assert "unconfirmed" in seen
     assert "2 trials compare over 1 parameter; 10 is the least" in seen
+
+
+def test_after_a_confirmation_the_headline_is_its_mean() -> None:
+    repeats = make_repeats([
+        {"of": key, "seed": seed, "scores.distance": score, "scores.tag_accuracy": 0.5, "recipe": key == "hand-00000",
+         "reason": EVIL, "status": schema.COMPLETE if score else schema.FAILED}
+        for key, scores in {"hand-00000": (20, 22, 27), "hand-00002": (10, 12, 14), "hand-00001": (9, 0, 9)}.items()
+        for seed, score in enumerate(map(float, scores), 1)
+    ])  # fmt: skip
+    rows = [trial(30.0, 0.5, recipe=True), trial(5.0, 0.5), trial(6.0, 0.5)]
+    page = page_of(rows, repeats=repeats)
+    seen = Text(page).text
+    assert "The best of 3 trials is hand-00002 , system acgan, by its mean over 3 fresh seeds of 40 kimg." in seen
+    assert "Its one run in the search had distance 6.00, tag accuracy 50.0%." in seen
+    assert page.index("12.00") < page.index("On fresh seeds") < page.index('id="front"')
+    assert "unconfirmed" not in seen
+    assert f"hand-00001 failed on 1 of its seeds and is not compared: {EVIL}" in seen
+    assert "<img src=http" not in page
+    searched = Text(page_of(rows)).text
+    assert "The best of 3 trials is hand-00001 , system acgan." in searched
+    assert "On fresh seeds" not in searched
 
 
 @pytest.mark.parametrize(

@@ -232,3 +232,35 @@ def test_plotly_shows_names_as_they_are(text: str) -> None:
     hovers = [hover for one in draw_front(info).data[1:] for hover in one.text]
     assert not any("<b>x" in hover or "<a " in hover for hover in hovers)
     assert any(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") in hover for hover in hovers)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "title", "last"),
+    [(90.0, "seconds since the sweep began", 90.0), (360.0, "minutes since the sweep began", 6.0),
+     (6 * 3600.0, "hours since the sweep began", 6.0)],
+)  # fmt: skip
+def test_times_are_in_the_unit_that_reads_well(seconds: float, title: str, last: float) -> None:
+    ranking = ranked([trial(10, 0.5, ended=seconds / 2), trial(8, 0.6, started=1.0, ended=seconds)])
+    best = draw_best(best_info(ranking), "distance", "hours")
+    assert best.layout.xaxis.title.text == title
+    assert best.data[1].x[-1] == pytest.approx(last)
+    timeline = draw_timeline(timeline_info(ranking))
+    assert timeline.layout.xaxis.title.text == title
+    bars = timeline.data[0]
+    assert max(start + length for start, length in zip(bars.base, bars.x, strict=True)) == pytest.approx(last)
+
+
+def test_a_long_name_of_a_slice_is_on_two_lines_and_whole() -> None:
+    names = ("losses.adversarial_weight", "a.b")
+    rows = [trial(3 + place, **{f"params.{name}": 0.1 * (1 + place) for name in names}) for place in range(3)]
+    space = {"dimensions": [{"name": name, "log": True} for name in names]}
+    titles = [draw_slice(one).layout.xaxis.title.text for one in slices_info(ranked(rows, space=space))]
+    assert titles == ["losses.<br>adversarial_weight", "a.b"]
+    assert all(len(one.ticks) == 3 for one in slices_info(ranked(rows, space=space)))
+
+
+def test_bars_that_chance_gives_too_are_grey() -> None:
+    table = pd.DataFrame({"parameter": ["a", "b"], "importance": [0.6, 0.3], "low": [0.5, 0.0], "high": [0.7, 0.4],
+                          "above_chance": [True, False]})  # fmt: skip
+    first, second = draw_importance(importance_info(table), "tag_accuracy").data[0].marker.color
+    assert first != second
