@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")]
 
 DOORS = pytest.mark.parametrize("inputs", [100, pytest.param(1200, marks=pytest.mark.slow)])
 
@@ -244,7 +244,7 @@ ANIMATED = ("GIF", "WEBP", "PNG")
 KINDS = [(kind, mode) for kind, modes in TAKEN.items() for mode in sorted(modes)]
 FILES_OF_PICTURES = st.builds(
     lambda kind, width, height, seed, frames: picture(
-        kind[1], kind[0], width, height, seed, frames if kind[0] in ANIMATED else 1
+        kind[1], kind[0], width, height, seed, frames if kind[0] in ANIMATED and kind[1] != "I;16" else 1
     ),
     st.sampled_from(KINDS), st.integers(1, 24), st.integers(1, 24), SEEDS, st.integers(1, 3),
 )  # fmt: skip
