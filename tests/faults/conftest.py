@@ -132,7 +132,8 @@ def require_whole(swept: Swept, trials: int = TRIALS, kimg: int = KIMG) -> dict[
     runs = swept.runs()
     assert [run.data.tags[schema.KEY] for run in runs] == [f"{name}-{number:05d}" for number in range(trials)]
     for run in runs:
-        assert (run.data.tags[schema.STATUS], run.info.status) == ("complete", "FINISHED")
+        ended = (run.data.tags[schema.STATUS], run.info.status)
+        assert ended == ("complete", "FINISHED"), run.data.tags.get(schema.REASON)
         for metric in run.data.metrics:
             steps = [point.step for point in swept.client.get_metric_history(run.info.run_id, metric)]
             assert steps == sorted(set(steps)), (run.data.tags[schema.KEY], metric, steps)
