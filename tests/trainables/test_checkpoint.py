@@ -504,6 +504,13 @@ def test_no_evaluation_is_repeated_or_missing_wherever_the_process_died(context:
 # ---- another node ----
 
 
+def bare_worker() -> TuneTrial:
+    """What Tune would set up, without Tune."""
+    node = TuneTrial.__new__(TuneTrial)
+    node._trial_info = None
+    return node
+
+
 def test_another_node_goes_on_bit_for_bit(
     context: TrialContext, reference: Trial, tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -513,7 +520,7 @@ def test_another_node_goes_on_bit_for_bit(
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path / name))
-        node = TuneTrial.__new__(TuneTrial)
+        node = bare_worker()
         node.setup(config, context, storage)
         nodes.append(node)
         if name == "first":
@@ -532,7 +539,7 @@ def test_another_node_goes_on_bit_for_bit(
 
 
 def test_a_reused_worker_takes_up_another_trial(context: TrialContext, reference: Trial, tmp_path: Path) -> None:
-    node = TuneTrial.__new__(TuneTrial)
+    node = bare_worker()
     node.setup({"key": "s-00000", "params": PARAMS, "seed": 2}, context, here(tmp_path))
     node.step()
     assert node.reset_config({"key": "s-00001", "params": PARAMS, "seed": 1})
