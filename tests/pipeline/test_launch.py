@@ -381,8 +381,12 @@ def test_a_users_own_three_groups_of_tags_work_from_data_to_pictures(
     words = ["generate", str(export), "red paint large extent", "-n", "3", "-o", str(tmp_path / "out")]
     assert main(words) == 0
     assert "no frame asked for" in capsys.readouterr().out
-    for path in (tmp_path / "out").iterdir():
-        assert "red-paint-large-extent-" in path.name
+    pictures = list((tmp_path / "out").glob("*.png"))
+    assert len(pictures) == 3
+    assert all("red-paint-large-extent-" in path.name for path in pictures)
+    assert {path.name for path in (tmp_path / "out").iterdir()} - {path.name for path in pictures} == {
+        "tags.csv", "vocabulary.json",
+    }  # fmt: skip
 
 
 @pytest.mark.slow
