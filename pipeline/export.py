@@ -45,7 +45,8 @@ def export_trial(
     """Write the best trial, or the one called ``key``, to a folder that appears whole or not at all.
 
     After a confirmation the best is the configuration with the best mean, and the weights are those of its run with
-    the median score: neither the search's lucky run nor the luckiest seed.
+    the median score: neither the search's lucky run nor the luckiest seed. Where the confirmation trained for less
+    than the sweep's budget, they are the trial's own.
 
     Args:
         home: where the sweep is.
@@ -93,16 +94,19 @@ def _choose(ranking: Ranking, key: str | None) -> dict[str, Any]:
 
 
 def _representative(ranking: Ranking, trial: dict[str, Any]) -> dict[str, Any]:
-    """The run that stands for a confirmed configuration, with its own scores; without a confirmation the trial."""
+    """The run that stands for a confirmed configuration, with its own scores; without a confirmation the trial.
+
+    So it is after a confirmation of a smaller budget than the sweep's: its runs were not trained to the end.
+    """
     found = ranking.confirmation
-    if found is None or found.best != trial["key"]:
+    if found is None or found.best != trial["key"] or found.budget < ranking.sweep.settings.get("max_kimg", 0):
         return trial
     best = found.configurations[0]
     if best.median_key is None:
         return trial
     row = _row(ranking, best.median_key)
     scores = {name: value for name in trial["scores"] if not math.isnan(value := row.get(f"{SCORES}{name}", math.nan))}
-    own = {"run": best.median_key, "scores": scores, "intervals": intervals_of(row)}
+    own = {"run": best.median_key, "scores": scores, "intervals": intervals_of(row), "budget": found.budget}
     own |= {name: row[name] for name in ("kimg", "samples", "seconds")}
     return {**trial, **own, "confirmation": {**found.to_json()[best.key], **found.about()}}
 

@@ -20,7 +20,8 @@ def model_card(facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mappin
 
     Args:
         facts: what the manifest says.
-        trial: the trial as ``Ranking.to_json`` gives it, and its ``class_accuracy`` by group and class.
+        trial: the trial as ``Ranking.to_json`` gives it, and its ``class_accuracy`` by group and class; of a
+            confirmation's run also its own ``budget``.
         about: the trial's ``config.json``.
         sweep: its sweep.
     """
@@ -47,7 +48,8 @@ def _what(facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mapping[str
     params, settings = about["params"], sweep.settings
     average = params["training.ema_decay"]
     weights = f"a moving average of its weights (decay {average:g})" if average else "its weights at the end"
-    budget = f" of a budget of {settings['max_kimg']}" if "max_kimg" in settings else ""
+    most = trial.get("budget", settings.get("max_kimg"))
+    budget = "" if most is None else f" of a budget of {most}"
     sweep_seed = f", from the sweep's seed {settings['seed']}" if "seed" in settings else ""
     tagged = params["generator.conditioning"] != "none"
     return [

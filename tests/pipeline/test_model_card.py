@@ -84,6 +84,12 @@ def test_it_says_what_was_measured_and_how(bundle_folder: Path) -> None:
     assert "near-copies of training pictures; that was not measured." in text
 
 
+def test_the_budget_is_that_of_the_exported_run(bundle_folder: Path) -> None:
+    assert "Trained on 200 thousand real pictures of a budget of 800 (" in card(
+        bundle_folder, trial={**TRIAL, "budget": 800}
+    )
+
+
 def test_copies_are_named_where_they_were_measured(bundle_folder: Path) -> None:
     trial = {**TRIAL, "scores": {**TRIAL["scores"], "memorised": 0.034}}
     assert "near-copies of training pictures (score `memorised`: 3.4%)." in card(bundle_folder, trial=trial)
