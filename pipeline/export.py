@@ -62,8 +62,8 @@ def export_trial(
 
     Raises:
         UsageError: no such trial.
-        UserError: no trial to export, weights that were cleaned away, an output that is not empty, a generator that
-            cannot be converted.
+        UserError: no trial to export, weights that were cleaned away or are not those of the last logged score, an
+            output that is not empty, a generator that cannot be converted.
     """
     require_free(output)
     ranking = rank(load(sweep_name, home=home.root, tracking=tracking))
@@ -75,6 +75,11 @@ def export_trial(
     if not source.exists(WEIGHTS_FILE):
         raise UserError(
             f"trial {chosen['run']} has no weights in {source.location}; export another with --trial, or run it again"
+        )
+    if chosen["kimg"] is None or all(value is None for value in chosen["scores"].values()):
+        raise UserError(
+            f"trial {chosen['run']} has weights and no logged result; try again after its first score, or export "
+            "another with --trial"
         )
     if check is not None:
         check({**chosen, "trial": chosen["key"], "fingerprint": ranking.fingerprint})
@@ -140,6 +145,7 @@ def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any
     # Everything is drawn from what was written, by the way it will be read: what does not load is not handed over.
     write_manifest(folder, facts)
     bundle = Bundle.load(folder)
+    _require_weights_of(folder / WEIGHTS, trial)
     facts["differences"] = write_portable(bundle, folder, half=half)
     write_manifest(folder, facts)
     facts["speed"] = measure_speeds(folder, ["torch", "onnx", "pt2", *(["onnx-fp16"] if half else [])])
@@ -149,6 +155,19 @@ def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any
     told = {**trial, "class_accuracy": _class_accuracy(_row(ranking, trial["run"]))}
     (folder / "README.md").write_text(model_card(facts, told, about, ranking.sweep), encoding="utf-8")
     write_manifest(folder, facts)
+
+
+def _require_weights_of(weights: Path, trial: Mapping[str, Any]) -> None:
+    """Refuse weights of a later score than the one that was logged: that of a trial that is still running."""
+    from safetensors import safe_open
+
+    with safe_open(weights, framework="np") as file:
+        kimg = (file.metadata() or {}).get("kimg", "")
+    if kimg and float(kimg) != trial["kimg"]:
+        raise UserError(
+            f"trial {trial['run']} has trained on since its last logged score: its weights are of {kimg} kimg and the "
+            f"score of {trial['kimg']:g}; try again"
+        )
 
 
 def _row(ranking: Ranking, run: str) -> Mapping[Any, Any]:
