@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.rank import rank
 from analysis.rank_json import intervals_of
 from analysis.runs import METRICS, SCORES, load
+from analysis.select import by_kind
 from pipeline.bundle import Bundle
 from pipeline.generate import draw_panel, draw_samples
 from pipeline.home import require_key
@@ -24,7 +25,7 @@ from trainables.files import require_free, whole_folder, write_json
 from trainables.panels import panel_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from analysis.rank import Ranking
@@ -63,13 +64,16 @@ def export_trial(
     Raises:
         UsageError: no such trial.
         UserError: no trial to export, weights that were cleaned away or are not those of the last logged score, an
-            output that is not empty, a generator that cannot be converted.
+            output that is not empty, a generator that cannot be converted, a confirmation that was measured in another
+            way than the search.
     """
     require_free(output)
-    ranking = rank(load(sweep_name, home=home.root, tracking=tracking))
-    chosen = _choose(ranking, key)
+    ranking, chosen = _choose(
+        [rank(part) for part in by_kind(load(sweep_name, home=home.root, tracking=tracking))], key
+    )
     if key is None:
         chosen = _representative(ranking, chosen)
+    chosen["fingerprint"] = _fingerprint(ranking, chosen)
     everything = home.storage(sweep_name, ranking.sweep.settings.get("storage"))
     source = everything.below(require_key(sweep_name, chosen["run"]))
     if not source.exists(WEIGHTS_FILE):
@@ -82,20 +86,23 @@ def export_trial(
             "another with --trial"
         )
     if check is not None:
-        check({**chosen, "trial": chosen["key"], "fingerprint": ranking.fingerprint})
+        check({**chosen, "trial": chosen["key"]})
     with whole_folder(output) as partial:
         _write(partial, source, ranking, chosen, half=half)
     return str(chosen["run"])
 
 
-def _choose(ranking: Ranking, key: str | None) -> dict[str, Any]:
-    trials = {trial["key"]: trial for trial in ranking.to_json()["trials"]}
-    wanted = key or ranking.best
+def _choose(rankings: Sequence[Ranking], key: str | None) -> tuple[Ranking, dict[str, Any]]:
+    """The trial called ``key``, or the first ranking's best: where a sweep has both, that of the trials with tags."""
+    trials = {trial["key"]: (ranking, trial) for ranking in rankings for trial in ranking.to_json()["trials"]}
+    name, wanted = rankings[0].sweep.name, key or rankings[0].best
     if wanted is None:
-        raise UserError(f"sweep {ranking.sweep.name!r} has no scored trial to export yet")
+        kind = " with tags" if len(rankings) > 1 else ""
+        raise UserError(f"sweep {name!r} has no scored trial{kind} to export yet; --trial names another")
     if wanted not in trials:
-        raise UsageError(f"sweep {ranking.sweep.name!r} has no trial {wanted!r}{nearest(wanted, trials)}")
-    return {**trials[wanted], "run": wanted}
+        raise UsageError(f"sweep {name!r} has no trial {wanted!r}{nearest(wanted, trials)}")
+    ranking, trial = trials[wanted]
+    return ranking, {**trial, "run": wanted}
 
 
 def _representative(ranking: Ranking, trial: dict[str, Any]) -> dict[str, Any]:
@@ -139,7 +146,7 @@ def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any
         "scores": trial["scores"],
         "intervals": trial["intervals"],
         "kimg": trial["kimg"],
-        "fingerprint": ranking.fingerprint,
+        "fingerprint": trial["fingerprint"],
         "confirmation": trial.get("confirmation"),
     }
     # Everything is drawn from what was written, by the way it will be read: what does not load is not handed over.
@@ -155,6 +162,20 @@ def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any
     told = {**trial, "class_accuracy": _class_accuracy(_row(ranking, trial["run"]))}
     (folder / "README.md").write_text(model_card(facts, told, about, ranking.sweep), encoding="utf-8")
     write_manifest(folder, facts)
+
+
+def _fingerprint(ranking: Ranking, trial: Mapping[str, Any]) -> dict[str, Any]:
+    """What the run's scores were measured with; refuses a run of the confirmation that the search does not share."""
+    own: dict[str, Any] = json.loads(_row(ranking, trial["run"])["fingerprint"])
+    searched = ranking.fingerprint
+    differing = sorted(name for name in {*own, *searched} if own.get(name) != searched.get(name))
+    if differing and trial["run"] != trial["key"]:
+        told = ", ".join(f"{name} {own.get(name)} and not {searched.get(name)}" for name in differing)
+        raise UserError(
+            f"run {trial['run']} of the confirmation was not measured as the search was, with {told}; "
+            f"--trial {trial['key']} exports the trial itself"
+        )
+    return own
 
 
 def _require_weights_of(weights: Path, trial: Mapping[str, Any]) -> None:

@@ -119,7 +119,7 @@ def _certainty(facts: Mapping[str, Any]) -> str:
 
 
 def _tags(trial: Mapping[str, Any], judge: Mapping[str, Any]) -> list[str]:
-    if not judge or "tag_accuracy" not in trial["scores"]:
+    if not judge or trial["scores"].get("tag_accuracy") is None:
         return ["The generator takes no tags, so there is no tag accuracy."]
     shares = ", ".join(f"{name} {share:.1%}" for name, share in judge["accuracy"].items() if share is not None)
     lines = [
@@ -166,7 +166,7 @@ def _limits(trial: Mapping[str, Any], judge: Mapping[str, Any]) -> list[str]:
         "- The licence of the training pictures bounds the use of this generator and of what it draws; gansweep does "
         "not know it. Ask whoever made the data set before you publish either.",
     ]
-    if judge:
+    if judge and trial["scores"].get("tag_accuracy") is not None:
         lines.insert(3, "- It knows the tags of `tags.json` and no other words.")
     return lines
 

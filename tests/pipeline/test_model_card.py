@@ -95,10 +95,10 @@ def test_copies_are_named_where_they_were_measured(bundle_folder: Path) -> None:
     assert "near-copies of training pictures (score `memorised`: 3.4%)." in card(bundle_folder, trial=trial)
 
 
-def test_a_generator_without_tags_says_so(tmp_path: Path) -> None:
-    text = card(
-        write_bundle(tmp_path / "b", **UNTAGGED), {**DATA, "judge": None}, {**TRIAL, "scores": {"distance": 1.0}}
-    )
+@pytest.mark.parametrize("scores", [{"distance": 1.0}, {"distance": 1.0, "tag_accuracy": None}])
+def test_a_generator_without_tags_says_so(tmp_path: Path, scores: dict[str, Any]) -> None:
+    """In a sweep that holds both kinds, its tag accuracy is there and empty."""
+    text = card(write_bundle(tmp_path / "b", **UNTAGGED), trial={**TRIAL, "scores": scores})
     assert "The generator takes no tags, so there is no tag accuracy." in text
     assert "tags.json" not in text
 
