@@ -110,11 +110,13 @@ def _certainty(facts: Mapping[str, Any]) -> str:
     if not found:
         return "This is one seed, and a difference from another trial may be luck."
     within = f", 95% interval {found['interval'][0]:.4g} to {found['interval'][1]:.4g}" if found["interval"] else ""
-    close = found["not_separable"]
+    nearest = ""
+    if found["compared_with"]:
+        close = ", ".join(found["not_separable"])
+        nearest = f"; not separable from it: {close}" if close else "; no other confirmed one comes as near"
     return (
-        f"The configuration was confirmed on {found['n']} fresh seeds: mean {found['by']} {found['mean']:.4g}{within}; "
-        f"{'not separable from it: ' + ', '.join(close) if close else 'no other confirmed one comes as near'}. These "
-        f"weights are of `{facts['run']}`, the run with the median score."
+        f"The configuration was confirmed on {found['n']} fresh seeds: mean {found['by']} {found['mean']:.4g}{within}"
+        f"{nearest}. These weights are of `{facts['run']}`, the run with the median score."
     )
 
 

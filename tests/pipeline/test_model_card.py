@@ -90,6 +90,23 @@ def test_the_budget_is_that_of_the_exported_run(bundle_folder: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("others", "close", "said"),
+    [
+        ([], [], ""),
+        (["first-00001"], [], "; no other confirmed one comes as near"),
+        (["first-00001", "first-00002"], ["first-00002"], "; not separable from it: first-00002"),
+    ],
+)
+def test_other_confirmed_ones_are_named_where_there_were_any(
+    bundle_folder: Path, others: list[str], close: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"n": 3, "by": "distance", "mean": 12.0, "interval": [11.0, 13.0]}
+    monkeypatch.setitem(FACTS, "run", "first-00003-c01")
+    monkeypatch.setitem(FACTS, "confirmation", {**found, "not_separable": close, "compared_with": others})
+    assert f"mean distance 12, 95% interval 11 to 13{said}. These weights are" in card(bundle_folder)
+
+
 def test_copies_are_named_where_they_were_measured(bundle_folder: Path) -> None:
     trial = {**TRIAL, "scores": {**TRIAL["scores"], "memorised": 0.034}}
     assert "near-copies of training pictures (score `memorised`: 3.4%)." in card(bundle_folder, trial=trial)
