@@ -157,11 +157,21 @@ def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any
     write_manifest(folder, facts)
     facts["speed"] = measure_speeds(folder, ["torch", "onnx", "pt2", *(["onnx-fp16"] if half else [])])
     draw_samples(bundle, folder / "samples.png")
-    for name in panel_names(vocabulary) if bundle.config.conditional else ("noise",):
-        draw_panel(bundle, name, 0, folder / "panels" / f"{name}.png")
+    facts["panels_left_out"] = _draw_panels(bundle, folder / "panels")
     told = {**trial, "class_accuracy": _class_accuracy(_row(ranking, trial["run"]))}
     (folder / "README.md").write_text(model_card(facts, told, about, ranking.sweep), encoding="utf-8")
     write_manifest(folder, facts)
+
+
+def _draw_panels(bundle: Bundle, folder: Path) -> list[str]:
+    """Draw every panel; gives the names of those that would be too large, as with hundreds of classes."""
+    left_out = []
+    for name in panel_names(bundle.vocabulary) if bundle.config.conditional else ("noise",):
+        try:
+            draw_panel(bundle, name, 0, folder / f"{name}.png")
+        except UsageError:
+            left_out.append(name)
+    return left_out
 
 
 def _fingerprint(ranking: Ranking, trial: Mapping[str, Any]) -> dict[str, Any]:

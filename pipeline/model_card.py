@@ -52,6 +52,7 @@ def _what(facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mapping[str
     budget = "" if most is None else f" of a budget of {most}"
     sweep_seed = f", from the sweep's seed {settings['seed']}" if "seed" in settings else ""
     tagged = params["generator.conditioning"] != "none"
+    left_out = facts.get("panels_left_out", ())
     return [
         f"# {facts['trial']}",
         "",
@@ -62,9 +63,12 @@ def _what(facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mapping[str
         "",
         f"![Samples, none picked out{', tags as common as in the data' if tagged else ''}](samples.png)",
         "",
-        "In `panels`: the same tags with other noise, the same noise with every tag, and every pair of tags."
-        if tagged
-        else "In `panels`: more of them.",
+        (
+            "In `panels`: the same tags with other noise, the same noise with every tag, and every pair of tags."
+            if tagged
+            else "In `panels`: more of them."
+        )
+        + (f" Left out, as too large for one picture: {', '.join(left_out)}." if left_out else ""),
     ]
 
 

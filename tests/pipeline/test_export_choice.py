@@ -1,17 +1,21 @@
-"""Which run an export takes, of sweeps put together by hand."""
+"""Which run an export takes, of sweeps put together by hand, and which panels."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from analysis.rank import Ranking, rank
 from analysis.select import by_kind
-from pipeline.export import _choose, _fingerprint, _representative
+from pipeline.bundle import Bundle
+from pipeline.export import _choose, _draw_panels, _fingerprint, _representative
 from tests.support.sweeps import FINGERPRINT, make_repeats, make_sweep
 from trainables.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LUCKY, GOOD = "hand-00000", "hand-00001"
 
@@ -73,3 +77,13 @@ def test_the_best_of_a_sweep_of_both_kinds_is_that_with_tags_as_rank_has_it() ->
     unscored = [rank(part) for part in by_kind(make_sweep([untagged, {**tagged, "scores.distance": None}]))]
     with pytest.raises(UserError, match="has no scored trial with tags to export yet; --trial names another"):
         _choose(unscored, None)
+
+
+def test_panels_that_are_too_large_for_a_picture_are_left_out(
+    bundle_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = Bundle.load(bundle_folder)
+    # 98 px a picture: 12 hair colours are 1176 px, 11 eye colours 1078.
+    monkeypatch.setattr("pipeline.picture_files.LARGEST_SHEET", 1100)
+    assert _draw_panels(bundle, tmp_path) == ["hair", "grid"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["eyes.png", "noise.png"]

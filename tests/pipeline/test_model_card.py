@@ -107,6 +107,12 @@ def test_other_confirmed_ones_are_named_where_there_were_any(
     assert f"mean distance 12, 95% interval 11 to 13{said}. These weights are" in card(bundle_folder)
 
 
+def test_panels_that_were_left_out_are_named(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Left out" not in card(bundle_folder)
+    monkeypatch.setitem(FACTS, "panels_left_out", ["hair", "grid"])
+    assert "every pair of tags. Left out, as too large for one picture: hair, grid.\n" in card(bundle_folder)
+
+
 def test_copies_are_named_where_they_were_measured(bundle_folder: Path) -> None:
     trial = {**TRIAL, "scores": {**TRIAL["scores"], "memorised": 0.034}}
     assert "near-copies of training pictures (score `memorised`: 3.4%)." in card(bundle_folder, trial=trial)
