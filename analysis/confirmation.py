@@ -39,7 +39,7 @@ class Confirmed:
     """Of the trial whose configuration it is."""
     summary: Summary
     scores: dict[int, float]
-    """By seed."""
+    """By seed, the best first; once compared in the order of the seeds, and of the shared ones alone."""
     median_key: str | None
     """Key of the run with the median score; of an even number, that with the worse of the two middle ones. It stands
     for the configuration as the luckiest run would not."""
@@ -93,6 +93,7 @@ class Confirmation:
             "correction": CORRECTION,
             "best": self.best,
             "not_separable": self.close,
+            "compared_with": [one.key for one in self.configurations if one.compared and one.key != self.best],
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -287,7 +288,8 @@ def _comparable(found: dict[str, Confirmed]) -> tuple[list[str], tuple[int, ...]
 def _compared(
     found: dict[str, Confirmed], seeds: tuple[int, ...], runs: pd.DataFrame, maximize: bool
 ) -> dict[str, Confirmed]:
-    errors = runs.set_index(["of", "seed"])["error"]
+    by_seed = runs.set_index(["of", "seed"])
+    errors, keys = by_seed["error"], by_seed["key"]
     table = {key: [one.scores[seed] for seed in seeds] for key, one in found.items()}
     noise = {key: [float(errors[key, seed]) for seed in seeds] for key in found}
     shares = probability_of_best(list(table.values()), list(noise.values()), maximize=maximize)
@@ -297,11 +299,13 @@ def _compared(
     told = separable_from(best, table)
     compared = {}
     for (key, one), share in zip(found.items(), shares, strict=True):
+        best_first = [seed for seed in one.scores if seed in seeds]
         difference, p, apart = told.get(key, (None, math.nan, False))
         compared[key] = replace(
             one,
             summary=summaries[key],
             scores={seed: one.scores[seed] for seed in seeds},
+            median_key=str(keys[key, best_first[len(seeds) // 2]]),
             compared=True,
             p_best=float(share),
             separable=apart,

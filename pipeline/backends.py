@@ -197,11 +197,16 @@ def _require_plain(path: Path) -> None:
     """Refuse an exported program with anything in it that torch would unpickle or run as compiled code."""
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {one.filename.partition("/")[2]: one.file_size for one in archive.infolist()}
+            members = [(*one.orig_filename.partition("/")[::2], one.file_size) for one in archive.infolist()]
             tables = [json.loads(archive.read(name)) for name in archive.namelist() if name.endswith("_config.json")]
         pickled = any(entry["use_pickle"] for table in tables for entry in table["config"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is no exported program: {first_line(error)}") from error
-    strange = [name for name, size in members.items() if not _PLAIN.fullmatch(name) and (size or name != _SAMPLES)]
+    # torch looks names up without regard to case, and takes another one of two than Python does.
+    if len({(root, name.lower()) for root, name, _ in members}) < len(members):
+        raise UserError(f"{path} holds a part twice; do not use this export")
+    if len({root for root, *_ in members}) > 1:
+        raise UserError(f"{path} holds more than one program; do not use this export")
+    strange = [name for _, name, size in members if not _PLAIN.fullmatch(name) and (size or name != _SAMPLES)]
     if pickled or strange:
         raise UserError(f"{path} holds pickled or compiled parts ({', '.join(strange[:3])}); do not use this export")

@@ -20,7 +20,8 @@ def model_card(facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mappin
 
     Args:
         facts: what the manifest says.
-        trial: the trial as ``Ranking.to_json`` gives it, and its ``class_accuracy`` by group and class.
+        trial: the trial as ``Ranking.to_json`` gives it, and its ``class_accuracy`` by group and class; of a
+            confirmation's run also its own ``budget``.
         about: the trial's ``config.json``.
         sweep: its sweep.
     """
@@ -47,9 +48,11 @@ def _what(facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mapping[str
     params, settings = about["params"], sweep.settings
     average = params["training.ema_decay"]
     weights = f"a moving average of its weights (decay {average:g})" if average else "its weights at the end"
-    budget = f" of a budget of {settings['max_kimg']}" if "max_kimg" in settings else ""
+    most = trial.get("budget", settings.get("max_kimg"))
+    budget = "" if most is None else f" of a budget of {most}"
     sweep_seed = f", from the sweep's seed {settings['seed']}" if "seed" in settings else ""
     tagged = params["generator.conditioning"] != "none"
+    left_out = facts.get("panels_left_out", ())
     return [
         f"# {facts['trial']}",
         "",
@@ -60,9 +63,12 @@ def _what(facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mapping[str
         "",
         f"![Samples, none picked out{', tags as common as in the data' if tagged else ''}](samples.png)",
         "",
-        "In `panels`: the same tags with other noise, the same noise with every tag, and every pair of tags."
-        if tagged
-        else "In `panels`: more of them.",
+        (
+            "In `panels`: the same tags with other noise, the same noise with every tag, and every pair of tags."
+            if tagged
+            else "In `panels`: more of them."
+        )
+        + (f" Left out, as too large for one picture: {', '.join(left_out)}." if left_out else ""),
     ]
 
 
@@ -108,16 +114,18 @@ def _certainty(facts: Mapping[str, Any]) -> str:
     if not found:
         return "This is one seed, and a difference from another trial may be luck."
     within = f", 95% interval {found['interval'][0]:.4g} to {found['interval'][1]:.4g}" if found["interval"] else ""
-    close = found["not_separable"]
+    nearest = ""
+    if found["compared_with"]:
+        close = ", ".join(found["not_separable"])
+        nearest = f"; not separable from it: {close}" if close else "; no other confirmed one comes as near"
     return (
-        f"The configuration was confirmed on {found['n']} fresh seeds: mean {found['by']} {found['mean']:.4g}{within}; "
-        f"{'not separable from it: ' + ', '.join(close) if close else 'no other confirmed one comes as near'}. These "
-        f"weights are of `{facts['run']}`, the run with the median score."
+        f"The configuration was confirmed on {found['n']} fresh seeds: mean {found['by']} {found['mean']:.4g}{within}"
+        f"{nearest}. These weights are of `{facts['run']}`, the run with the median score."
     )
 
 
 def _tags(trial: Mapping[str, Any], judge: Mapping[str, Any]) -> list[str]:
-    if not judge or "tag_accuracy" not in trial["scores"]:
+    if not judge or trial["scores"].get("tag_accuracy") is None:
         return ["The generator takes no tags, so there is no tag accuracy."]
     shares = ", ".join(f"{name} {share:.1%}" for name, share in judge["accuracy"].items() if share is not None)
     lines = [
@@ -164,7 +172,7 @@ def _limits(trial: Mapping[str, Any], judge: Mapping[str, Any]) -> list[str]:
         "- The licence of the training pictures bounds the use of this generator and of what it draws; gansweep does "
         "not know it. Ask whoever made the data set before you publish either.",
     ]
-    if judge:
+    if judge and trial["scores"].get("tag_accuracy") is not None:
         lines.insert(3, "- It knows the tags of `tags.json` and no other words.")
     return lines
 

@@ -133,12 +133,17 @@ def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _write_golden(bundle: Bundle, folder: Path) -> None:
     noise, labels = _example(bundle, GOLDEN_PICTURES)
-    pictures = bundle.network.render(noise, labels)
-    if not np.isfinite(pictures).all():
-        raise UserError("this generator draws values that are no numbers; export another trial")
+    pictures = _render(bundle, noise, labels)
     tags = {"tags": labels} if bundle.config.conditional else {}
     content = save({"noise": noise, **tags, "pictures": np.ascontiguousarray(pictures)})
     (folder / GOLDEN).write_bytes(content)  # ``save_file`` would shut out all other users
+
+
+def _render(bundle: Bundle, noise: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    pictures = bundle.network.render(noise, labels)
+    if not np.isfinite(pictures).all():
+        raise UserError("this generator draws values that are no numbers; export another trial")
+    return pictures
 
 
 def _differences(bundle: Bundle, folder: Path, *, half: bool) -> dict[str, float]:
@@ -151,9 +156,10 @@ def _differences(bundle: Bundle, folder: Path, *, half: bool) -> dict[str, float
     found = dict.fromkeys(networks, 0.0)
     for count in CHECKED_BATCHES:
         given = _example(bundle, count)
-        expected = bundle.network.render(*given)
+        expected = _render(bundle, *given)
         for name, network in networks.items():
-            found[name] = max(found[name], float(np.abs(network.render(*given) - expected).max()))
+            difference = np.abs(network.render(*given) - expected).max()
+            found[name] = float(np.maximum(found[name], difference))  # NaN stays, as it would not by ``max``
     for name in (ONNX, PROGRAM):
         if not found[name] <= TOLERANCE:
             raise UserError(f"{name} draws other pictures than torch: they differ by {found[name]:.2g} of 2")

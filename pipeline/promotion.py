@@ -20,6 +20,8 @@ class Measured:
     fingerprint: Mapping[str, Any]
     scores: Mapping[str, float | None]
     intervals: Mapping[str, tuple[float, float]]
+    confirmed: bool = False
+    """Whether its configuration was trained again on fresh seeds."""
 
     def tell(self, score: str) -> str:
         """For instance ``45.1 [43, 47.2]``."""
@@ -27,16 +29,24 @@ class Measured:
         return f"{self.scores[score]:.4g} [{low:.4g}, {high:.4g}]"
 
 
-def refusal(new: Measured, champion: Measured) -> str | None:
-    """Why ``new`` may not replace ``champion``, one line, or ``None`` when it may.
+def refusal(new: Measured, champion: Measured | None) -> str | None:
+    """Why ``new`` may not replace ``champion``, or be the first one, on one line, or ``None`` when it may.
 
-    It may with a better ``distance``, the 95% intervals apart, and no ``tag_accuracy`` that is worse with intervals
-    apart. The intervals are of sampling noise: a difference between two training seeds of one configuration can
-    exceed them.
+    The first needs an interval of its ``distance``. Another may replace it with a better ``distance``, the 95%
+    intervals apart, and no ``tag_accuracy`` that is worse with intervals apart. The intervals are of sampling noise: a
+    difference between two training seeds of one configuration can exceed them, so one that was not confirmed does not
+    replace one that was.
     """
+    if champion is None:
+        return _unmeasured(new, schema.DISTANCE)
     reason = _incomparable(new, champion)
     if reason is not None:
         return reason
+    if champion.confirmed and not new.confirmed:
+        return (
+            f"{new.name} is a single training run and {champion.name} was confirmed on fresh seeds; "
+            "`gansweep confirm` comes first"
+        )
     if not _apart(new, champion, schema.DISTANCE):
         return _told(new, champion, schema.DISTANCE, "is not better with intervals apart")
     if schema.TAG_ACCURACY in new.intervals and _apart(champion, new, schema.TAG_ACCURACY):
@@ -57,8 +67,14 @@ def _incomparable(new: Measured, champion: Measured) -> str | None:
         return f"{tagged[0].name} has a tag accuracy and {other.name} has none; they do not compare"
     for score in (schema.DISTANCE, schema.TAG_ACCURACY) if tagged else (schema.DISTANCE,):
         for model in (new, champion):
-            if model.scores.get(score) is None or score not in model.intervals:
-                return f"{model.name} has no interval of its {score}; trials that came to the end have one"
+            if (reason := _unmeasured(model, score)) is not None:
+                return reason
+    return None
+
+
+def _unmeasured(model: Measured, score: str) -> str | None:
+    if model.scores.get(score) is None or score not in model.intervals:
+        return f"{model.name} has no interval of its {score}; trials that came to the end have one"
     return None
 
 

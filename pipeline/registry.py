@@ -16,7 +16,7 @@ from pipeline.bundle import Bundle
 from pipeline.manifest import CONFIG, ONNX, TAGS
 from pipeline.promotion import Measured, refusal
 from pipeline.writer import trial_runs
-from trainables.errors import UsageError, UserError
+from trainables.errors import UsageError, UserError, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,10 @@ OVERRULED = "gansweep.overruled"
 """Tag of such a version: the refusal that was overruled."""
 REPLACED = "gansweep.replaced"
 """Tag of a champion: the version that was champion before."""
+RUN = "gansweep.run"
+"""Tag of a version: key of the run whose weights it has, the trial's own or one of its confirmation."""
+CONFIRMATION = "gansweep.confirmation"
+"""Tag of a version whose configuration was confirmed: JSON of ``confirmation`` in the export's manifest."""
 PACKAGES = ("mlflow-skinny", "numpy", "onnxruntime", "pandas", "pillow")
 """All that ``served_model`` imports."""
 
@@ -76,12 +80,14 @@ class Registration:
         """Refuse, before anything is written, a promotion that the scores do not bear out.
 
         Args:
-            facts: ``trial``, ``scores``, ``intervals`` and ``fingerprint``, as an export's manifest has them.
+            facts: ``trial``, ``scores``, ``intervals``, ``fingerprint`` and ``confirmation``, as an export's manifest
+                has them.
 
         Raises:
-            UserError: the new model is not clearly better than the champion.
+            UserError: the new model is not clearly better than the champion, or the first and not measured surely.
         """
-        self._require_better(measured(facts))
+        if self.promote:
+            self._require_better(measured(facts), self.champion())
 
     def champion(self) -> ModelVersion | None:
         """The version that the alias names now."""
@@ -104,21 +110,43 @@ class Registration:
         new = measured(facts)
         with readable_errors(self.client.tracking_uri):
             run = self._run(facts["sweep"], facts.get("run", facts["trial"]))
-            version = self._create_version(self._log(bundle, run), run, new)
-            if self.promote:
-                # Somebody else may have promoted since the first look: then this version stays without alias.
-                self._tag_champion(version, self._require_better(new))
-            self.client.set_registered_model_alias(self.model, self.alias, version)
+            model = self._log(bundle, run)
+            version = self._create_version(model, run, facts)
+        try:
+            with readable_errors(self.client.tracking_uri):
+                self._finish(version, model, new)
+        except Exception as error:
+            raise UserError(
+                f"{first_line(error)}; {self.model} version {version} of {facts['trial']} is registered all the same, "
+                f"without the alias {self.alias}"
+            ) from error
         return f"registered {facts['trial']} as {self.model} version {version}, alias {self.alias}"
 
-    def _require_better(self, new: Measured) -> str | None:
+    def _finish(self, version: str, model: LoggedModel, new: Measured) -> None:
+        """Lead from the model to its version, and move the alias."""
+        from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
+
+        # By this tag MLflow's pages lead from the logged model to its versions.
+        about_version = json.dumps([{"name": self.model, "version": int(version)}])
+        self.client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: about_version})
+        if self.promote:
+            # Somebody else may have promoted since the first look: then this version stays without alias.
+            champion = self.champion()
+            overruled = self._require_better(new, champion)
+            before = None if champion is None else str(champion.version)
+            tags = {FORCED: self.force, OVERRULED: overruled, REPLACED: before}
+            for name, value in tags.items():
+                if value is not None:
+                    self.client.set_model_version_tag(self.model, version, name, value)
+        self.client.set_registered_model_alias(self.model, self.alias, version)
+
+    def _require_better(self, new: Measured, champion: ModelVersion | None) -> str | None:
         """Refuse; or give the refusal that ``force`` overrules, ``None`` where there is none."""
-        champion = self.champion() if self.promote else None
-        reason = None if champion is None else refusal(new, _of_version(champion))
+        reason = refusal(new, None if champion is None else _of_version(champion))
         if reason is not None and self.force is None:
+            held = "gets no champion" if champion is None else "keeps its champion"
             raise UserError(
-                f"{self.model} keeps its champion: {reason}; leave --promote out to register a candidate, or give "
-                "--force REASON"
+                f"{self.model} {held}: {reason}; leave --promote out to register a candidate, or give --force REASON"
             )
         return reason
 
@@ -163,10 +191,10 @@ class Registration:
                 found.append(Metric(name, last.value, last.timestamp, last.step, model_id=model_id, run_id=run_id))
         return found
 
-    def _create_version(self, model: LoggedModel, run: Run, new: Measured) -> str:
+    def _create_version(self, model: LoggedModel, run: Run, facts: Mapping[str, Any]) -> str:
         from mlflow.exceptions import MlflowException
-        from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
+        new = measured(facts)
         try:
             self.client.create_registered_model(self.model)
         except MlflowException as error:
@@ -177,31 +205,28 @@ class Registration:
             for name in schema.OBJECTIVES
             if new.scores.get(name) is not None
         }
-        about = {schema.KEY: run.data.tags[schema.KEY], schema.SWEEP: run.data.tags[schema.SWEEP]}
+        about = {
+            **{name: run.data.tags[name] for name in (schema.KEY, schema.SWEEP)},
+            RUN: facts.get("run", facts["trial"]),
+            schema.FINGERPRINT: json.dumps(new.fingerprint),
+            SCORES: json.dumps(scores),
+            **({CONFIRMATION: json.dumps(facts["confirmation"])} if new.confirmed else {}),
+        }
         made = self.client.create_model_version(
             self.model,
             model.artifact_location,  # "models:/ID" would be looked up in MLflow's global tracking server
             run_id=run.info.run_id,
-            tags={**about, schema.FINGERPRINT: json.dumps(new.fingerprint), SCORES: json.dumps(scores)},
+            tags=about,
             model_id=model.model_id,
         )
-        # By this tag MLflow's pages lead from the logged model to its versions.
-        about_version = json.dumps([{"name": self.model, "version": made.version}])
-        self.client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: about_version})
         return str(made.version)
-
-    def _tag_champion(self, version: str, overruled: str | None) -> None:
-        before = self.champion()
-        tags = {FORCED: self.force, OVERRULED: overruled, REPLACED: None if before is None else str(before.version)}
-        for name, value in tags.items():
-            if value is not None:
-                self.client.set_model_version_tag(self.model, version, name, value)
 
 
 def measured(facts: Mapping[str, Any]) -> Measured:
     """Scores of a trial, from what an export's manifest says of it."""
     intervals = {score: (low, high) for score, (low, high) in (facts.get("intervals") or {}).items()}
-    return Measured(facts["trial"], facts["fingerprint"], facts["scores"], intervals)
+    confirmed = facts.get("confirmation") is not None
+    return Measured(facts["trial"], facts["fingerprint"], facts["scores"], intervals, confirmed)
 
 
 def requirements() -> list[str]:
@@ -251,6 +276,7 @@ def _of_version(version: ModelVersion) -> Measured:
         json.loads(tags.get(schema.FINGERPRINT, "{}")),
         {score: about["value"] for score, about in scores.items()},
         {score: tuple(about["interval"]) for score, about in scores.items() if about["interval"]},
+        CONFIRMATION in tags,
     )
 
 

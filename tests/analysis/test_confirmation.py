@@ -169,6 +169,27 @@ def test_the_run_of_the_median_stands_for_a_configuration(count: int, expected: 
     assert found.configurations[0].median_key == f"{GOOD}-c{expected:02d}"
 
 
+@pytest.mark.parametrize(("by", "sign"), [("distance", 1.0), ("tag_accuracy", -1.0)])
+def test_the_median_is_over_the_shared_seeds(by: str, sign: float) -> None:
+    # On all seeds 30 is GOOD's median, of a seed that the other does not have; on the shared 40, 50, 20 it is 40.
+    good, lucky = {0: 40.0, 1: 50.0, 2: 20.0, 3: 30.0, 4: 10.0}, {0: 60.0, 1: 61.0, 2: 62.0}
+    rows = [
+        {"of": key, "seed": seed, f"scores.{by}": sign * value}
+        for key, values in ((GOOD, good), (LUCKY, lucky))
+        for seed, value in values.items()
+    ]
+    sweep = hand(rows)
+    sweep.trials[f"scores.{by}"] = 0.5
+    found = confirmation(sweep, by)
+    assert found is not None
+    assert found.seeds == (0, 1, 2)
+    assert [(one.key, one.median_key) for one in found.configurations] == [
+        (GOOD, f"{GOOD}-c00"),
+        (LUCKY, f"{LUCKY}-c01"),
+    ]
+    assert found.about()["compared_with"] == [LUCKY]
+
+
 def test_budgets_and_fingerprints_do_not_mix() -> None:
     longer = [{**row, "key": f"{row['of']}-c{row['seed']:02d}-k80", "budget": 80} for row in runs({LUCKY: [9.0, 8.0]})]
     found = confirmation(hand([*runs(), *longer]))

@@ -145,6 +145,28 @@ def test_a_program_with_parts_that_could_run_is_refused(folder: Path, member: st
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("{root}/data/weights/weight_0", "holds a part twice"),
+        ("{root}/data/weights/WEIGHT_0", "holds a part twice"),
+        ("other/data/weights/weight_0", "holds more than one program"),
+        ("weight_0", "holds more than one program"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_program_with_a_part_that_another_reader_could_take_is_refused(folder: Path, more: str, said: str) -> None:
+    with zipfile.ZipFile(folder / PROGRAM) as archive:
+        parts = {one: archive.read(one) for one in archive.namelist()}
+    root = next(iter(parts)).partition("/")[0]
+    name = more.format(root=root)
+    with zipfile.ZipFile(folder / PROGRAM, "w") as archive:
+        for part in [(name, b"other weights"), *parts.items()]:
+            archive.writestr(*part)
+    write_manifest(folder, {})
+    assert refusal(folder, "pt2") == f"{folder / PROGRAM} {said}; do not use this export"
+
+
 def test_a_program_with_a_pickled_weight_is_refused(folder: Path, tmp_path: Path) -> None:
     torch.save(Touch(tmp_path / "ran"), tmp_path / "evil.pt")
     with zipfile.ZipFile(folder / PROGRAM) as archive:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from analysis.errors import AnalysisError
 from pipeline.bundle import Bundle
 from pipeline.export import export_trial
+from pipeline.home import Home
 from pipeline.manifest import MANIFEST
 from trainables.data.tags import REPORT_VOCABULARY
 from trainables.errors import UsageError, UserError
@@ -186,12 +187,34 @@ def test_an_interrupted_export_leaves_nothing(
     assert [path.name for path in tmp_path.rglob("*")] == (["e"] if existed else [])
 
 
+def test_weights_of_a_later_score_than_was_logged_are_not_handed_over(swept: Swept, tmp_path: Path) -> None:
+    """As a running trial has them for a moment: its weights come before its result."""
+    home = shutil.copytree(swept.home.root, tmp_path / "home", ignore=shutil.ignore_patterns("cache"))
+    weights = home / "trials" / "tiny" / "tiny-00000" / "generator.safetensors"
+    save_file(load_file(weights), weights, {"kimg": "3"})
+    with pytest.raises(UserError) as refused:
+        export_trial(Home.find(home), "tiny", tmp_path / "e", "tiny-00000")
+    assert str(refused.value) == (
+        "trial tiny-00000 has trained on since its last logged score: its weights are of 3 kimg and the score of 2; "
+        "try again"
+    )
+    assert not (tmp_path / "e").exists()
+
+
+def test_weights_without_a_logged_result_are_one_line(swept: Swept, tmp_path: Path) -> None:
+    """As of a trial before its first result arrives; here the one that crashed at once, given weights."""
+    home = shutil.copytree(swept.home.root, tmp_path / "home", ignore=shutil.ignore_patterns("cache"))
+    weights = home / "trials" / "tiny" / "tiny-00000" / "generator.safetensors"
+    shutil.copy(weights, home / "trials" / "tiny" / "tiny-00002")
+    with pytest.raises(UserError, match=r"^trial tiny-00002 has weights and no logged result; try again after its"):
+        export_trial(Home.find(home), "tiny", tmp_path / "e", "tiny-00002")
+    assert not (tmp_path / "e").exists()
+
+
 def test_damaged_weights_are_not_handed_over(swept: Swept, tmp_path: Path) -> None:
     home = shutil.copytree(swept.home.root, tmp_path / "home", ignore=shutil.ignore_patterns("cache"))
     weights = home / "trials" / "tiny" / "tiny-00000" / "generator.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    from pipeline.home import Home
-
     with pytest.raises(UserError, match="cannot be used"):
         export_trial(Home.find(home), "tiny", tmp_path / "e", "tiny-00000")
     assert not (tmp_path / "e").exists()

@@ -84,15 +84,44 @@ def test_it_says_what_was_measured_and_how(bundle_folder: Path) -> None:
     assert "near-copies of training pictures; that was not measured." in text
 
 
+def test_the_budget_is_that_of_the_exported_run(bundle_folder: Path) -> None:
+    assert "Trained on 200 thousand real pictures of a budget of 800 (" in card(
+        bundle_folder, trial={**TRIAL, "budget": 800}
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "close", "said"),
+    [
+        ([], [], ""),
+        (["first-00001"], [], "; no other confirmed one comes as near"),
+        (["first-00001", "first-00002"], ["first-00002"], "; not separable from it: first-00002"),
+    ],
+)
+def test_other_confirmed_ones_are_named_where_there_were_any(
+    bundle_folder: Path, others: list[str], close: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"n": 3, "by": "distance", "mean": 12.0, "interval": [11.0, 13.0]}
+    monkeypatch.setitem(FACTS, "run", "first-00003-c01")
+    monkeypatch.setitem(FACTS, "confirmation", {**found, "not_separable": close, "compared_with": others})
+    assert f"mean distance 12, 95% interval 11 to 13{said}. These weights are" in card(bundle_folder)
+
+
+def test_panels_that_were_left_out_are_named(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Left out" not in card(bundle_folder)
+    monkeypatch.setitem(FACTS, "panels_left_out", ["hair", "grid"])
+    assert "every pair of tags. Left out, as too large for one picture: hair, grid.\n" in card(bundle_folder)
+
+
 def test_copies_are_named_where_they_were_measured(bundle_folder: Path) -> None:
     trial = {**TRIAL, "scores": {**TRIAL["scores"], "memorised": 0.034}}
     assert "near-copies of training pictures (score `memorised`: 3.4%)." in card(bundle_folder, trial=trial)
 
 
-def test_a_generator_without_tags_says_so(tmp_path: Path) -> None:
-    text = card(
-        write_bundle(tmp_path / "b", **UNTAGGED), {**DATA, "judge": None}, {**TRIAL, "scores": {"distance": 1.0}}
-    )
+@pytest.mark.parametrize("scores", [{"distance": 1.0}, {"distance": 1.0, "tag_accuracy": None}])
+def test_a_generator_without_tags_says_so(tmp_path: Path, scores: dict[str, Any]) -> None:
+    """In a sweep that holds both kinds, its tag accuracy is there and empty."""
+    text = card(write_bundle(tmp_path / "b", **UNTAGGED), trial={**TRIAL, "scores": scores})
     assert "The generator takes no tags, so there is no tag accuracy." in text
     assert "tags.json" not in text
 

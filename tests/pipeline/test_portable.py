@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import zipfile
@@ -17,7 +18,7 @@ from safetensors.torch import save_file
 
 from pipeline.bundle import Bundle
 from pipeline.manifest import GOLDEN, ONNX, ONNX_HALF, PROGRAM, WEIGHTS, write_manifest
-from pipeline.portable import TOLERANCE, write_portable
+from pipeline.portable import TOLERANCE, _differences, write_portable
 from search_spaces.registry import find_space
 from tests.pipeline.conftest import REPOSITORY, write_bundle
 from trainables.errors import UserError
@@ -171,6 +172,35 @@ def test_a_conversion_that_draws_something_else_is_refused(folder: Path, monkeyp
     monkeypatch.setattr("pipeline.portable.TOLERANCE", -1.0)
     with pytest.raises(UserError, match=r"generator\.onnx draws other pictures than torch: they differ by"):
         write_portable(Bundle.load(folder), folder)
+
+
+class StubNetwork:
+    """Draws what torch draws, and no numbers in the last picture of a batch of ``bad``."""
+
+    def __init__(self, bundle: Bundle, bad: int) -> None:
+        self.network, self.bad = bundle.network, bad
+
+    def render(self, noise: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        pictures = self.network.render(noise, labels).copy()
+        if len(pictures) == self.bad:
+            pictures[-1, 0, 0, 0] = np.nan
+        return pictures
+
+
+@pytest.mark.parametrize("bad", [1, 3, 65])
+def test_a_conversion_that_draws_no_numbers_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, bad: int) -> None:
+    bundle = Bundle.load(folder)
+    monkeypatch.setattr("pipeline.portable.ProgramNetwork", lambda *given, **named: StubNetwork(bundle, bad))
+    with pytest.raises(UserError, match=r"generator\.pt2 draws other pictures than torch: they differ by nan"):
+        _differences(bundle, folder, half=False)
+    monkeypatch.setattr("pipeline.portable.ProgramNetwork", lambda *given, **named: StubNetwork(bundle, 0))
+    assert _differences(bundle, folder, half=False)[PROGRAM] == 0
+
+
+def test_a_generator_that_draws_no_numbers_in_a_larger_batch_is_refused(folder: Path) -> None:
+    bundle = Bundle.load(folder)
+    with pytest.raises(UserError, match="draws values that are no numbers"):
+        _differences(dataclasses.replace(bundle, network=StubNetwork(bundle, 65)), folder, half=False)
 
 
 def test_weights_that_are_no_numbers_are_not_converted(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from pipeline.promotion import Measured, refusal
@@ -84,6 +86,23 @@ def test_scores_without_interval_are_not_compared(score: str, turned: bool) -> N
     assert refusal(*((full, bare) if turned else (bare, full))) == (
         f"bare has no interval of its {score}; trials that came to the end have one"
     )
+
+
+def test_the_first_needs_an_interval_of_its_distance() -> None:
+    assert refusal(model("first", (30, 35, 39)), None) is None
+    bare = Measured("bare", PRINT, {"distance": 35.0}, {"tag_accuracy": (0.7, 0.8)})
+    assert refusal(bare, None) == "bare has no interval of its distance; trials that came to the end have one"
+
+
+def test_a_single_run_does_not_replace_a_confirmed_configuration() -> None:
+    sure = dataclasses.replace(CHAMPION, confirmed=True)
+    new = model("b-00001", (30, 35, 39), (0.7, 0.75, 0.8))
+    assert refusal(new, sure) == (
+        "b-00001 is a single training run and champion version 1 (a-00000) was confirmed on fresh seeds; "
+        "`gansweep confirm` comes first"
+    )
+    for champion in (sure, CHAMPION):
+        assert refusal(dataclasses.replace(new, confirmed=True), champion) is None
 
 
 def test_a_champion_that_another_program_registered_has_no_scores() -> None:

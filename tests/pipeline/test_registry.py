@@ -16,7 +16,7 @@ from pipeline.manifest import read_json
 from pipeline.registry import Registration
 from pipeline.tracking import open_client
 from tests.pipeline.conftest import write_bundle
-from tests.support.exports import make_portable, scored
+from tests.support.exports import make_portable, scored, tell
 from tests.support.sweeps import History
 from trainables.errors import UsageError, UserError
 
@@ -119,9 +119,70 @@ def test_who_promotes_meanwhile_is_not_displaced(database: MlflowClient, export:
     registration = Registration(database, "race", promote=True)
     registration.check(read_json(mine / "manifest.json"))
     register(database, "race", theirs, promote=True)
-    with pytest.raises(UserError, match=r"race keeps its champion: distance 40 \[39, 41\]"):
+    with pytest.raises(UserError, match=r"race keeps its champion: distance 40 \[39, 41\].*; race version 2 of hand-"):
         registration.register(mine)
     assert aliases(database, "race") == {"champion": "1"}
+
+
+def test_what_fails_after_registering_says_that_the_version_is_there(
+    database: MlflowClient, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*given: object) -> None:
+        raise RuntimeError("no alias today\nand a page more")
+
+    monkeypatch.setattr(database, "set_registered_model_alias", fails)
+    with pytest.raises(UserError) as refused:
+        register(database, "half", scored(export, tmp_path / "e", "hand-00001", 45.0))
+    assert str(refused.value) == (
+        "no alias today; half version 1 of hand-00001 is registered all the same, without the alias candidate"
+    )
+    assert len(database.search_model_versions("name = 'half'")) == 1
+
+
+def test_the_first_champion_needs_an_interval(database: MlflowClient, export: Path, tmp_path: Path) -> None:
+    folder = tell(scored(export, tmp_path / "e", "hand-00001", 45.0), {"intervals": {}})
+    with pytest.raises(UserError, match=r"^bare gets no champion: hand-00001 has no interval of its distance"):
+        register(database, "bare", folder, promote=True)
+    assert not database.search_registered_models("name = 'bare'")
+    assert register(database, "bare", folder).endswith("alias candidate")
+    register(database, "bare", folder, promote=True, force="the only one")
+    assert "has no interval" in database.get_model_version("bare", "2").tags["gansweep.overruled"]
+
+
+def test_a_confirmed_champion_gives_way_to_a_confirmed_model_alone(
+    database: MlflowClient, export: Path, tmp_path: Path
+) -> None:
+    confirmation = {"n": 5, "mean": 46.0, "budget": 40}
+    first = scored(export, tmp_path / "1", "hand-00001", 45.0)
+    tell(first, {"confirmation": confirmation, "run": "hand-00001", "trial": "hand-00000"})
+    register(database, "sure", first, promote=True)
+    tags = database.get_model_version("sure", "1").tags
+    assert tags["gansweep.run"] == "hand-00001"
+    assert json.loads(tags["gansweep.confirmation"]) == confirmation
+    second = scored(export, tmp_path / "2", "hand-00002", 30.0)
+    with pytest.raises(UserError, match=r"hand-00002 is a single training run and champion version 1 .* was"):
+        register(database, "sure", second, promote=True)
+    assert register(database, "sure", second, promote=True, force="in haste").endswith("version 2, alias champion")
+    assert "single training run" in database.get_model_version("sure", "2").tags["gansweep.overruled"]
+    assert "gansweep.confirmation" not in database.get_model_version("sure", "2").tags
+
+
+def test_the_champion_is_read_once_to_compare_and_to_name(
+    database: MlflowClient, export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read twice, the version that was beaten and the one that is said to be replaced could be different ones."""
+    register(database, "once", scored(export, tmp_path / "1", "hand-00000", 60.0), promote=True)
+    registration = Registration(database, "once", promote=True)
+    looks = []
+
+    def look() -> object:
+        looks.append(Registration.champion(registration))
+        return looks[-1]
+
+    monkeypatch.setattr(registration, "champion", look)
+    registration.register(scored(export, tmp_path / "2", "hand-00001", 30.0))
+    assert len(looks) == 1
+    assert database.get_model_version("once", "2").tags["gansweep.replaced"] == "1"
 
 
 def test_a_champion_of_another_program_is_kept(database: MlflowClient, export: Path, tmp_path: Path) -> None:
