@@ -115,8 +115,8 @@ def _fixed_columns(ranking: Ranking, rows: pd.DataFrame, *, short_keys: bool) ->
             "front", [_marks(*row) for row in zip(rows["pareto"], rows["recipe"], _mutated(rows), strict=True)], "left"
         ),
     ]
-    if ranking.confirmation is not None:
-        columns += _confirmed_columns(ranking, ranking.confirmation, rows)
+    if (found := ranking.confirmation or ranking.short_confirmation) is not None:
+        columns += _confirmed_columns(ranking, found, rows)
     for name, header in _score_headers(ranking).items():
         columns.append(_Column(header, [Text(_score(name, value)) for value in rows[f"{SCORES}{name}"]]))
     return [
@@ -232,6 +232,8 @@ def _confirmed_lines(ranking: Ranking) -> dict[str, str]:
     if ranking.best is None:
         return {}
     scored = int(ranking.trials["rank"].notna().sum())
+    if ranking.shortfall:
+        return {"confirmed early": ranking.shortfall}
     return {
         "unconfirmed": f"one run each: the best of {scored} is partly the luckiest; "
         f"`gansweep confirm {ranking.sweep.name}` trains the best again, several times each"
