@@ -23,9 +23,10 @@ from analysis.cells import parameter as _value
 from analysis.cells import percent as _percent
 from analysis.cells import printable as _printable
 from analysis.cells import score as _score
+from analysis.mutated import mutated as _mutated
 from analysis.reasons import by_kind
 from analysis.repeat_table import CLOSE, interval, spread, verdicts
-from analysis.runs import METRICS, PARAMS, SCORES
+from analysis.runs import PARAMS, SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -299,7 +300,3 @@ def _hash_cut(text: str) -> str:
 def _marks(in_front: bool, is_recipe: bool, mutated: bool) -> Text:
     marks = [Text("*", "bold green")] * in_front + [Text("recipe", "bold")] * is_recipe
     return Text(" ").join(marks + [Text("mutated", "yellow")] * mutated)
-
-
-def _mutated(trials: pd.DataFrame) -> pd.Series[bool]:
-    return trials.reindex(columns=[METRICS + schema.MUTATIONS]).iloc[:, 0].fillna(0).astype(float) > 0
