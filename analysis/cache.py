@@ -61,16 +61,21 @@ class Reader:
         return records
 
     def histories(self, sweep_id: str, versions: Mapping[str, str], name: str) -> dict[str, History]:
-        """History of one metric for runs of a sweep (its parent run's id), given by id with their versions."""
+        """History of one metric for runs of a sweep (its parent run's id), given by id with their versions.
+
+        What is kept of the sweep's other runs stays: a report asks for fewer of them than an analysis.
+        """
         file = self._file("history", sweep_id, name)
-        kept = {info: history for info, history in _load(file, _to_histories) if versions.get(info.run_id)}
+        kept = dict(_load(file, _to_histories))
         infos = [Info(run, version) for run, version in versions.items()]
         missing = [info.run_id for info in infos if info not in kept]
         fresh = self._fresh(missing, name)
         found = {info.run_id: fresh[info.run_id] if info.run_id in fresh else kept[info] for info in infos}
         if any(versions[run] for run in fresh):
             ended = {info: found[info.run_id] for info in infos if info.version}
-            _save(file, lambda: _from_histories(ended))
+            newer = {info.run_id for info in ended}
+            others = {info: history for info, history in kept.items() if info.run_id not in newer}
+            _save(file, lambda: _from_histories(others | ended))
         return found
 
     def _fresh(self, run_ids: Sequence[str], name: str) -> dict[str, History]:

@@ -212,15 +212,18 @@ def _has(axis: Axis, values: Sequence[Any]) -> bool:
 # The command -------------------------------------------------------------------------------------------------
 def run(options: ClaimsOptions) -> int:
     """Carry out ``gansweep claims``."""
+    from analysis.mutated import left_out
     from analysis.runs import load
 
     sweep = load(options.name, home=options.home, tracking=options.tracking)
-    verdicts = judge_claims(sweep)
+    verdicts, mutated = judge_claims(sweep), left_out(sweep)
     if options.json:
         claims = [verdict.to_json() for verdict in verdicts]
-        print(json.dumps({"sweep": sweep.name, "claims": claims}, indent=2, allow_nan=False))
+        print(
+            json.dumps({"sweep": sweep.name, "claims": claims, "left_out": mutated or None}, indent=2, allow_nan=False)
+        )
     else:
-        print(format_claims(verdicts, everything=options.all))
+        print("\n".join(filter(None, [format_claims(verdicts, everything=options.all), mutated])))
     return 0
 
 

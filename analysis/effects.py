@@ -35,6 +35,7 @@ from analysis.effect import (
     is_ratio,
     named,
 )
+from analysis.mutated import without_mutated
 from analysis.points import common_point, points_of, require_one_fingerprint
 from analysis.repeated import ablated
 
@@ -64,7 +65,11 @@ def outcome_at(sweep: Sweep, point: Point) -> Outcome:
 
 
 def failures(sweep: Sweep) -> Outcome:
-    """Take whether a trial failed as what is explained; trials that still run or were interrupted do not count."""
+    """Take whether a trial failed as what is explained.
+
+    Trials that still run or were interrupted do not count, nor mutated ones.
+    """
+    sweep = without_mutated(sweep)
     trials = sweep.trials[sweep.trials["status"].isin([schema.COMPLETE, schema.STOPPED, schema.FAILED])]
     values = (trials["status"] == schema.FAILED).to_numpy().astype(np.float64)
     kimg = float(trials["kimg"].max()) if len(trials) else math.nan
@@ -75,7 +80,7 @@ def effects(sweep: Sweep, metric: str = schema.DISTANCE, curves: pd.DataFrame | 
     """Give every effect on a score, or on ``failed``, that the sweep can tell: each choice against the default's.
 
     Numbers give their slope. Where a choice was ablated, the pairs take the place of the marginal estimate. A choice
-    with too few trials (5 a side, 12 in all) is left out.
+    with too few trials (5 a side, 12 in all) is left out, as are mutated trials (``analysis.mutated``).
 
     Args:
         sweep: with its ``space.json``.
@@ -87,12 +92,14 @@ def effects(sweep: Sweep, metric: str = schema.DISTANCE, curves: pd.DataFrame | 
         AnalysisError: trials were scored in several ways.
     """
     require_one_fingerprint(sweep)
+    sweep = without_mutated(sweep)
     axes = axes_of(sweep)
     if metric == FAILED:
         outcome: Outcome | None = failures(sweep)
     else:
         curves = learning_curves(sweep, [metric]) if curves is None else curves
-        point = common_point(points_of(curves, metric), MINIMUM_TRIALS)
+        known = curves[curves["key"].isin(sweep.trials["key"])]
+        point = common_point(points_of(known, metric), MINIMUM_TRIALS)
         outcome = outcome_at(sweep, point) if point else None
     found: list[Effect | None] = []
     for axis in axes:

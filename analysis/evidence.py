@@ -22,6 +22,7 @@ from analysis.effect import (
     named,
 )
 from analysis.effects import contrast, failures, outcome_at, slope
+from analysis.mutated import without_mutated
 from analysis.points import Point, common_point, early_point, points_of, require_one_fingerprint
 from analysis.repeated import ablated, confirmed
 from analysis.runs import METRICS, PARAMS, SCORES
@@ -39,7 +40,7 @@ class Evidence:
     """What a sweep measured.
 
     Args:
-        sweep: with its ``space.json``.
+        sweep: with its ``space.json``; mutated trials are left out.
         metrics: what will be asked for; those that no trial logged are left out.
 
     Raises:
@@ -48,7 +49,7 @@ class Evidence:
 
     def __init__(self, sweep: Sweep, metrics: Sequence[str]) -> None:
         require_one_fingerprint(sweep)
-        self.sweep = sweep
+        self.sweep = sweep = without_mutated(sweep)
         self.axes: dict[str, Axis] = {axis.name: axis for axis in axes_of(sweep)}
         self.systems = set(sweep.trials["system"])
         scored = [name for name in metrics if {f"{SCORES}{name}", f"{METRICS}{name}"} & set(sweep.trials.columns)]

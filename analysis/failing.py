@@ -57,7 +57,8 @@ class Failing:
 def failing_by_value(sweep: Sweep, seed: int = 0) -> list[Failing]:
     """Give the share of failed trials by value, the dimension that matters most first.
 
-    Values with fewer than 5 trials are left out. Trials that still run or were interrupted do not count.
+    Values with fewer than 5 trials are left out. Trials that still run or were interrupted do not count, nor mutated
+    ones.
     """
     outcome = failures(sweep)
     rng = np.random.default_rng(seed)

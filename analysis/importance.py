@@ -120,7 +120,7 @@ class Importances:
 def importances(
     sweep: Sweep, score: str = schema.DISTANCE, seed: int = 0, curves: pd.DataFrame | None = None
 ) -> Importances:
-    """Measure every dimension that at least 30 comparable trials had active.
+    """Measure every dimension that at least 30 comparable trials had active; mutated trials are left out.
 
     Args:
         sweep: with its ``space.json``.
@@ -135,14 +135,19 @@ def importances(
     from analysis.axes import axes_of
     from analysis.curves import learning_curves
     from analysis.effects import outcome_at
+    from analysis.mutated import left_out as mutated_left_out
+    from analysis.mutated import without_mutated
     from analysis.points import common_point, points_of, require_one_fingerprint
 
     require_one_fingerprint(sweep)
-    points = points_of(learning_curves(sweep, [score]) if curves is None else curves, score)
+    mutated, sweep = mutated_left_out(sweep), without_mutated(sweep)
+    curves = learning_curves(sweep, [score]) if curves is None else curves
+    points = points_of(curves[curves["key"].isin(sweep.trials["key"])], score)
     point = common_point(points, MINIMUM_TRIALS)
     if point is None:
         most = max((len(one.values) for one in points), default=0)
-        return Importances(score, [], None, f"at most {most} trials compare; {MINIMUM_TRIALS} are needed")
+        few = f"at most {most} trials compare; {MINIMUM_TRIALS} are needed"
+        return Importances(score, [], None, "; ".join(filter(None, [few, mutated])))
     outcome = outcome_at(sweep, point)
     rows, left_out = [], []
     for axes, some in _groups(axes_of(sweep), outcome.trials):
@@ -152,7 +157,7 @@ def importances(
         rows += _measure(outcome, axes_of(sweep), [axis.name for axis in axes], some, seed)
     rows.sort(key=lambda row: (row.method, -row.value))
     reason = f"active in fewer than {MINIMUM_TRIALS} trials: {', '.join(left_out)}" if left_out else ""
-    return Importances(score, rows, point, reason)
+    return Importances(score, rows, point, "; ".join(filter(None, [reason, mutated])))
 
 
 def _groups(axes: Sequence[Axis], trials: pd.DataFrame) -> list[tuple[list[Axis], NDArray[np.bool_]]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.axes import Axis, axes_of
 from analysis.effect import MINIMUM_TRIALS
 from analysis.effects import contrast, outcome_at, slope
+from analysis.mutated import without_mutated
 from analysis.points import SHARE, Point, common_point, early_point, points_of, require_one_fingerprint
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def effect_over_time(
 ) -> list[Effect]:  # fmt: skip
     """Estimate an effect at every point of training that at least half of the scored trials reached.
 
-    The trials are those scored at that point: where fewer reach the next, another effect may come from them.
+    The trials are those scored at that point: where fewer reach the next, another effect may come from them. Mutated
+    trials are left out, here and in ``turn``.
 
     Args:
         sweep: with its ``space.json``.
@@ -55,9 +57,11 @@ def effect_over_time(
         against: choices with which they are compared.
     """
     require_one_fingerprint(sweep)
+    sweep = without_mutated(sweep)
     axes = axes_of(sweep)
     axis = _axis(axes, dimension)
-    points = [point for point in points_of(curves, metric) if point.share >= SHARE]
+    known = curves[curves["key"].isin(sweep.trials["key"])]
+    points = [point for point in points_of(known, metric) if point.share >= SHARE]
     found = [_at(sweep, point, axis, axes, values, against) for point in points] if axis else []
     return [effect for effect in found if effect is not None]
 
@@ -72,9 +76,10 @@ def turn(
         ``None`` where the sweep has no such dimension, or too few trials scored at both points.
     """
     require_one_fingerprint(sweep)
+    sweep = without_mutated(sweep)
     axes = axes_of(sweep)
     axis = _axis(axes, dimension)
-    points = points_of(curves, metric)
+    points = points_of(curves[curves["key"].isin(sweep.trials["key"])], metric)
     late = common_point(points, MINIMUM_TRIALS)
     early = early_point(points, MINIMUM_TRIALS, late) if late else None
     if axis is None or early is None or late is None:

@@ -9,7 +9,8 @@ measured on equally many pictures: those scored on most, which have come to the 
 rung stopped, scored on fewer, follow in an order of their own.
 
 The best of many single runs owes part of its score to luck. After `gansweep confirm` the confirmed configurations
-therefore come first, by their mean over fresh seeds; one that failed on a fresh seed comes last.
+therefore come first, by their mean over fresh seeds; one that failed on a fresh seed comes last. A confirmation of
+less than the sweep's full budget stands beside the scores and moves no trial: the best early need not be the best late.
 """
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ class Ranking:
     mixed: bool = False
     """Whether scores of several fingerprints were ranked together."""
     confirmation: Confirmation | None = None
-    """``None`` before any."""
+    """That of the full budget; ``None`` before any."""
+    short_confirmation: Confirmation | None = None
+    """That of a smaller budget, where there is none of the full one: it fills the columns and orders nothing."""
 
     @property
     def best(self) -> str | None:
@@ -137,14 +140,22 @@ class Ranking:
         """Key of the trial that is best by another score."""
         from analysis.confirmation import confirmation
 
+        ordered = _ordered(self.sweep.trials, score)
         found = confirmation(self.sweep, score, allow_mixed=True)
-        return _first(_confirmed_first(_ordered(self.sweep.trials, score), found))
+        return _first(ordered if _is_short(found, self.sweep, ordered) else _confirmed_first(ordered, found))
+
+    @property
+    def shortfall(self) -> str:
+        """Why a confirmation orders nothing; empty where there is none that was short."""
+        short = self.short_confirmation
+        return "" if short is None else not_counted(short, full_budget(self.sweep, self.trials))
 
     def to_json(self) -> dict[str, Any]:
         """Give the ranking as strict JSON: no NaN and no infinity.
 
         A score that a trial does not have is ``null``; a parameter that it does not have is left out.
         """
+        found, short = self.confirmation or self.short_confirmation, self.short_confirmation
         return {
             "sweep": self.sweep.name,
             "by": self.by,
@@ -156,8 +167,9 @@ class Ranking:
             "knee": self.knee,
             "hypervolume": self.hypervolume(),
             "failures": self.failures(),
-            "confirmation": self.confirmation.to_json() if self.confirmation else {},
+            "confirmation": found.to_json() if found else {},
             "confirmed": self.confirmation.about() if self.confirmation else None,
+            "short_confirmation": {**short.about(), "reason": self.shortfall} if short else None,
         }
 
 
@@ -178,10 +190,27 @@ def rank(sweep: Sweep, by: str = schema.DISTANCE, allow_mixed: bool = False) -> 
             "--allow-mixed ranks them together all the same"
         )
     found = confirmation(sweep, by, allow_mixed=allow_mixed)
-    trials = _confirmed_first(_ordered(sweep.trials, by), found)
+    ordered = _ordered(sweep.trials, by)
+    short = found if _is_short(found, sweep, ordered) else None
+    trials = _with_confirmed(ordered, found) if short else _confirmed_first(ordered, found)
     trials.insert(1, "pareto", _front(trials))
-    agreed = json.loads(fingerprints[0]) if len(fingerprints) == 1 else sweep.fingerprint
-    return Ranking(sweep, by, trials, agreed, mixed=len(fingerprints) > 1, confirmation=found)
+    agreed, mixed = json.loads(fingerprints[0]) if len(fingerprints) == 1 else sweep.fingerprint, len(fingerprints) > 1
+    return Ranking(sweep, by, trials, agreed, mixed, None if short else found, short)
+
+
+def full_budget(sweep: Sweep, ordered: pd.DataFrame) -> int:
+    """Give the budget in kimg of a trial that comes to the end: as asked for, or else the most of any ranked trial."""
+    asked = sweep.settings.get("max_kimg")
+    most = ordered.loc[ordered["rank"].notna(), "kimg"].max()
+    return int(asked) if asked else math.floor(most) if most > 0 else 0
+
+
+def not_counted(found: Confirmation, full: int) -> str:
+    """Why a confirmation of a smaller budget orders nothing."""
+    return (
+        f"{found.budget} kimg a run is less than the sweep's {full}, and moves no trial; "
+        f"`gansweep confirm` without --max-kimg confirms at {full}"
+    )
 
 
 def write_csv(ranking: Ranking, path: Path, *apart: Ranking) -> None:
@@ -264,6 +293,18 @@ def _confirmed_first(ordered: pd.DataFrame, found: Confirmation | None) -> pd.Da
     order = np.argsort(place, kind="stable")
     table = ordered.iloc[order].reset_index(drop=True)
     table["rank"] = pd.Series(table.index + 1, dtype="Int64").where(table.index < int(ranked.sum()))
+    return _with_confirmed(table, found)
+
+
+def _is_short(found: Confirmation | None, sweep: Sweep, ordered: pd.DataFrame) -> bool:
+    return found is not None and found.budget < full_budget(sweep, ordered)
+
+
+def _with_confirmed(table: pd.DataFrame, found: Confirmation | None) -> pd.DataFrame:
+    """Add the columns of a confirmation."""
+    import pandas as pd
+
+    known = {one.key: one for one in found.configurations} if found else {}
     for offset, name in enumerate(("n", "mean", "sd", "low", "high")):
         values = [getattr(known[key].summary, name) if key in known else None for key in table["key"]]
         table.insert(1 + offset, f"{CONFIRMED}{name}", pd.Series(values, dtype="Int64" if name == "n" else "float64"))

@@ -23,9 +23,10 @@ from analysis.cells import parameter as _value
 from analysis.cells import percent as _percent
 from analysis.cells import printable as _printable
 from analysis.cells import score as _score
+from analysis.mutated import mutated as _mutated
 from analysis.reasons import by_kind
 from analysis.repeat_table import CLOSE, interval, spread, verdicts
-from analysis.runs import METRICS, PARAMS, SCORES
+from analysis.runs import PARAMS, SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,8 +116,8 @@ def _fixed_columns(ranking: Ranking, rows: pd.DataFrame, *, short_keys: bool) ->
             "front", [_marks(*row) for row in zip(rows["pareto"], rows["recipe"], _mutated(rows), strict=True)], "left"
         ),
     ]
-    if ranking.confirmation is not None:
-        columns += _confirmed_columns(ranking, ranking.confirmation, rows)
+    if (found := ranking.confirmation or ranking.short_confirmation) is not None:
+        columns += _confirmed_columns(ranking, found, rows)
     for name, header in _score_headers(ranking).items():
         columns.append(_Column(header, [Text(_score(name, value)) for value in rows[f"{SCORES}{name}"]]))
     return [
@@ -232,6 +233,8 @@ def _confirmed_lines(ranking: Ranking) -> dict[str, str]:
     if ranking.best is None:
         return {}
     scored = int(ranking.trials["rank"].notna().sum())
+    if ranking.shortfall:
+        return {"confirmed early": ranking.shortfall}
     return {
         "unconfirmed": f"one run each: the best of {scored} is partly the luckiest; "
         f"`gansweep confirm {ranking.sweep.name}` trains the best again, several times each"
@@ -297,7 +300,3 @@ def _hash_cut(text: str) -> str:
 def _marks(in_front: bool, is_recipe: bool, mutated: bool) -> Text:
     marks = [Text("*", "bold green")] * in_front + [Text("recipe", "bold")] * is_recipe
     return Text(" ").join(marks + [Text("mutated", "yellow")] * mutated)
-
-
-def _mutated(trials: pd.DataFrame) -> pd.Series[bool]:
-    return trials.reindex(columns=[METRICS + schema.MUTATIONS]).iloc[:, 0].fillna(0).astype(float) > 0

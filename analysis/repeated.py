@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis import schema
-from analysis.adjusted import adjusted_effect, paired_effect
+from analysis.adjusted import adjusted_effect, paired_effect, share_difference
 from analysis.axes import Axis, dependents
 from analysis.effect import ABLATION, CONFIRMATION, FAILED, Effect, Outcome, as_effect, is_ratio, named
 from analysis.runs import METRICS, PARAMS, SCORES
@@ -30,17 +30,24 @@ def ablated(
 
     ``None`` for too few.
     """
-    differences, places = [], []
-    for one, other in _pairs(sweep, {axis.name, *dependents(axis, axes)}, axis.name, values, against):
-        first, second = _measured(one, metric), _measured(other, metric)
-        equal = one["kimg"] == other["kimg"] and one["samples"] == other["samples"]
-        if first is not None and second is not None and (equal or metric == FAILED):
-            differences.append(first - second)
-            places.append((one["kimg"], one["samples"]))
-    if len(differences) < MINIMUM_RUNS:
+    found = [
+        (one, other)
+        for one, other in _pairs(sweep, {axis.name, *dependents(axis, axes)}, axis.name, values, against)
+        if metric == FAILED or (one["kimg"] == other["kimg"] and one["samples"] == other["samples"])
+        if _measured(one, metric) is not None and _measured(other, metric) is not None
+    ]
+    at = _largest([one["budget"] for one, _ in found])
+    pairs = [(one, other) for one, other in found if one["budget"] == at]
+    if at is None:
         return None
+    if metric == FAILED:
+        return _failing(sweep, axis, (values, against), pairs, ABLATION)
+    differences = [
+        float(_measured(one, metric) or 0.0) - float(_measured(other, metric) or 0.0) for one, other in pairs
+    ]
     unit = "ratio" if is_ratio(metric) else "difference"
-    outcome = Outcome(metric, unit, sweep.trials[:0], np.array(differences), places[0][0], _whole(places[0][1]))
+    first = pairs[0][0]
+    outcome = Outcome(metric, unit, sweep.trials[:0], np.array(differences), first["kimg"], _whole(first["samples"]))
     sides = (named(values), named(against))
     return as_effect(outcome, axis.name, sides, paired_effect(differences), (len(differences),) * 2, ABLATION)
 
@@ -50,13 +57,16 @@ def confirmed(
 ) -> Effect | None:
     """Compare confirmed configurations that differ in this dimension, and what depends on it, alone.
 
-    Their seeds are not the same, so each pair of configurations is compared by its means, over all of their runs.
+    Their seeds are not the same, so each pair of configurations is compared by its means, over all of their runs. What
+    diverged ended early: for ``failed`` runs belong together by the budget that they were given.
     """
     name, may_differ = f"{PARAMS}{axis.name}", {axis.name, *dependents(axis, axes)}
     runs = [run for run in _runs(sweep, CONFIRMATION, axis.name) if _measured(run, metric) is not None]
+    same = ("of", "fingerprint", "budget") if metric == FAILED else ("of", "fingerprint", "kimg", "samples")
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for run in runs:
-        groups.setdefault((run["of"], run["fingerprint"], run["kimg"], run["samples"]), []).append(run)
+        groups.setdefault(tuple(run[name] for name in same), []).append(run)
+    beside: list[tuple[dict[str, Any], dict[str, Any]]] = []
     rows: list[tuple[float, bool, int]] = []
     place: tuple[Any, ...] = ()
     for pair, (one, other) in enumerate(itertools.permutations(groups, 2)):
@@ -64,9 +74,13 @@ def confirmed(
         asked = first[0][name] in values and second[0][name] in against and one[1:] == other[1:]
         if asked and _differing(first[0], second[0]) <= may_differ and min(len(first), len(second)) >= MINIMUM_RUNS:
             place = one
+            beside += itertools.product(first, second)
             rows += [(float(_measured(run, metric) or 0.0), run in first, pair) for run in (*first, *second)]
     if not rows:
         return None
+    if metric == FAILED:
+        at = max(run["budget"] for run, _ in beside)
+        return _failing(sweep, axis, (values, against), [one for one in beside if one[0]["budget"] == at], CONFIRMATION)
     measured, left, pairs = (np.array(column) for column in zip(*rows, strict=True))
     blocks = (pairs[:, None] == np.unique(pairs)[1:]).astype(float)
     unit = "ratio" if is_ratio(metric) else "difference"
@@ -76,14 +90,38 @@ def confirmed(
     return as_effect(outcome, axis.name, (named(values), named(against)), estimate, arms, CONFIRMATION)
 
 
+def _failing(
+    sweep: Sweep,
+    axis: Axis,
+    sides: tuple[Collection[Any], Collection[Any]],
+    pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]],
+    evidence: str,
+) -> Effect | None:
+    """Compare the shares that failed of the runs in pairs, each run once.
+
+    A mean of differences would be certain of three pairs that all differ by 1; shares have an interval there too.
+    """
+    runs = [{run["key"]: run["status"] == schema.FAILED for run in side} for side in zip(*pairs, strict=True)]
+    hits, arms = [sum(side.values()) for side in runs], (len(runs[0]), len(runs[1]))
+    failed = np.array([failed for side in runs for failed in side.values()], dtype=np.float64)
+    outcome = Outcome(FAILED, "difference", sweep.trials[:0], failed, float(pairs[0][0]["budget"]))
+    estimate = share_difference(hits[0], arms[0], hits[1], arms[1])
+    return as_effect(outcome, axis.name, (named(sides[0]), named(sides[1])), estimate, arms, evidence)
+
+
+def _largest(budgets: Sequence[int]) -> int | None:
+    """The largest budget of at least ``MINIMUM_RUNS`` pairs."""
+    return max((budget for budget in budgets if budgets.count(budget) >= MINIMUM_RUNS), default=None)
+
+
 def _pairs(
     sweep: Sweep, may_differ: set[str], dimension: str, values: Collection[Any], against: Collection[Any]
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Ablation runs of one configuration and seed with the values asked for and no other difference than allowed."""
+    """Ablation runs of one configuration, seed and budget, with the values asked for and else alike as allowed."""
     name = f"{PARAMS}{dimension}"
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for run in _runs(sweep, ABLATION, dimension):
-        groups.setdefault((run["of"], run["seed"], run["fingerprint"]), []).append(run)
+        groups.setdefault((run["of"], run["seed"], run["fingerprint"], run["budget"]), []).append(run)
     return [
         (one, other)
         for group in groups.values()
@@ -109,8 +147,10 @@ def _differing(one: dict[Any, Any], other: dict[Any, Any]) -> set[str]:
 
 
 def _measured(run: dict[str, Any], metric: str) -> float | None:
+    """A run's score; for ``failed`` whether it did, ``None`` while that is open."""
     if metric == FAILED:
-        return float(run["status"] == schema.FAILED)
+        ended = run["status"] in (schema.COMPLETE, schema.STOPPED, schema.FAILED)
+        return float(run["status"] == schema.FAILED) if ended else None
     value = run.get(f"{SCORES}{metric}", run.get(f"{METRICS}{metric}"))
     if run["status"] != schema.COMPLETE or value is None or not math.isfinite(value):
         return None

@@ -81,6 +81,7 @@ def evidence(ranking: Ranking, most: int = JUDGED) -> Evidence:
     from analysis.effects import effects
     from analysis.failing import failing_by_value
     from analysis.importance import importances
+    from analysis.mutated import left_out as mutated_left_out
     from analysis.points import require_one_fingerprint
 
     names, notes = _measured(ranking), list[str]()
@@ -96,6 +97,8 @@ def evidence(ranking: Ranking, most: int = JUDGED) -> Evidence:
         notes.append(
             f"All of this rests on {len(trials):,} trials, evenly along the search: {left_out:,} are left out."
         )
+    if mutated := mutated_left_out(sweep):
+        notes.append(f"{mutated}.")
     failing = failing_by_value(sweep) if (sweep.trials["status"] == schema.FAILED).any() else []
     if not names:
         return Evidence(confirmed, failing=failing, notes=notes)

@@ -114,7 +114,7 @@ def ranking_table(ranking: Ranking, most: int = TOP) -> Table | None:
     scores = [name for name in (*schema.OBJECTIVES, *_groups(ranking)) if name in ranking.sweep.scores]
     labels = [name.removeprefix(f"{schema.TAG_ACCURACY}_").replace("tag_accuracy", "tags") for name in scores]
     known = any(interval(row, schema.DISTANCE) for _, row in rows.iterrows())
-    found = ranking.confirmation
+    found = ranking.confirmation or ranking.short_confirmation
     confirmed = {one.key: spread(one.summary, found.by) for one in found.configurations} if found else {}
     knee, cells = knee_of(ranking), []
     for _, row in rows.iterrows():

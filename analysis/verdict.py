@@ -44,6 +44,8 @@ def caveats(ranking: Ranking) -> list[Caveat]:
         found.append(
             Caveat("unconfirmed", "each trial ran on one training seed, and the best of many is partly the luckiest")
         )
+        if ranking.shortfall:
+            found.append(Caveat("confirmed early", ranking.shortfall))
     else:
         found += _left_open(ranking.confirmation)
     if ranking.confirmation is None or ranking.confirmation.best is None:

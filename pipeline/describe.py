@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from trainables.config import GanConfig
 from trainables.data.tags import REPORT_PAIRS, REPORT_VOCABULARY
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from analysis.runs import Sweep
     from search_spaces.space import Space
 
@@ -53,29 +56,50 @@ def format_space(described: dict[str, Any]) -> str:
 def sweep_status(sweep: Sweep, *, driven: bool = True) -> dict[str, Any]:
     """Counts by state and reason, slots in use, and the best so far of trials that have not failed.
 
-    ``driven`` says whether a driver is at work; without one, a trial that is marked as running was interrupted.
+    A confirmed best has its mean over fresh seeds as its value, and ``confirmed`` says so. ``driven`` says whether a
+    driver is at work; without one, a run that is marked as running was interrupted.
     """
-    trials = sweep.trials
-    if len(trials) and not driven:
-        trials = trials.assign(status=trials["status"].replace(schema.RUNNING, schema.INTERRUPTED))
-    counts = {name: int((trials["status"] == name).sum()) for name in schema.STATUSES} if len(trials) else {}
+    trials, repeats = sweep.trials, sweep.repeats
+    counts = _counts(trials, driven=driven)
+    again = {
+        str(kind): {name: count for name, count in _counts(runs, driven=driven).items() if count}
+        for kind, runs in repeats.groupby("kind")
+    }
     failed = trials.loc[trials["status"] == schema.FAILED, "reason"].dropna().tolist() if len(trials) else []
     kinds = by_kind(failed)
-    best = {}
-    for name in [name for name in schema.OBJECTIVES if name in sweep.scores]:
-        ranking = rank(sweep, name, allow_mixed=True)
-        if ranking.best is not None:
-            found = ranking.trials.iloc[0]
-            best[name] = {"key": ranking.best, "value": float(found[f"scores.{name}"])}
-    slots, running = sweep.settings.get("concurrent"), counts.get(schema.RUNNING, 0)
+    best = {name: _best(sweep, name) for name in schema.OBJECTIVES if name in sweep.scores}
+    slots = sweep.settings.get("concurrent")
+    running = sum(one.get(schema.RUNNING, 0) for one in (counts, *again.values()))
     return {
         "sweep": sweep.name,
         "trials": {"asked": sweep.settings.get("trials"), **counts},
         "reasons": dict(Counter(failed).most_common()),
         "reason_kinds": {kind.name: {"count": kind.trials, "said": str(kind)} for kind in kinds},
         "workers": {"slots": slots, "running": running, "use": running / slots if slots else None},
-        "best": best,
+        "repeats": again,
+        "best": {name: about for name, about in best.items() if about},
     }
+
+
+def _counts(runs: pd.DataFrame, *, driven: bool) -> dict[str, int]:
+    """Runs by status; none for no runs."""
+    if runs.empty:
+        return {}
+    status = runs["status"] if driven else runs["status"].replace(schema.RUNNING, schema.INTERRUPTED)
+    return {name: int((status == name).sum()) for name in schema.STATUSES}
+
+
+def _best(sweep: Sweep, name: str) -> dict[str, Any]:
+    """Key and value of the best by a score; empty where there is none."""
+    ranking = rank(sweep, name, allow_mixed=True)
+    if ranking.best is None:
+        return {}
+    found = ranking.confirmation
+    if found is not None and found.best == ranking.best:
+        confirmed = {"seeds": len(found.seeds), "kimg": found.budget}
+        return {"key": ranking.best, "value": found.configurations[0].summary.mean, "confirmed": confirmed}
+    value = float(ranking.trials[f"scores.{name}"].iloc[0])
+    return {"key": ranking.best, "value": value} if math.isfinite(value) else {}
 
 
 def format_status(found: dict[str, Any]) -> str:
@@ -86,5 +110,14 @@ def format_status(found: dict[str, Any]) -> str:
     if workers["slots"]:
         lines.append(f"  {workers['running']} of {workers['slots']} slots in use")
     lines += [f"  {kind['count']} failed: {kind['said']}" for kind in found["reason_kinds"].values()]
-    lines += [f"  best {name}: {about['value']:.4g} ({about['key']})" for name, about in found["best"].items()]
+    for kind, statuses in found["repeats"].items():
+        lines.append(f"  {kind}: {', '.join(f'{count} {status}' for status, count in statuses.items())}")
+    lines += [f"  best {name}: {about['value']:.4g} ({_whose(about)})" for name, about in found["best"].items()]
     return "\n".join(lines)
+
+
+def _whose(best: dict[str, Any]) -> str:
+    again = best.get("confirmed")
+    if again is None:
+        return str(best["key"])
+    return f"{best['key']}, mean of {again['seeds']} fresh seed{'s' * (again['seeds'] != 1)} of {again['kimg']} kimg"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,27 @@ def test_a_run_that_went_on_is_read_again(ended: Path, logged: str, monkeypatch:
     assert again.trials["scores.distance"].iloc[0] == 10.0
     assert curves(again, ["distance"]).query("key == 'faces-00000'")["value"].tolist() == [80.0, 41.5, 11.0, 10.0]
     assert [count for count in asked if count] == [1, 1, 1, 1]
+
+
+def test_histories_of_other_runs_stay_and_older_versions_go(
+    ended: Path, logged: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = load(logged, home=ended)
+    first, rest = (dataclasses.replace(whole, trials=part) for part in (whole.trials[:2], whole.trials[2:]))
+    curves(first, ["distance"])
+    curves(rest, ["distance"])
+    asked = no_reading(monkeypatch)
+    before = curves(whole, ["distance"])
+    assert sum(asked) == 0
+    run = whole.trials["mlflow_run_id"].iloc[0]
+    MlflowClient(f"sqlite:///{ended}/mlflow.db").set_terminated(run, "FINISHED", 1_700_000_009_000)
+    again = load(logged, home=ended)
+    curves(dataclasses.replace(again, trials=again.trials[:1]), ["distance"])
+    assert sum(asked) == 2  # the run and its history
+    pd.testing.assert_frame_equal(curves(again, ["distance"]), before)
+    assert sum(asked) == 2
+    (file,) = (ended / "cache" / FOLDER).glob("history-*.parquet")
+    assert sorted(pd.read_parquet(file)["run_id"]) == sorted(whole.trials["mlflow_run_id"])
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "foreign", "folder"])

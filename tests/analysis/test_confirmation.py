@@ -16,6 +16,7 @@ from analysis.errors import AnalysisError
 from analysis.rank import rank
 from analysis.rank_table import format_table
 from analysis.repeat_table import format_ablation, format_confirmation
+from analysis.verdict import caveats
 from tests.support.sweeps import FINGERPRINT, make_repeats, make_sweep
 
 if TYPE_CHECKING:
@@ -258,3 +259,22 @@ def test_a_failed_recipe_of_the_search_can_be_confirmed() -> None:
     ranking = rank(dataclasses.replace(sweep, trials=trials))
     assert list(ranking.trials["key"]) == [GOOD, LUCKY, RECIPE, OTHER]
     assert ranking.trials["rank"].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("settings", "kimg"), [({"max_kimg": 100}, 40.0), ({}, 100.0)])
+def test_a_confirmation_of_a_smaller_budget_orders_nothing(settings: dict[str, int], kimg: float) -> None:
+    sweep = hand(runs())
+    sweep = dataclasses.replace(sweep, settings=settings, trials=sweep.trials.assign(kimg=kimg))
+    ranking = rank(sweep)
+    assert list(ranking.trials["key"]) == [LUCKY, OTHER, GOOD, RECIPE]
+    assert ranking.best == ranking.best_by("distance") == LUCKY
+    assert ranking.confirmation is None
+    assert ranking.trials["confirmed.mean"].tolist()[0] == pytest.approx(52.0)
+    said = "40 kimg a run is less than the sweep's 100, and moves no trial"
+    assert said in format_table(ranking)
+    assert said in next(one.reason for one in caveats(ranking) if one.label == "confirmed early")
+    told = json.loads(json.dumps(ranking.to_json(), allow_nan=False))
+    assert (told["best"], told["confirmed"], told["short_confirmation"]["budget"]) == (LUCKY, None, 40)
+    assert told["confirmation"][GOOD]["mean"] == pytest.approx(41.9)
+    full = dataclasses.replace(sweep, repeats=sweep.repeats.assign(budget=100))
+    assert rank(full).best == GOOD

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli import main
 from pipeline.describe import format_status, sweep_status
-from tests.support.sweeps import make_sweep
+from tests.support.sweeps import make_repeats, make_sweep
 
 if TYPE_CHECKING:
     import pytest
@@ -89,6 +89,33 @@ def test_status_counts_states_and_reasons_and_knows_the_best_that_did_not_fail()
     assert "2 failed: diverged: x" in words
     assert "3 failed: collapsed (e.g. collapsed: diversity 0.002)" in words
     assert "best distance: 20 (hand-00001)" in words
+
+
+def test_status_counts_repeats_and_gives_the_mean_of_the_confirmed_best() -> None:
+    repeats = [
+        {"of": "hand-00000", "seed": 0, "scores.distance": 10.0},
+        {"of": "hand-00000", "seed": 1, "scores.distance": 14.0},
+        {"of": "hand-00001", "seed": 0, "scores.distance": 25.0},
+        {"of": "hand-00001", "seed": 1, "status": "running"},
+        {"of": "hand-00000", "seed": 0, "kind": "ablation", "key": "a", "status": "failed"},
+    ]
+    sweep = make_sweep(
+        [{"status": "failed", "reason": "out of memory", "recipe": True}, {"scores.distance": 20.0}],
+        settings={"trials": 2, "concurrent": 2, "max_kimg": 40},
+        repeats=make_repeats(repeats),
+    )
+    status = json.loads(json.dumps(sweep_status(sweep), allow_nan=False))
+    assert status["repeats"] == {"ablation": {"failed": 1}, "confirmation": {"running": 1, "complete": 3}}
+    assert status["workers"] == {"slots": 2, "running": 1, "use": 0.5}
+    best = status["best"]["distance"]
+    assert best["key"] == "hand-00000"  # its trial has no score
+    assert (best["value"], best["confirmed"]) == (12.0, {"seeds": 2, "kimg": 40})
+    words = format_status(status)
+    assert "best distance: 12 (hand-00000, mean of 2 fresh seeds of 40 kimg)" in words
+    assert "confirmation: 1 running, 3 complete" in words
+    left = sweep_status(sweep, driven=False)
+    assert left["workers"]["running"] == 0
+    assert left["repeats"]["confirmation"] == {"complete": 3, "interrupted": 1}
 
 
 def test_status_of_a_sweep_without_trials() -> None:

@@ -104,6 +104,7 @@ def ablation(
         [
             {
                 **base, "key": f"{base['key']}-a-{value}-{seed}", "kind": "ablation", "of": base["key"], "seed": seed,
+                "budget": 40,
                 "variant": str(value), "status": schema.COMPLETE, f"params.{dimension}": value,
                 "scores.distance": distance(value, seed),
             }
