@@ -9,20 +9,23 @@ import signal
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
 from analysis.runs import load
+from pipeline import repeats
 from pipeline.ablate import variants
 from pipeline.clean import clean_sweep
 from pipeline.cli import main
 from pipeline.confirm import confirmation_plan, leading
-from pipeline.repeats import PlanSearcher, params_of, repeat_seed
+from pipeline.repeats import PlanSearcher, Repeat, params_of, repeat_seed
 from pipeline.settings import SweepSettings
 from pipeline.study import training_seed
 from search_spaces.space import Dimension, Space
 from tests.pipeline.conftest import Swept, start_cli, sweep, tiny_settings
 from tests.support.sweeps import make_sweep
+from trainables.config import GanConfig
 from trainables.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -301,6 +304,26 @@ def test_all_configurations_come_before_the_next_seed(searched: Swept) -> None:
     assert (searcher.suggest("c"), searcher.pending, searcher.running) == (PlanSearcher.FINISHED, 0, 2)
     searcher.on_trial_complete("a")
     assert searcher.running == 1
+
+
+def repeat(key: str) -> Repeat:
+    return Repeat("confirmation", "hand-00000", "unchanged", 0, 7, GanConfig().to_params(), 4, key)
+
+
+def test_nothing_begins_while_a_run_waits_for_an_empty_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def run_trials(prepared: Any, own: Any, searcher: PlanSearcher, scheduler: Any, *rest: Any) -> None:
+        scheduler.failures.waiting.add("big")
+        seen.extend([searcher.suggest("b"), searcher.pending])
+        scheduler.failures.waiting.clear()
+        seen.append(searcher.suggest("b"))
+
+    for name, value in (("run_trials", run_trials), ("describe_data", mock.Mock()), ("Showcase", mock.Mock())):
+        monkeypatch.setattr(repeats, name, value)
+    prepared = mock.Mock(settings=SweepSettings("acgan", tmp_path, "s", image_size=16))
+    assert repeats._run([repeat("a")], prepared, mock.Mock(), mock.Mock()) == "interrupted"  # it has not ended
+    assert seen == [None, 1, repeat("a").config()]
 
 
 def test_a_dimension_follows_the_one_it_depends_on(tmp_path: Path) -> None:
