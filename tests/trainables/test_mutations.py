@@ -113,6 +113,44 @@ def test_networks_that_are_gone_or_do_not_fit_leave_the_trial_as_it_is(context, 
     assert trial.config.optimizer.generator_lr == 2e-4
 
 
+def test_networks_trained_more_than_an_interval_longer_stay_where_they_are(context, tmp_path) -> None:
+    """Evaluations at 1, 2 and 3 kimg: at 1, networks of 2 kimg are taken over, and none of 3."""
+    ahead = make(context, tmp_path, "ahead", seed=2)
+    ahead.step()
+    ahead.step()
+    near = make(context, tmp_path, "near")
+    near.step()
+    order(near, 1, "ahead", optimizer__generator_lr=1e-8)
+    assert near.step()["mutations"] == 1
+    ahead.step()
+    ahead.save()  # its two checkpoints are of 3 kimg now
+    plain = make(context, tmp_path, "plain")
+    plain.step()
+    plain.step()
+    far = make(context, tmp_path, "far")
+    far.step()
+    order(far, 1, "ahead", optimizer__generator_lr=1e-8)
+    result = far.step()
+    assert "its networks were trained for 3 kimg, and the trial stands at 1" in result["notice"]
+    assert "mutations" not in result
+    assert same(weights(far), weights(plain))
+
+
+def test_the_older_checkpoint_of_a_source_that_is_ahead_serves(context, tmp_path) -> None:
+    ahead = make(context, tmp_path, "ahead", seed=2)
+    ahead.step()
+    ahead.step()
+    second = weights(ahead)
+    ahead.step()
+    trial = make(context, tmp_path, "own")
+    trial.step()
+    order(trial, 1, "ahead", optimizer__generator_lr=1e-8, optimizer__discriminator_lr=1e-8)
+    assert trial.step()["mutations"] == 1
+    for name, value in second.items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(weights(trial)[name], value, atol=1e-5, rtol=1e-4)
+
+
 def test_orders_of_other_rungs_and_after_the_end_are_left_alone(context, tmp_path) -> None:
     trial = make(replace(context, evaluations=evaluations(2)), tmp_path, "own")
     trial.step()
