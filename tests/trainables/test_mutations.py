@@ -179,6 +179,29 @@ def test_a_loop_takes_over_all_that_is_learnt_and_keeps_its_own_place() -> None:
     assert same(own.state_dict()["generator"], before)
 
 
+def test_a_loop_that_takes_over_keeps_the_options_of_its_own_optimisers() -> None:
+    mine = tiny_config(optimizer__beta1=0.5, optimizer__beta2=0.9, optimizer__generator_lr=3e-4)
+    theirs = tiny_config(optimizer__beta1=0.0, optimizer__beta2=0.99, optimizer__generator_lr=1e-5)
+    own, other = (TrainingLoop(ConditionalGan(config, (3, 2)), random_data(), config) for config in (mine, theirs))
+    other.train_until(160)
+    own.adopt(other.state_dict())
+    own.reconfigure(mine)
+    assert [group["lr"] for group in own.generator_optimizer.param_groups] == [3e-4]
+    for optimizer in (own.generator_optimizer, own.discriminator_optimizer):
+        assert [tuple(group["betas"]) for group in optimizer.param_groups] == [(0.5, 0.9)]
+
+
+def test_a_loop_without_an_average_takes_over_the_generator_and_not_its_average() -> None:
+    plain, averaged = tiny_config(training__ema_decay=0.0), tiny_config(training__ema_decay=0.9)
+    own, other = (TrainingLoop(ConditionalGan(config, (3, 2)), random_data(), config) for config in (plain, averaged))
+    other.train_until(320)
+    state = other.state_dict()
+    assert not same(state["generator"], state["average"])
+    own.adopt(state)
+    assert same(own.state_dict()["generator"], state["generator"])
+    assert same(own.state_dict()["average"], state["generator"])
+
+
 def test_later_mutations_win() -> None:
     first = {"kimg": 1, "source": "a", "params": {"x": 2.0, "y": 3.0}}
     second = {"kimg": 2, "source": "b", "params": {"x": 5.0}}
