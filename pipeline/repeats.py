@@ -18,6 +18,7 @@ from rich.console import Console
 
 from analysis import schema
 from analysis.connect import readable_errors
+from analysis.runs import METRICS
 from pipeline.cluster import connected
 from pipeline.failures import Failures
 from pipeline.home import Home
@@ -167,6 +168,14 @@ def params_of(sweep: Sweep, key: str) -> dict[str, Value]:
             f"the parameters of trial {key} in MLflow are not those it was trained with; was its run edited?"
         )
     return config.to_params()
+
+
+def mutated_keys(sweep: Sweep) -> set[str]:
+    """Keys of trials that went on from others' networks: no training from the start earns their scores again."""
+    name = f"{METRICS}{schema.MUTATIONS}"
+    if name not in sweep.trials:
+        return set()
+    return set(sweep.trials.loc[sweep.trials[name].fillna(0).astype(float) > 0, "key"])
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,8 @@ from unittest import mock
 import pytest
 
 from analysis.runs import load
+from pipeline import ablate as ablate_module
+from pipeline import confirm as confirm_module
 from pipeline import repeats
 from pipeline.ablate import variants
 from pipeline.clean import clean_sweep
@@ -276,6 +278,37 @@ def test_one_trial_stands_for_a_configuration_and_the_recipe_comes_always() -> N
     assert leading(hand, 1) == ["hand-00002", "hand-00000"]
     assert leading(hand, 2) == ["hand-00002", "hand-00000"]
     assert leading(hand, 9) == ["hand-00002", "hand-00000", "hand-00004"]
+
+
+MUTATED = {"scores.distance": 1.0, "metrics.mutations": 2.0}
+
+
+def test_mutated_trials_are_not_confirmed_and_one_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hand = plan_sweep({"scores.distance": 50.0}, {"scores.distance": 40.0}, MUTATED)
+    assert leading(hand, 1) == ["hand-00001", "hand-00000"]
+    assert leading(plan_sweep({**MUTATED, "scores.distance": 2.0}, {"scores.distance": 3.0}), 1) == [
+        "hand-00001", "hand-00000",
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="every scored trial of sweep 'hand' went on from others' networks"):
+        leading(plan_sweep(MUTATED), 1)
+    settings = SweepSettings("acgan", tmp_path, "hand", image_size=16)
+    monkeypatch.setattr(confirm_module, "opened", lambda options: (settings, hand, 4))
+    monkeypatch.setattr(confirm_module, "params_of", lambda sweep, key: GanConfig().to_params())
+    monkeypatch.setattr(confirm_module, "carry_out", lambda *given: "complete")
+    confirm_module.run_confirmation(mock.Mock(top=1, seeds=1))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("hand: 1 trial not considered for confirmation: ")
+
+
+@pytest.mark.parametrize("trial", ["hand-00001", None])  # the best by default
+def test_a_mutated_trial_is_not_ablated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial: str | None) -> None:
+    settings = SweepSettings("acgan", tmp_path, "hand", image_size=16)
+    hand = plan_sweep({"scores.distance": 50.0}, MUTATED)
+    monkeypatch.setattr(ablate_module, "opened", lambda options: (settings, hand, 4))
+    with pytest.raises(UsageError, match=r"trial hand-00001 went on from others' networks.*another with --trial"):
+        ablate_module.run_ablation(mock.Mock(trial=trial, only=None))
 
 
 def test_without_scores_or_a_recipe_there_is_nothing_to_confirm() -> None:
