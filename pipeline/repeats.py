@@ -1,7 +1,8 @@
 """Training configurations again, on seeds of their own: what `confirm` and `ablate` share.
 
 A plan lists the runs; Ray Tune carries it out like the trials of a sweep, with the same trackers, checkpoints and
-places. What has ended stays ended and what was interrupted goes on, so the same command may be given again.
+places. What has ended stays ended; what was interrupted, crashed or ran out of memory goes on, so the same command may
+be given again.
 """
 
 from __future__ import annotations
