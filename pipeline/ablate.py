@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from analysis import schema
 from analysis.rank import rank
 from pipeline.confirm import opened
-from pipeline.repeats import Repeat, Repeated, budget_suffix, carry_out, params_of, repeat_seed
+from pipeline.repeats import Repeat, Repeated, budget_suffix, carry_out, mutated_keys, params_of, repeat_seed
 from trainables.config import GanConfig
 from trainables.errors import UsageError, UserError, nearest
 
@@ -67,7 +67,7 @@ def run_ablation(options: AblateOptions) -> Ablated:
     """Carry out ``gansweep ablate``, or go on with it.
 
     Raises:
-        UsageError: no such trial or dimension; a trial that does not differ from the recipe.
+        UsageError: no such trial or dimension; a trial that does not differ from the recipe, or was mutated.
         UserError: no such sweep, or no trial of it is ranked.
     """
     settings, sweep, budget = opened(options)
@@ -76,6 +76,11 @@ def run_ablation(options: AblateOptions) -> Ablated:
         raise UserError(f"sweep {sweep.name!r} has no scored trial to ablate yet")
     if of not in set(sweep.trials["key"]):
         raise UsageError(f"sweep {sweep.name!r} has no trial {of!r}{nearest(of, sweep.trials['key'])}")
+    if of in mutated_keys(sweep):
+        raise UsageError(
+            f"trial {of} went on from others' networks with other values (pbt): its own parameters did not earn its "
+            "score, and cannot be ablated; name another with --trial"
+        )
     space = as_searched(settings.resolve_space(), sweep)
     only = tuple(part.strip() for part in options.only.split(",")) if options.only else ()
     found, skipped = variants(space, params_of(sweep, of), options.mode, only)

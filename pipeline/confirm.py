@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from typing import TYPE_CHECKING
 
 from analysis import schema
 from analysis.rank import rank
 from analysis.runs import load
-from pipeline.repeats import Repeat, Repeated, budget_suffix, carry_out, params_of, repeat_seed
+from pipeline.repeats import Repeat, Repeated, budget_suffix, carry_out, mutated_keys, params_of, repeat_seed
 from pipeline.resume import resumed
 from trainables.errors import UsageError, UserError
 
@@ -30,6 +31,12 @@ def run_confirmation(options: ConfirmOptions) -> Repeated:
     if not 1 <= options.top <= MOST_SEEDS:
         raise UsageError(f"--top is {options.top}; allowed: 1 to {MOST_SEEDS}")
     settings, sweep, budget = opened(options)
+    if count := len(mutated_keys(sweep)):
+        print(
+            f"{settings.name}: {count} trial{'s' * (count != 1)} not considered for confirmation: their scores come of "
+            "others' networks (pbt), not of their own parameters from the start",
+            file=sys.stderr,
+        )
     plan = confirmation_plan(sweep, settings, top=options.top, seeds=options.seeds, budget=budget)
     return Repeated(carry_out(plan, settings, sweep), budget, settings.home, settings.tracking)
 
@@ -81,13 +88,18 @@ def confirmation_plan(sweep: Sweep, settings: SweepSettings, *, top: int, seeds:
 def leading(sweep: Sweep, top: int) -> list[str]:
     """Keys of the ``top`` best trials by search score, one for each configuration, then the recipe's.
 
+    Trials that went on from others' networks are left out.
+
     Raises:
-        UserError: no trial is ranked.
+        UserError: no other trial is ranked.
     """
     ranking = rank(dataclasses.replace(sweep, repeats=sweep.repeats.iloc[:0]))
     trials = ranking.trials[ranking.trials["rank"].notna()]
     if trials.empty:
         raise UserError(f"sweep {sweep.name!r} has no scored trial to confirm yet")
+    trials = trials[~trials["key"].isin(mutated_keys(sweep))]
+    if trials.empty:
+        raise UserError(f"every scored trial of sweep {sweep.name!r} went on from others' networks: none to confirm")
     recipe = recipe_key(sweep)
     hashes = sweep.trials.set_index("key")["config_hash"]
     chosen: dict[str, str] = {}

@@ -18,6 +18,9 @@ _OUT_OF_MEMORY = re.compile(
 """How torch (GPU and CPU), Python, NumPy, the system and Ray's memory monitor say it."""
 _KILLED = "its worker process has died"
 """Ray's words for a process that ended without any."""
+OUT_OF_MEMORY, KILLED, CRASHED = "out of memory: ", "killed: ", "crashed: "
+"""What the reasons of processes that ended begin with."""
+NO_RESULT = "ended before its first result"
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ def outcome(result: Mapping[str, Any] | None, max_kimg: int, crash: str | None =
     if crash is not None:
         return Outcome(schema.FAILED, _crash_reason(crash))
     if not result or schema.KIMG not in result:
-        return Outcome(schema.FAILED, "ended before its first result")
+        return Outcome(schema.FAILED, NO_RESULT)
     if result.get("failure"):
         return Outcome(schema.FAILED, str(result["failure"]))
     if result.get("stopped"):
@@ -41,6 +44,16 @@ def outcome(result: Mapping[str, Any] | None, max_kimg: int, crash: str | None =
     if result[schema.KIMG] >= max_kimg:
         return Outcome(schema.COMPLETE)
     return Outcome(schema.STOPPED, f"stopped by the scheduler at {result[schema.KIMG]} kimg")
+
+
+def came_to_its_end(status: str | None, reason: str) -> bool:
+    """Whether a training is over: it completed, or its failure (diverged, beyond hope) is its result.
+
+    One that ended with its process, for want of memory or a node that was lost, may well succeed another time.
+    """
+    if status == schema.FAILED:
+        return not reason.startswith((OUT_OF_MEMORY, KILLED, CRASHED, NO_RESULT))
+    return status == schema.COMPLETE
 
 
 def ran_out_of_memory(text: str) -> bool:
@@ -51,7 +64,7 @@ def ran_out_of_memory(text: str) -> bool:
 def _crash_reason(text: str) -> str:
     last = (text.strip().splitlines() or ["worker died"])[-1][:300]
     if ran_out_of_memory(text):
-        return f"out of memory: {last}"
+        return f"{OUT_OF_MEMORY}{last}"
     if _KILLED in text:
-        return "killed: the system ended the trial's process, most often for want of memory"
-    return f"crashed: {last}"
+        return f"{KILLED}the system ended the trial's process, most often for want of memory"
+    return f"{CRASHED}{last}"

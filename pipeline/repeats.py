@@ -1,7 +1,8 @@
 """Training configurations again, on seeds of their own: what `confirm` and `ablate` share.
 
 A plan lists the runs; Ray Tune carries it out like the trials of a sweep, with the same trackers, checkpoints and
-places. What has ended stays ended and what was interrupted goes on, so the same command may be given again.
+places. What has ended stays ended; what was interrupted, crashed or ran out of memory goes on, so the same command may
+be given again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from rich.console import Console
 
 from analysis import schema
 from analysis.connect import readable_errors
+from analysis.runs import METRICS
 from pipeline.cluster import connected
+from pipeline.failures import Failures
 from pipeline.home import Home
 from pipeline.launch import run_trials
 from pipeline.lock import exclusive
@@ -102,6 +105,8 @@ class PlanSearcher(Searcher):
 
     def __init__(self, plan: Sequence[Repeat]) -> None:
         super().__init__()
+        self.failures = Failures()
+        """The scheduler's, while runs are carried out."""
         self._left = list(plan)
         self._running: set[str] = set()
 
@@ -116,7 +121,9 @@ class PlanSearcher(Searcher):
         return len(self._running)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override] # FINISHED is a str
-        """The next run, or that there are no more."""
+        """The next run, that there are no more, or ``None``: not now."""
+        if self.failures.waiting:
+            return None  # whatever began now would take a core of the node that is to become empty
         if not self._left:
             return Searcher.FINISHED
         self._running.add(trial_id)
@@ -162,6 +169,14 @@ def params_of(sweep: Sweep, key: str) -> dict[str, Value]:
             f"the parameters of trial {key} in MLflow are not those it was trained with; was its run edited?"
         )
     return config.to_params()
+
+
+def mutated_keys(sweep: Sweep) -> set[str]:
+    """Keys of trials that went on from others' networks: no training from the start earns their scores again."""
+    name = f"{METRICS}{schema.MUTATIONS}"
+    if name not in sweep.trials:
+        return set()
+    return set(sweep.trials.loc[sweep.trials[name].fillna(0).astype(float) > 0, "key"])
 
 
 def _plain(value: Any) -> Any:
@@ -214,9 +229,10 @@ def _run(left: Sequence[Repeat], prepared: Prepared, tracker: Tracker, console: 
         end_hopeless="none",
     )
     tracker.start_repeats(describe_data(prepared), prepared.scorer.fingerprint.to_json())
-    searcher = PlanSearcher(left)
+    searcher, scheduler = PlanSearcher(left), make_scheduler("none", (), budget)
+    searcher.failures = scheduler.failures
     try:
-        run_trials(prepared, own, searcher, make_scheduler("none", (), budget), tracker, console)
+        run_trials(prepared, own, searcher, scheduler, tracker, console)
     finally:
         tracker.finish_repeats(Outcome(schema.INTERRUPTED, f"the {left[0].kind} was interrupted"))
         # The sweep's page names the confirmed best, and the champion is the one that was confirmed.

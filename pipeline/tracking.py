@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 
 from analysis import schema
 from analysis.connect import open_tracking, readable_errors, shown
+from pipeline.outcome import came_to_its_end
 from pipeline.ownership import claim_experiment
 from pipeline.sender import Sender
 from pipeline.spool import Spool
@@ -121,9 +122,11 @@ class Tracker:
             kinds = (schema.KIND_TRIAL, *schema.REPEATS)
             runs = {key: run for kind in kinds for key, run in trial_runs(client, self.experiment, kind).items()}
         self.ended = {
-            key for key, run in runs.items() if run.data.tags.get(schema.STATUS) in (schema.COMPLETE, schema.FAILED)
+            key
+            for key, run in runs.items()
+            if came_to_its_end(run.data.tags.get(schema.STATUS), run.data.tags.get(schema.REASON, ""))
         }
-        """Keys whose runs came to their end, as an earlier driver left them."""
+        """Keys whose runs came to their end, as an earlier driver left them; not those that ended with a process."""
         self._stale = {key for key, run in runs.items() if run.data.tags.get(schema.STATUS) == schema.RUNNING}
         """Keys whose runs an earlier driver left open."""
         self._last = {key: int(run.data.metrics.get(schema.KIMG, -1)) for key, run in runs.items()}

@@ -90,6 +90,10 @@ class Checkpoints:
                 return Restored(True, "; ".join(problems))
         return Restored(False, "; ".join(problems))
 
+    def exist(self) -> bool:
+        """Whether there is any, whole or not."""
+        return bool(self._names())
+
     def _names(self) -> list[str]:
         return [name for name in self.storage.list(CHECKPOINTS) if _NAME.fullmatch(name)]
 

@@ -222,14 +222,15 @@ class TrainingLoop:
             if own != {part: tensor.shape for part, tensor in state[name].items()}:
                 raise ValueError(f"its {name} has another shape")
         for name in LEARNT:
-            getattr(self, name).load_state_dict(state[name])
+            if name != "average" or self.average is not self.generator:
+                getattr(self, name).load_state_dict(state[name])
 
     def reconfigure(self, config: GanConfig) -> None:
         """Go on with other learning rates, loss weights and update ratios; the networks stay as they are."""
         self.config = self.system.config = config
         for optimizer, rate in self._rates():
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group.update(optimizer_options(config.optimizer, rate))  # another trial's came with its state
 
     def _rates(self) -> tuple[tuple[torch.optim.Optimizer, float], ...]:
         rates = self.config.optimizer
@@ -251,9 +252,13 @@ class TrainingLoop:
 
 def make_optimizer(config: OptimizerConfig, network: nn.Module, rate: float) -> torch.optim.Optimizer:
     """Adam with the configured betas, or RMSprop."""
-    if config.name == "rmsprop":
-        return torch.optim.RMSprop(network.parameters(), rate)
-    return torch.optim.Adam(network.parameters(), rate, (config.beta1, config.beta2))
+    made = torch.optim.RMSprop if config.name == "rmsprop" else torch.optim.Adam
+    return made(network.parameters(), **optimizer_options(config, rate))
+
+
+def optimizer_options(config: OptimizerConfig, rate: float) -> dict[str, Any]:
+    """All that a configuration sets of its optimiser; the rest are torch's defaults."""
+    return {"lr": rate} if config.name == "rmsprop" else {"lr": rate, "betas": (config.beta1, config.beta2)}
 
 
 def _floats(tensors: Iterable[Tensor]) -> list[Tensor]:

@@ -190,9 +190,7 @@ class Trial:
             return
         source = orders[-1]["source"]
         try:
-            adopted = Checkpoints(others.below(source)).restore(
-                lambda state: self.loop.adopt(state["loop"]), lambda: None
-            )
+            adopted = Checkpoints(others.below(source)).restore(self._adopt, lambda: None)
         except UserError as error:  # a checkpoint goes when a newer one comes
             adopted = Restored(False, str(error))
         if not adopted.found:
@@ -201,6 +199,15 @@ class Trial:
         self._go_on_mutated([*self.mutations, orders[-1]])
         self._write_config()
         self.save()
+
+    def _adopt(self, state: dict[str, Any]) -> None:
+        # Where trials wait for slots, one that began earlier may be far ahead: the copy would be trained for longer
+        # than its kimg say.
+        limit = next(one.kimg for one in self.context.evaluations if one.kimg > self.kimg)
+        trained = int(state["loop"]["images"]) // 1000
+        if trained > limit:
+            raise ValueError(f"its networks were trained for {trained} kimg, and the trial stands at {self.kimg}")
+        self.loop.adopt(state["loop"])
 
     def _go_on_mutated(self, mutations: list[Mutation]) -> None:
         self.mutations = mutations

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import schema
 from pipeline.schedulers.rule import StoppingRule
+from trainables.checkpoint import Checkpoints
 from trainables.errors import UserError
 from trainables.mutations import MUTABLE, current_params, order_mutation
 
@@ -63,11 +64,13 @@ class Explorer:
         self.storage, self.space = storage, space
 
     def __call__(self, key: str, kimg: int, sources: Sequence[str]) -> None:
-        """Choose one of the sources whose networks fit; where there is none, the trial goes on as it is."""
+        """Choose one of the sources that have networks that fit; where there is none, the trial goes on as it is."""
         draw = random.Random(hashlib.sha256(f"pbt {key} {kimg}".encode()).hexdigest())
         try:
             own = current_params(self.storage.below(key))
             for source in draw.sample(sources, len(sources)):
+                if not Checkpoints(self.storage.below(source)).exist():
+                    continue  # those of a trial that diverged or was beyond hope are gone, its scores are not
                 theirs = current_params(self.storage.below(source))
                 if same_networks(own, theirs):
                     params = perturbed(self.space, own, theirs, draw)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.outcome import Outcome, outcome
+from pipeline.outcome import Outcome, came_to_its_end, outcome
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,22 @@ def test_want_of_memory_is_told_from_other_crashes(text: str, reason: str) -> No
 def test_a_trial_that_took_too_long_is_stopped_at_its_last_scores() -> None:
     result = {"kimg": 4, "distance": 1.0, "stopped": "out of time: took more than 60 s, 5.1 kimg trained"}
     assert outcome(result, 10) == Outcome("stopped", result["stopped"])
+
+
+@pytest.mark.parametrize(
+    ("ended", "over"),
+    [
+        (outcome({"kimg": 10}, 10), True),
+        (outcome({"kimg": 4, "failure": "diverged: d_loss is nan"}, 10), True),
+        (outcome({"kimg": 4, "failure": "collapsed: diversity 0.001"}, 10), True),
+        (outcome({"kimg": 4, "failure": "the discriminator has won: its loss was at its floor"}, 10), True),
+        (outcome(None, 10), False),
+        (outcome(None, 10, "torch.OutOfMemoryError: CUDA out of memory."), False),
+        (outcome(None, 10, "The actor died because its worker process has died."), False),
+        (outcome(None, 10, "ActorDiedError: The actor died because its node has died."), False),
+        (Outcome("interrupted", "Ctrl-C"), False),
+        (Outcome("running"), False),
+    ],
+)
+def test_what_ended_with_its_process_is_not_over(ended: Outcome, over: bool) -> None:
+    assert came_to_its_end(ended.status, ended.reason) is over

@@ -13,6 +13,7 @@ from pipeline.schedulers.population import Explorer, PopulationRule, perturbed, 
 from search_spaces.registry import find_space
 from search_spaces.space import Dimension, Space
 from tests.pipeline.conftest import FIXED, sweep, tiny_settings
+from trainables.checkpoint import CHECKPOINTS, Checkpoints
 from trainables.config import GanConfig
 from trainables.files import write_json
 from trainables.mutations import MUTABLE, read_mutations
@@ -113,6 +114,19 @@ def place(storage: Storage, key: str, **params: Any) -> None:
     about = {"params": {**RECIPE, **{name.replace("__", "."): value for name, value in params.items()}}}
     with storage.below(key).writing("config.json") as path:
         write_json(path, about)
+    Checkpoints(storage.below(key)).save({})
+
+
+def test_a_source_without_checkpoints_is_passed_over(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path), in_place=True)
+    for key in ("bad", "diverged", "good"):
+        place(storage, key)
+    storage.below("diverged").delete_folder(CHECKPOINTS)
+    for kimg in range(10):  # whichever is drawn first
+        Explorer(storage, SPACE)("bad", kimg, ["diverged", "good"])
+    assert [order["source"] for order in read_mutations(storage.below("bad"))] == ["good"] * 10
+    Explorer(storage, SPACE)("bad", 10, ["diverged"])
+    assert len(read_mutations(storage.below("bad"))) == 10
 
 
 def test_an_order_names_a_source_that_fits_and_starts_from_its_values_of_now(tmp_path: Path) -> None:

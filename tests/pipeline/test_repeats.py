@@ -9,20 +9,25 @@ import signal
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
 from analysis.runs import load
+from pipeline import ablate as ablate_module
+from pipeline import confirm as confirm_module
+from pipeline import repeats
 from pipeline.ablate import variants
 from pipeline.clean import clean_sweep
 from pipeline.cli import main
 from pipeline.confirm import confirmation_plan, leading
-from pipeline.repeats import PlanSearcher, params_of, repeat_seed
+from pipeline.repeats import PlanSearcher, Repeat, params_of, repeat_seed
 from pipeline.settings import SweepSettings
 from pipeline.study import training_seed
 from search_spaces.space import Dimension, Space
 from tests.pipeline.conftest import Swept, start_cli, sweep, tiny_settings
 from tests.support.sweeps import make_sweep
+from trainables.config import GanConfig
 from trainables.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -275,6 +280,37 @@ def test_one_trial_stands_for_a_configuration_and_the_recipe_comes_always() -> N
     assert leading(hand, 9) == ["hand-00002", "hand-00000", "hand-00004"]
 
 
+MUTATED = {"scores.distance": 1.0, "metrics.mutations": 2.0}
+
+
+def test_mutated_trials_are_not_confirmed_and_one_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hand = plan_sweep({"scores.distance": 50.0}, {"scores.distance": 40.0}, MUTATED)
+    assert leading(hand, 1) == ["hand-00001", "hand-00000"]
+    assert leading(plan_sweep({**MUTATED, "scores.distance": 2.0}, {"scores.distance": 3.0}), 1) == [
+        "hand-00001", "hand-00000",
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="every scored trial of sweep 'hand' went on from others' networks"):
+        leading(plan_sweep(MUTATED), 1)
+    settings = SweepSettings("acgan", tmp_path, "hand", image_size=16)
+    monkeypatch.setattr(confirm_module, "opened", lambda options: (settings, hand, 4))
+    monkeypatch.setattr(confirm_module, "params_of", lambda sweep, key: GanConfig().to_params())
+    monkeypatch.setattr(confirm_module, "carry_out", lambda *given: "complete")
+    confirm_module.run_confirmation(mock.Mock(top=1, seeds=1))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("hand: 1 trial not considered for confirmation: ")
+
+
+@pytest.mark.parametrize("trial", ["hand-00001", None])  # the best by default
+def test_a_mutated_trial_is_not_ablated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial: str | None) -> None:
+    settings = SweepSettings("acgan", tmp_path, "hand", image_size=16)
+    hand = plan_sweep({"scores.distance": 50.0}, MUTATED)
+    monkeypatch.setattr(ablate_module, "opened", lambda options: (settings, hand, 4))
+    with pytest.raises(UsageError, match=r"trial hand-00001 went on from others' networks.*another with --trial"):
+        ablate_module.run_ablation(mock.Mock(trial=trial, only=None))
+
+
 def test_without_scores_or_a_recipe_there_is_nothing_to_confirm() -> None:
     with pytest.raises(UserError, match="no scored trial to confirm yet"):
         leading(plan_sweep({"scores.distance": None}), 3)
@@ -301,6 +337,26 @@ def test_all_configurations_come_before_the_next_seed(searched: Swept) -> None:
     assert (searcher.suggest("c"), searcher.pending, searcher.running) == (PlanSearcher.FINISHED, 0, 2)
     searcher.on_trial_complete("a")
     assert searcher.running == 1
+
+
+def repeat(key: str) -> Repeat:
+    return Repeat("confirmation", "hand-00000", "unchanged", 0, 7, GanConfig().to_params(), 4, key)
+
+
+def test_nothing_begins_while_a_run_waits_for_an_empty_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def run_trials(prepared: Any, own: Any, searcher: PlanSearcher, scheduler: Any, *rest: Any) -> None:
+        scheduler.failures.waiting.add("big")
+        seen.extend([searcher.suggest("b"), searcher.pending])
+        scheduler.failures.waiting.clear()
+        seen.append(searcher.suggest("b"))
+
+    for name, value in (("run_trials", run_trials), ("describe_data", mock.Mock()), ("Showcase", mock.Mock())):
+        monkeypatch.setattr(repeats, name, value)
+    prepared = mock.Mock(settings=SweepSettings("acgan", tmp_path, "s", image_size=16))
+    assert repeats._run([repeat("a")], prepared, mock.Mock(), mock.Mock()) == "interrupted"  # it has not ended
+    assert seen == [None, 1, repeat("a").config()]
 
 
 def test_a_dimension_follows_the_one_it_depends_on(tmp_path: Path) -> None:

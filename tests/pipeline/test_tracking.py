@@ -178,6 +178,27 @@ def test_a_repeat_is_nested_under_the_run_of_its_trial_and_leaves_the_sweep_alon
     assert (parent.data.tags["gansweep.status"], parent.info.status) == ("complete", "FINISHED")
 
 
+def test_what_crashed_may_go_on_and_what_diverged_has_ended(
+    track: Callable[..., Tracker], space: Space, stored: Any
+) -> None:
+    tracker = track()
+    ends = {
+        0: Outcome("failed", "crashed: no"),
+        1: Outcome("failed", "diverged: d_loss is nan"),
+        2: Outcome("complete"),
+    }
+    for number, ended in ends.items():
+        tracker.start_trial(config(space, number))
+        tracker.finish_trial(f"k-{number:05d}", ended)
+    tracker = track()
+    assert tracker.ended == {"k-00001", "k-00002"}
+    tracker.start_trial(config(space))
+    tracker.finish_trial("k-00000", Outcome("complete"))
+    tracker = track()
+    assert "k-00000" in tracker.ended
+    assert [run.data.tags["gansweep.reason"] for run in stored("trial")] == ["", "diverged: d_loss is nan", ""]
+
+
 def test_params_are_flat_and_dotted(track: Callable[..., Tracker], space: Space, stored: Any) -> None:
     track().start_trial(config(space, **{"generator.width": 16, "training.flip": True}))
     params = stored("trial")[0].data.params

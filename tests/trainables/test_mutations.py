@@ -113,6 +113,44 @@ def test_networks_that_are_gone_or_do_not_fit_leave_the_trial_as_it_is(context, 
     assert trial.config.optimizer.generator_lr == 2e-4
 
 
+def test_networks_trained_more_than_an_interval_longer_stay_where_they_are(context, tmp_path) -> None:
+    """Evaluations at 1, 2 and 3 kimg: at 1, networks of 2 kimg are taken over, and none of 3."""
+    ahead = make(context, tmp_path, "ahead", seed=2)
+    ahead.step()
+    ahead.step()
+    near = make(context, tmp_path, "near")
+    near.step()
+    order(near, 1, "ahead", optimizer__generator_lr=1e-8)
+    assert near.step()["mutations"] == 1
+    ahead.step()
+    ahead.save()  # its two checkpoints are of 3 kimg now
+    plain = make(context, tmp_path, "plain")
+    plain.step()
+    plain.step()
+    far = make(context, tmp_path, "far")
+    far.step()
+    order(far, 1, "ahead", optimizer__generator_lr=1e-8)
+    result = far.step()
+    assert "its networks were trained for 3 kimg, and the trial stands at 1" in result["notice"]
+    assert "mutations" not in result
+    assert same(weights(far), weights(plain))
+
+
+def test_the_older_checkpoint_of_a_source_that_is_ahead_serves(context, tmp_path) -> None:
+    ahead = make(context, tmp_path, "ahead", seed=2)
+    ahead.step()
+    ahead.step()
+    second = weights(ahead)
+    ahead.step()
+    trial = make(context, tmp_path, "own")
+    trial.step()
+    order(trial, 1, "ahead", optimizer__generator_lr=1e-8, optimizer__discriminator_lr=1e-8)
+    assert trial.step()["mutations"] == 1
+    for name, value in second.items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(weights(trial)[name], value, atol=1e-5, rtol=1e-4)
+
+
 def test_orders_of_other_rungs_and_after_the_end_are_left_alone(context, tmp_path) -> None:
     trial = make(replace(context, evaluations=evaluations(2)), tmp_path, "own")
     trial.step()
@@ -139,6 +177,29 @@ def test_a_loop_takes_over_all_that_is_learnt_and_keeps_its_own_place() -> None:
     with pytest.raises(ValueError, match="its discriminator has another shape"):
         own.adopt(TrainingLoop(ConditionalGan(wide, (3, 2)), random_data(), wide).state_dict())
     assert same(own.state_dict()["generator"], before)
+
+
+def test_a_loop_that_takes_over_keeps_the_options_of_its_own_optimisers() -> None:
+    mine = tiny_config(optimizer__beta1=0.5, optimizer__beta2=0.9, optimizer__generator_lr=3e-4)
+    theirs = tiny_config(optimizer__beta1=0.0, optimizer__beta2=0.99, optimizer__generator_lr=1e-5)
+    own, other = (TrainingLoop(ConditionalGan(config, (3, 2)), random_data(), config) for config in (mine, theirs))
+    other.train_until(160)
+    own.adopt(other.state_dict())
+    own.reconfigure(mine)
+    assert [group["lr"] for group in own.generator_optimizer.param_groups] == [3e-4]
+    for optimizer in (own.generator_optimizer, own.discriminator_optimizer):
+        assert [tuple(group["betas"]) for group in optimizer.param_groups] == [(0.5, 0.9)]
+
+
+def test_a_loop_without_an_average_takes_over_the_generator_and_not_its_average() -> None:
+    plain, averaged = tiny_config(training__ema_decay=0.0), tiny_config(training__ema_decay=0.9)
+    own, other = (TrainingLoop(ConditionalGan(config, (3, 2)), random_data(), config) for config in (plain, averaged))
+    other.train_until(320)
+    state = other.state_dict()
+    assert not same(state["generator"], state["average"])
+    own.adopt(state)
+    assert same(own.state_dict()["generator"], state["generator"])
+    assert same(own.state_dict()["average"], state["generator"])
 
 
 def test_later_mutations_win() -> None:
