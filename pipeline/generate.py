@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MOST = 100_000
 """Pictures in one call."""
-_AT_ONCE = 1024
+AT_ONCE = 1024
 """Pictures held in memory on their way to a folder."""
 _PLAIN = Style()
 
@@ -154,8 +154,8 @@ def _prompts(bundle: Bundle, request: str | Path | None) -> list[tuple[str, tupl
 
 
 def _drawing(bundle: Bundle, labels: NDArray[np.int64], seed: int, style: Style) -> Iterator[NDArray[np.uint8]]:
-    for start in range(0, len(labels), _AT_ONCE):
-        part = labels[start : start + _AT_ONCE]
+    for start in range(0, len(labels), AT_ONCE):
+        part = labels[start : start + AT_ONCE]
         yield bundle.draw(part, seed, np.arange(start, start + len(part)), style.truncation)
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.generate import MOST, require_numbers, require_tags
+from pipeline.generate import AT_ONCE, MOST, require_numbers, require_tags
 from pipeline.picture_files import Style, Target
 from trainables.data.tags import UNKNOWN
 from trainables.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pipeline.bundle import Bundle
 
 _PLAIN = Style()
+_SEED = re.compile(r"\s*-?[0-9]{1,18}\s*")
 
 
 @dataclass(frozen=True)
@@ -97,20 +99,29 @@ def draw_between(
         noises = along_circle(noises[0], bundle.noise([0], other_seed, style.truncation)[0], count)
     if not target.is_folder:
         target.require_sheet(rows * columns, columns if columns > 1 else rows, bundle.config.image_size)
-    noise = np.tile(noises, (rows, 1))
-    starts, ends = (np.tile(end, (len(noise), 1)) for end in (first, last))
-    if other_text is None:
-        pixels = bundle.pictures(noise, starts)
-    else:
-        shares = np.linspace(0, 1, count, dtype=np.float32).repeat(columns)
-        pixels = bundle.blend(noise, starts, ends, shares)
+    parts = _drawing(bundle, noises, (first, last), rows)
     texts = tuple(bundle.vocabulary.describe(end.tolist()) if request is not None else "" for end in (first, last))
     if target.is_folder:
-        target.write_folder([pixels], [""] * len(pixels), None)
+        target.write_folder(parts, [""] * (rows * columns), None)
     else:
         names = [texts[0], *[""] * (rows - 2), texts[1]] if rows > 1 and columns > 1 else []
-        target.write_sheet(pixels, columns if columns > 1 else rows, names)
-    return Between(output, len(pixels), (seed, seed if other_seed is None else other_seed), (texts[0], texts[1]))
+        target.write_sheet(np.concatenate(list(parts)), columns if columns > 1 else rows, names)
+    return Between(output, rows * columns, (seed, seed if other_seed is None else other_seed), (texts[0], texts[1]))
+
+
+def _drawing(
+    bundle: Bundle, noises: NDArray[np.float32], ends: tuple[NDArray[np.int64], NDArray[np.int64]], rows: int
+) -> Iterator[NDArray[np.uint8]]:
+    """``rows`` rows of pictures, one of each of ``noises``, from the labels of one end to those of the other."""
+    shares, columns = np.linspace(0, 1, rows, dtype=np.float32), len(noises)
+    for start in range(0, rows * columns, AT_ONCE):
+        places = np.arange(start, min(start + AT_ONCE, rows * columns))
+        noise = noises[places % columns]
+        starts, lasts = (np.tile(end, (len(places), 1)) for end in ends)
+        if rows == 1:
+            yield bundle.pictures(noise, starts)
+        else:
+            yield bundle.blend(noise, starts, lasts, shares[places // columns])
 
 
 def along_circle(first: NDArray[np.float32], last: NDArray[np.float32], count: int) -> NDArray[np.float32]:
@@ -126,8 +137,8 @@ def along_circle(first: NDArray[np.float32], last: NDArray[np.float32], count: i
 
 
 def _ends(towards: Sequence[str]) -> tuple[int | None, str | None]:
-    seeds = [int(word) for word in towards if word.strip().lstrip("-").isdecimal()]
-    texts = [word for word in towards if not word.strip().lstrip("-").isdecimal()]
+    seeds = [int(word) for word in towards if _SEED.fullmatch(word)]
+    texts = [word for word in towards if not _SEED.fullmatch(word)]
     if not towards or len(seeds) > 1 or len(texts) > 1:
         raise UsageError(
             f"--interpolate {' '.join(map(repr, towards))}; give another seed, other tags, or one of each: "

@@ -27,6 +27,8 @@ FORMATS = ("png", "webp")
 TAG_FILE = "tags.csv"
 LARGEST_SHEET = 16_383
 """Pixels along a side: what WebP holds."""
+_LONGEST_SLUG = 120
+"""Characters of a picture's tags in the name of its file; file systems allow 255 in all."""
 _VISIBLE = 96
 """Pixels along a side that a picture on a sheet should have, so that it can be seen."""
 
@@ -148,5 +150,5 @@ class Target:
 
 
 def _slug(text: str) -> str:
-    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:_LONGEST_SLUG].rstrip("-")
     return f"-{name}" if name else ""

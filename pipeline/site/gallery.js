@@ -45,6 +45,7 @@
         const job = jobs.get(name);
         jobs.delete(name);
         await draw(byId(name), job);
+        byId("save").disabled = jobs.has("picture"); // what is saved is what the controls say
         await new Promise((resume) => setTimeout(resume)); // lets the page answer between two pictures
       }
       document.documentElement.dataset.state = "idle";
@@ -65,6 +66,7 @@
 
   function refresh() {
     const { seed, other, share, labels } = state;
+    byId("save").disabled = true;
     const noiseOf = (one) => Noise.normal(one, about.noiseDim);
     const [from, to] = [noiseOf(seed), noiseOf(other)];
     const wish = (name, noise, text) => jobs.set(name, { noise, labels: [...labels], text: describe(text) });
@@ -246,7 +248,6 @@
   byId("save").disabled = true;
   open().then(() => {
     byId("status").textContent = "";
-    byId("save").disabled = false;
     refresh();
   }, fail);
 })();

@@ -211,6 +211,23 @@ def test_it_draws_what_onnx_runtime_draws_in_python(sites: dict[str, Site], brow
     assert not site.seen
 
 
+def test_save_waits_for_the_picture_that_the_controls_ask_for(sites: dict[str, Site], browser: Browser) -> None:
+    page = settle(sites["tagged"].open(browser))
+    button = page.get_by_role("button", name="Save picture")
+    assert button.is_enabled()
+    busy = page.evaluate(
+        """() => {
+          const seed = document.getElementById("seed");
+          seed.value = 7;
+          seed.dispatchEvent(new Event("input"));
+          return document.getElementById("save").disabled;
+        }"""
+    )
+    assert busy is True
+    settle(page)
+    assert button.is_enabled()
+
+
 def test_the_keyboard_is_enough(sites: dict[str, Site], browser: Browser) -> None:
     site = sites["tagged"]
     page = site.open(browser)

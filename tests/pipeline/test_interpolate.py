@@ -81,6 +81,20 @@ def test_both_make_a_square_with_the_plain_pictures_in_its_corners(bundle: Bundl
             assert np.abs(square[row, column] - bundle.draw(np.array([labels]), seed=seed)[0]).max() <= 1
 
 
+def test_few_pictures_are_in_memory_at_a_time(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = frames(bundle, tmp_path / "whole", ["pink hair green eyes", "5"], 3)
+    monkeypatch.setattr("pipeline.interpolate.AT_ONCE", 4)
+    asked, blend = [], Bundle.blend
+
+    def counted(bundle: Bundle, noise: NDArray[np.float32], *given: NDArray[np.float32]) -> NDArray[np.uint8]:
+        asked.append(len(noise))
+        return blend(bundle, noise, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Bundle, "blend", counted)
+    assert np.abs(frames(bundle, tmp_path / "parts", ["pink hair green eyes", "5"], 3) - whole).max() <= 1
+    assert asked == [4, 4, 1]
+
+
 def test_from_the_command_line_as_one_sheet(
     bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,6 +121,8 @@ def test_from_the_command_line_as_one_sheet(
         (["--interpolate", "-3"], "--seed is -3; allowed"),
         (["--interpolate", "red eyes"], "are the tags at the start; nothing lies between"),
         (["--interpolate", "turquoise hair"], "unknown hair 'turquoise'; allowed: orange"),
+        (["--interpolate", " --5"], "cannot read tags ' --5'"),
+        (["--interpolate", "5" * 5000], "5555"),
         (["--interpolate", "1", "2"], "give another seed, other tags, or one of each"),
         (["--interpolate", "pink hair", "-n", "1"], "-n is 1; from one end to the other there are 2"),
         (["--interpolate", "3", "pink hair", "-n", "400"], "a square of 160000 pictures; at most 100000"),

@@ -51,6 +51,14 @@ def test_its_tag_file_says_what_was_asked_for_and_scoring_reads_it(tmp_path: Pat
     assert asked.labels.tolist() == [[8, 9], [7, 5]]
 
 
+def test_a_long_text_is_cut_in_the_names_of_files_alone(tmp_path: Path) -> None:
+    text = "blue hair " * 40
+    Target.check(tmp_path / "o", Style()).write_folder([TWO[:1]], [text], REPORT_VOCABULARY)
+    stem = "00000-" + ("blue-hair-" * 12).rstrip("-")
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [f"{stem}.png", "tags.csv"]
+    assert (tmp_path / "o" / "tags.csv").read_text() == f"{stem},{text}\n"
+
+
 def test_tags_of_ones_own_come_with_their_vocabulary(tmp_path: Path) -> None:
     target = Target.check(tmp_path / "o", Style())
     target.write_folder([TWO], ("red hair dark eyes", "blue hair light eyes"), PAIR)

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONTENTS = {name: f"the file {name}".encode() for name in FILES}
+ENOTFOUND = """npm error code ENOTFOUND
+npm error network request to https://r.org/x failed: no r.org
+npm error network This is a problem related to network connectivity.
+npm error A complete log of this run can be found in: /root/.npm/_logs/0-debug.log
+"""
 FOLDER = f"onnxruntime-web-{VERSION}"
 
 
@@ -61,7 +66,7 @@ def test_npm_is_asked_once(archive: Path, tmp_path: Path, monkeypatch: pytest.Mo
     calls = install_npm(tmp_path / "bin", monkeypatch, f'cp "{archive}" "$5/onnxruntime-web.tgz"')
     for _ in range(2):
         assert held(web_runtime.web_runtime(tmp_path / "cache")) == CONTENTS
-    assert calls.read_text().startswith(f"pack {PACKAGE} --silent --pack-destination /")
+    assert calls.read_text().startswith(f"pack {PACKAGE} --loglevel=error --pack-destination /")
     assert len(calls.read_text().splitlines()) == 1
 
 
@@ -101,9 +106,13 @@ def test_no_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("script", "said"),
-    [("echo 'npm error' >&2; echo 'npm error network ENOTFOUND' >&2; exit 1", "npm error network ENOTFOUND"),
-     ("exit 1", "it says nothing"), ("sleep 5", "no end after 1 s")],
-)  # fmt: skip
+    [
+        (f"cat >&2 <<'END'\n{ENOTFOUND}END\nexit 1", "npm error network request to https://r.org/x failed: no r.org"),
+        ("echo 'npm error code EPERM' >&2; exit 1", "npm error code EPERM"),
+        ("exit 1", "it says nothing"),
+        ("sleep 5", "no end after 1 s"),
+    ],
+)
 def test_an_npm_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str) -> None:
     install_npm(tmp_path / "bin", monkeypatch, script)
     monkeypatch.setattr(web_runtime, "_PATIENCE", 1 if "sleep" in script else 60)
