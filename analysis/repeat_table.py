@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis import schema
+from analysis.cells import printable, score
 from analysis.confirmation import CORRECTION
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def verdicts(found: Confirmation) -> dict[str, str]:
     for one in found.configurations:
         if one.failed:
             lines[f"failed {one.key}"] = (
-                f"{one.key} failed on {len(one.failed)} of its seeds and is not compared: {_printable(one.failed[0])}"
+                f"{one.key} failed on {len(one.failed)} of its seeds and is not compared: {printable(one.failed[0])}"
             )
         elif not one.compared:
             lines[f"unfinished {one.key}"] = f"{one.key} has too few seeds yet and is not compared"
@@ -81,7 +82,7 @@ def format_ablation(found: Ablation, skipped: Mapping[str, str]) -> str:
     """The variants of an ablation with their paired differences, and what could not be tried."""
     head = f"ablation of {found.of} by {found.by}: runs of {found.budget} kimg each"
     lines = [head, _table(ABLATION_HEADERS, ablation_rows(found)), *ablation_notes(found)]
-    lines += [f"skipped {name}: {_printable(reason)}" for name, reason in skipped.items()]
+    lines += [f"skipped {name}: {printable(reason)}" for name, reason in skipped.items()]
     return "\n".join([*lines, ""])
 
 
@@ -111,7 +112,7 @@ def ablation_notes(found: Ablation) -> list[str]:
             also = ", ".join(f"{name} = {value}" for name, value in effect.change.items())
             lines.append(f"{effect.variant} sets {also}: what depends on it follows")
         if effect.failed:
-            lines.append(f"{effect.variant} failed on {len(effect.failed)} seeds: {_printable(effect.failed[0])}")
+            lines.append(f"{effect.variant} failed on {len(effect.failed)} seeds: {printable(effect.failed[0])}")
     return lines
 
 
@@ -129,19 +130,12 @@ def spread(summary: Summary, by: str) -> str:
     """``41.2 ± 1.3``, in percent for shares."""
     if not summary.n:
         return "-"
-    return number(summary.mean, by) + ("" if math.isnan(summary.sd) else f" ± {number(summary.sd, by)}")
+    return score(by, summary.mean) + ("" if math.isnan(summary.sd) else f" ± {score(by, summary.sd)}")
 
 
 def interval(low: float, high: float, by: str) -> str:
     """``[39.6, 42.8]``."""
-    return "-" if math.isnan(low) else f"[{number(low, by)}, {number(high, by)}]"
-
-
-def number(value: float, by: str) -> str:
-    """A score as the ranking shows it."""
-    if by.startswith(schema.TAG_ACCURACY):
-        return f"{value:.1%}"
-    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
+    return "-" if math.isnan(low) else f"[{score(by, low)}, {score(by, high)}]"
 
 
 def difference_text(difference: Difference | None, by: str) -> str:
@@ -149,7 +143,7 @@ def difference_text(difference: Difference | None, by: str) -> str:
     if difference is None or not difference.n:
         return "-"
     sign = "+" if difference.mean >= 0 else ""
-    return f"{sign}{number(difference.mean, by)} {interval(difference.low, difference.high, by)}"
+    return f"{sign}{score(by, difference.mean)} {interval(difference.low, difference.high, by)}"
 
 
 def _mark(one: Confirmed, best: str | None) -> str:
@@ -171,7 +165,3 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     file = io.StringIO()
     Console(file=file, width=_WIDE, force_terminal=False).print(table)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in text)

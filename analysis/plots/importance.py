@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.plots.style import ACCENT, QUIET, brief, page_figure, plain, sheet
+from analysis.plots.style import ACCENT, QUIET, brief, page_figure, plain
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
-    from matplotlib.figure import Figure
 
 MOST = 15
 
@@ -47,19 +46,6 @@ def draw_importance(info: pd.DataFrame, score: str) -> go.Figure:
     )
     figure.update_xaxes(tickformat=".0%", rangemode="tozero", title_text=title)
     figure.update_yaxes(autorange="reversed", ticks="")
-    return figure
-
-
-def paint_importance(info: pd.DataFrame) -> Figure:
-    """The figure for a PNG."""
-    size = (7.5, 1.2 + 0.3 * len(info))
-    figure, (axes,) = sheet("share of the variance between trials", [""], "Importance of the parameters", size)
-    axes.barh(
-        info["parameter"], info["importance"], xerr=info[["below", "above"]].to_numpy().T, height=0.55,
-        color=_colours(info), error_kw={"linewidth": 1, "capsize": 2, "ecolor": "#555555"},
-    )  # fmt: skip
-    axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     return figure
 
 

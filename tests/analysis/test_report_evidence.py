@@ -284,7 +284,7 @@ def test_an_ablation_shows_paired_differences() -> None:
     assert title == "Ablation of hand-00001"
     row = cells(table, "without lr")
     # Differences 1, 2, 3: mean 2, sd 1, 2 ± 4.303 / sqrt(3)
-    assert (row[2], row[3], row[4]) == ("14.00 ± 3.00", "+2.00 [-0.484, 4.48]", "winner")
+    assert (row[2], row[3], row[4]) == ("14.00 ± 3.00", "+2.00 [-0.4841, 4.48]", "winner")
     assert row[-1] == "not separable"
     assert {len(row) for row in table.rows} == {len(table.headers)}
 

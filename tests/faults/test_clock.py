@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline.deadline import Deadline
-from tests.support.tiny import Extractors, JudgeStub, drawn_faces, evaluations
+from tests.support.tiny import cheap_context, evaluations
 from trainables import loop
-from trainables.scoring import scorer
-from trainables.scoring.scorer import ExtractorChoice, make_scorer
 from trainables.storage import Storage
 from trainables.trial import Trial, TrialContext
 
@@ -42,15 +40,13 @@ class Clock:
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrialContext]:
     """One interval of 40 updates, after every fifth of which the state may be saved."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scorer, "open_extractor", Extractors())
+    limits = {"checkpoint_seconds": 100, "max_seconds": HOUR}
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        cheap_context(tmp_path_factory.mktemp("cache"), evaluations(4, 4), **limits) as made,
+    ):
         patch.setattr(loop, "CHECK_EVERY", 5)
-        images = drawn_faces()
-        scores = make_scorer(
-            images, JudgeStub(images.vocabulary), extractor=ExtractorChoice("stub"), samples=24, seed=0,
-            cache=tmp_path_factory.mktemp("cache"),
-        )[0]  # fmt: skip
-        yield TrialContext(images, scores, evaluations(4, 4), checkpoint_seconds=100, max_seconds=HOUR)
+        yield made
 
 
 def run(context: TrialContext, folder: Path, clock: Clock) -> tuple[dict[str, Any], list[int]]:

@@ -21,7 +21,7 @@ CONTENTS = {name: f"the file {name}".encode() for name in FILES}
 ENOTFOUND = """npm error code ENOTFOUND
 npm error network request to https://r.org/x failed: no r.org
 npm error network This is a problem related to network connectivity.
-npm error A complete log of this run can be found in: /root/.npm/_logs/0-debug.log
+npm error A complete log of this run can be found in: ~/.npm/_logs/0-debug.log
 """
 FOLDER = f"onnxruntime-web-{VERSION}"
 

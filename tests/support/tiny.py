@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
@@ -19,8 +21,13 @@ from trainables.data.dataset import TaggedImages
 from trainables.data.synthetic import draw_faces
 from trainables.data.tags import REPORT_VOCABULARY, UNKNOWN, TagGroup, Vocabulary
 from trainables.loop import TrainingData
+from trainables.scoring import scorer
 from trainables.scoring.features import Extractor
-from trainables.trial import Evaluation
+from trainables.scoring.scorer import ExtractorChoice, make_scorer
+from trainables.trial import Evaluation, TrialContext
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # On busy cores, threads that wait for each other make tiny networks and matrices ten times slower.
 torch.set_num_threads(1)
@@ -119,6 +126,19 @@ def evaluations(max_kimg: int, every: int = 1, samples: int = 24) -> tuple[Evalu
     """Scores at every multiple of ``every`` and at the end, all on the same number of pictures."""
     points = [*range(every, max_kimg, every), max_kimg]
     return tuple(Evaluation(kimg, samples) for kimg in points)
+
+
+@contextlib.contextmanager
+def cheap_context(
+    folder: Path, points: tuple[Evaluation, ...], samples: int = 24, **more: Any
+) -> Iterator[TrialContext]:
+    """Drawn faces, scored at ``points`` by twelve features that cost no time, in the end on ``samples`` pictures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scorer, "open_extractor", Extractors())
+        images = drawn_faces()
+        judge, choice = JudgeStub(images.vocabulary), ExtractorChoice("stub")
+        scores, _ = make_scorer(images, judge, extractor=choice, samples=samples, seed=0, cache=folder)
+        yield TrialContext(images, scores, points, **more)
 
 
 def random_data(count: int = 32, masked: int = 0, size: int = 16) -> TrainingData:

@@ -14,12 +14,11 @@ import pytest
 import torch
 
 from tests.support.cloud import BUCKET, Faulty
-from tests.support.tiny import Extractors, JudgeStub, Touch, drawn_faces, evaluations, same
+from tests.support.tiny import Touch, cheap_context, evaluations, same
 from trainables import loop
 from trainables.checkpoint import Checkpoints, Restored, read_results, write_results
 from trainables.errors import UserError
-from trainables.scoring import scorer
-from trainables.scoring.scorer import ExtractorChoice, Scores, make_scorer
+from trainables.scoring.scorer import Scores
 from trainables.storage import Storage
 from trainables.trial import Trial, TrialContext
 from trainables.tune import TuneTrial
@@ -47,15 +46,12 @@ class Clock:
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrialContext]:
     """Two intervals of ten updates; the state is saved every five."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scorer, "open_extractor", Extractors())
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        cheap_context(tmp_path_factory.mktemp("cache"), evaluations(2), checkpoint_seconds=0) as made,
+    ):
         patch.setattr(loop, "CHECK_EVERY", 5)
-        images = drawn_faces()
-        scores = make_scorer(
-            images, JudgeStub(images.vocabulary), extractor=ExtractorChoice("stub"), samples=24, seed=0,
-            cache=tmp_path_factory.mktemp("cache"),
-        )[0]  # fmt: skip
-        yield TrialContext(images, scores, evaluations(2), checkpoint_seconds=0)
+        yield made
 
 
 def make(context: TrialContext, storage: Storage, seed: int = 1, clock: Clock | None = None, **changes: Any) -> Trial:

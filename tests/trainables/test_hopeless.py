@@ -1,6 +1,7 @@
 """Which series of results are beyond hope, and which only look bad for a while; then trials that are made so."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from search_spaces.registry import SPACES
-from tests.support.tiny import Extractors, JudgeStub, drawn_faces
+from tests.support.tiny import cheap_context
 from trainables.errors import UsageError
 from trainables.hopeless import hopeless, parse_rules
 from trainables.losses.adversarial import LOSSES, gap
@@ -159,15 +160,11 @@ NO_STEPS = {"optimizer.generator_lr": 1e-8}
 
 
 @pytest.fixture
-def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrialContext:
-    """Rungs and end of a budget of 9 kimg, scored by twelve features that cost no time."""
-    monkeypatch.setattr(scorer, "open_extractor", Extractors())
-    images = drawn_faces()
-    scores, _ = make_scorer(
-        images, JudgeStub(images.vocabulary), extractor=ExtractorChoice("stub"), samples=64, seed=0,
-        cache=tmp_path / "cache",
-    )  # fmt: skip
-    return TrialContext(images, scores, (Evaluation(1, 32), Evaluation(3, 32), Evaluation(9, 64)))
+def context(tmp_path: Path) -> Iterator[TrialContext]:
+    """Rungs and end of a budget of 9 kimg."""
+    points = (Evaluation(1, 32), Evaluation(3, 32), Evaluation(9, 64))
+    with cheap_context(tmp_path / "cache", points, samples=64) as made:
+        yield made
 
 
 def make(context: TrialContext, folder: Path, **changes: object) -> Trial:

@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.support.tiny import Extractors, JudgeStub, drawn_faces, evaluations, random_data, same, tiny_config
+from tests.support.tiny import cheap_context, evaluations, random_data, same, tiny_config
 from trainables.loop import TrainingLoop
 from trainables.mutations import mutated, order_mutation, read_mutations
-from trainables.scoring import scorer
-from trainables.scoring.scorer import ExtractorChoice, make_scorer
 from trainables.storage import Storage
 from trainables.systems.conditional import ConditionalGan
 from trainables.trial import Trial, TrialContext
@@ -22,14 +20,8 @@ RATE = "optimizer.generator_lr"
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scorer, "open_extractor", Extractors())
-        images = drawn_faces()
-        scores, _ = make_scorer(
-            images, JudgeStub(images.vocabulary), extractor=ExtractorChoice("stub"), samples=24, seed=0,
-            cache=tmp_path_factory.mktemp("cache"),
-        )  # fmt: skip
-        yield TrialContext(images, scores, evaluations(3), end_hopeless=())
+    with cheap_context(tmp_path_factory.mktemp("cache"), evaluations(3), end_hopeless=()) as made:
+        yield made
 
 
 def make(context: TrialContext, folder: Path, key: str, seed: int = 1, **changes: object) -> Trial:

@@ -116,15 +116,6 @@ class TagReport:
         }
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One number of the drawn pictures beside the judge's own; ``None`` where there is none."""
-
-    name: str
-    drawn: float | None
-    judge: float | None
-
-
 def report_tags(
     predicted: NDArray[np.int64],
     asked: NDArray[np.int64],
@@ -153,17 +144,6 @@ def report_tags(
         error = None if probabilities is None else calibration_error(probabilities[place][rows], asked[rows, place])
         groups.append(GroupReport(group, confusion, error))
     return TagReport(tuple(groups), int(right[complete].all(axis=1).sum()), int(complete.sum()), len(asked))
-
-
-def compare_to_judge(report: TagReport, judge: JudgeReport) -> list[Comparison]:
-    """Accuracy on all groups, then each group's accuracy, macro average and calibration error, beside the judge's."""
-    rows = [Comparison("all tags", _share(report.right, report.complete), judge.accuracy.get(JOINT))]
-    for one in report.groups:
-        name = one.group.name
-        rows.append(Comparison(name, one.accuracy, judge.accuracy.get(name)))
-        rows.append(Comparison(f"{name}, mean of classes", one.macro, judge.macro_accuracy.get(name)))
-        rows.append(Comparison(f"{name}, calibration error", one.calibration, judge.calibration.get(name)))
-    return rows
 
 
 def draw_confusions(report: TagReport, path: Path) -> None:

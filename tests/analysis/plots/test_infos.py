@@ -15,7 +15,7 @@ from analysis.plots.best import best_info, draw_best, paint_best
 from analysis.plots.confusion import confusion_info, draw_confusion
 from analysis.plots.curves import curves_info, draw_curves, paint_curves
 from analysis.plots.front import draw_front, front_info, paint_front
-from analysis.plots.importance import draw_importance, importance_info, paint_importance
+from analysis.plots.importance import draw_importance, importance_info
 from analysis.plots.parallel import axis, draw_parallel, parallel_info
 from analysis.plots.select import comparable, thin
 from analysis.plots.slices import draw_slice, slices_info
@@ -145,7 +145,6 @@ def test_importance_is_ordered_with_its_error_bars() -> None:
     assert info["parameter"].tolist() == ["b", "c"]
     assert np.allclose(info[["below", "above"]], [[0.1, 0.3], [0, 0]])
     assert list(draw_importance(info, "distance").data[0].x) == [0.6, 0.3]
-    assert len(paint_importance(info).axes[0].patches) == 2
 
 
 def test_curves_say_where_trials_ended_and_why() -> None:

@@ -14,14 +14,12 @@ from PIL import Image
 from trainables.data.tags import REPORT_VOCABULARY, UNKNOWN, TagGroup, Vocabulary
 from trainables.errors import UsageError
 from trainables.scoring.tag_report import (
-    Comparison,
     TagReport,
-    compare_to_judge,
     draw_confusions,
     report_tags,
 )
 from trainables.scoring.tagger import JudgeReport, tag_agreement
-from trainables.scoring.tagger_report import calibration_error, report_on, wilson
+from trainables.scoring.tagger_report import JOINT, calibration_error, report_on, wilson
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,14 +111,14 @@ def test_probabilities_give_each_group_its_calibration() -> None:
 
 
 def test_the_judges_own_figures_stand_beside(report: TagReport) -> None:
-    rows = {row.name: row for row in compare_to_judge(report, judge_report())}
-    assert rows["all tags"] == Comparison("all tags", 1 / 2, 6 / 8)
-    assert rows["hair"] == Comparison("hair", 3 / 5, 6 / 8)
+    judge, hair = judge_report(), report.groups[0]
+    assert (report.right / report.complete, judge.accuracy[JOINT]) == (1 / 2, 6 / 8)
+    assert (hair.accuracy, judge.accuracy["hair"]) == (3 / 5, 6 / 8)
     # Red is right twice of two, green and blue twice of three.
-    assert rows["hair, mean of classes"].judge == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
-    assert rows["eyes"].judge == 1.0
-    assert rows["hair, calibration error"].drawn is None
-    assert rows["hair, calibration error"].judge == pytest.approx(0.25, abs=0.01)
+    assert judge.macro_accuracy["hair"] == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
+    assert judge.accuracy["eyes"] == 1.0
+    assert hair.calibration is None
+    assert judge.calibration["hair"] == pytest.approx(0.25, abs=0.01)
     known = report.to_json(judge_report())["groups"]["hair"]
     assert known["per_class"]["green"] == {
         "accuracy": 1 / 2, "asked": 2, "seen": 1, "judge_accuracy": pytest.approx(2 / 3),
@@ -128,11 +126,10 @@ def test_the_judges_own_figures_stand_beside(report: TagReport) -> None:
     assert (known["judge_accuracy"], known["confusion"][0]) == (6 / 8, [2, 0, 1])
 
 
-def test_a_judge_from_before_calibration_still_serves(report: TagReport) -> None:
+def test_a_judge_from_before_calibration_still_serves() -> None:
     old = {name: value for name, value in judge_report().to_json().items() if name != "calibration"}
     judge = JudgeReport.from_json(json.loads(json.dumps(old)))
-    rows = {row.name: row.judge for row in compare_to_judge(report, judge)}
-    assert (rows["hair"], rows["hair, calibration error"]) == (6 / 8, None)
+    assert (judge.accuracy["hair"], judge.calibration.get("hair")) == (6 / 8, None)
     assert JudgeReport.from_json(json.loads(json.dumps(judge_report().to_json()))) == judge_report()
 
 
