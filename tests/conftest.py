@@ -1,10 +1,20 @@
-"""Fixtures for all tests."""
+"""Fixtures for all tests. One that is imported into two conftests would be made twice: two Rays in one process."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.support.stub_judge import place_judge
+from trainables.data.synthetic import write_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SIZE, FACES, PARTIAL = 16, 96, 8
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +23,36 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data: {folder} is not there (it is kept outside the repository)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn faces with every tag, and a few with a tag missing."""
+    folder = tmp_path_factory.mktemp("pictures") / "faces"
+    write_folder(folder, FACES, seed=0, size=SIZE, partial=PARTIAL)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One Ray for every sweep of these tests; its workers stand in an empty folder, as a sweep's own would."""
+    import ray
+
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("driver"))
+    try:
+        ray.init(
+            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1"
+        )
+    finally:
+        os.chdir(before)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def judged_home(tmp_path_factory: pytest.TempPathFactory, faces: Path) -> Path:
+    """A home without sweeps whose cache holds a judge for ``faces``."""
+    home = tmp_path_factory.mktemp("home")
+    place_judge(home, faces, SIZE)
+    return home

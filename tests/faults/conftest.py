@@ -17,9 +17,6 @@ from analysis import schema
 from tests.pipeline.conftest import (
     Swept,
     command_words,
-    faces,  # noqa: F401 - a fixture
-    judged_home,  # noqa: F401 - a fixture
-    local_ray,  # noqa: F401 - a fixture
     start_cli,
     tiny_settings,
 )
@@ -150,7 +147,7 @@ def require_whole(swept: Swept, trials: int = TRIALS, kimg: int = KIMG) -> dict[
 
 
 @pytest.fixture(scope="session")
-def undisturbed(judged_home: Path, faces: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:  # noqa: F811
+def undisturbed(judged_home: Path, faces: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     """The last distance by number of a sweep in which nothing happens."""
     driver = Driver.start(fault_settings(judged_home, faces, "undisturbed"), tmp_path_factory.mktemp("undisturbed"))
     code, err = driver.end()

@@ -22,20 +22,17 @@ from pipeline.home import Home
 from pipeline.launch import run_sweep
 from pipeline.manifest import CONFIG, TAGS, WEIGHTS, write_manifest
 from pipeline.settings import SweepSettings
-from tests.support.stub_judge import place_judge
+from tests.conftest import SIZE
 from trainables.config import GanConfig
-from trainables.data.synthetic import write_folder
 from trainables.data.tags import REPORT_VOCABULARY
 from trainables.files import write_json
 from trainables.networks.generator import Generator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from mlflow.entities import Run
 
-SIZE, FACES, PARTIAL = 16, 96, 8
 NAME = "tiny"
 TRIALS = 6
 SEED = 3
@@ -146,39 +143,6 @@ def sweep(settings: SweepSettings) -> Swept:
     printed = io.StringIO()
     status = run_sweep(settings, Console(file=printed, width=300, highlight=False))
     return Swept(settings, status, printed.getvalue())
-
-
-@pytest.fixture(scope="session")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn faces with every tag, and a few with a tag missing."""
-    folder = tmp_path_factory.mktemp("pictures") / "faces"
-    write_folder(folder, FACES, seed=0, size=SIZE, partial=PARTIAL)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One Ray for every sweep of these tests; its workers stand in an empty folder, as a sweep's own would."""
-    import ray
-
-    before = Path.cwd()
-    os.chdir(tmp_path_factory.mktemp("driver"))
-    try:
-        ray.init(
-            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1"
-        )
-    finally:
-        os.chdir(before)
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture(scope="session")
-def judged_home(tmp_path_factory: pytest.TempPathFactory, faces: Path) -> Path:
-    """A home without sweeps whose cache holds a judge for ``faces``."""
-    home = tmp_path_factory.mktemp("home")
-    place_judge(home, faces, SIZE)
-    return home
 
 
 @pytest.fixture(scope="session")

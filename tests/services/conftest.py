@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.pipeline.conftest import faces, judged_home  # noqa: F401 - fixtures
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
