@@ -66,6 +66,21 @@ def effect_over_time(
     return [effect for effect in found if effect is not None]
 
 
+def effects_over_time(sweep: Sweep, curves: pd.DataFrame, metric: str) -> list[list[Effect]]:
+    """Estimate every effect along training: each choice against the default's, and the slope of every number.
+
+    Arguments as for ``effect_over_time``; comparisons that are known at fewer than two points are left out.
+    """
+    compared = [
+        (axis.name, ([choice], [axis.default]) if axis.choices else ((), ()))
+        for axis in axes_of(sweep)
+        for choice in (axis.choices or (None,))
+        if not axis.choices or choice != axis.default
+    ]
+    paths = [effect_over_time(sweep, curves, metric, name, *values) for name, values in compared]
+    return [path for path in paths if len(path) > 1]
+
+
 def turn(
     sweep: Sweep, curves: pd.DataFrame, metric: str, dimension: str, values: Collection[Any] = (),
     against: Collection[Any] = (),

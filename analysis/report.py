@@ -121,6 +121,7 @@ def make_page(data: ReportData) -> str:
 # Figures -----------------------------------------------------------------------------------------------------
 def _figures(data: ReportData) -> tuple[dict[str, go.Figure], dict[str, list[str]], list[str]]:
     """Figures by their place on the page, notes by theirs, and the places of the slices."""
+    from analysis.plots.along import along_info, draw_along
     from analysis.plots.best import best_info, draw_best
     from analysis.plots.importance import draw_importance, importance_info
     from analysis.plots.parallel import draw_parallel, parallel_info
@@ -144,6 +145,9 @@ def _figures(data: ReportData) -> tuple[dict[str, go.Figure], dict[str, list[str
         front_notes += _thinned(parallel.left_out, "lines")
     for score, table in bars.items():
         figures[f"importance-{score.replace('_', '-')}"] = draw_importance(importance_info(table), score)
+    for score, paths in evidence.along.items():
+        if len(info := along_info(paths)):
+            figures[f"along-{score.replace('_', '-')}"] = draw_along(info, score)
     slices = slices_info(ranking, order)
     drawn = {f"slice-{place}": draw_slice(one) for place, one in enumerate(slices)}
     curves, curve_notes = _curves(data)

@@ -39,6 +39,8 @@ class Evidence:
     """One for each objective."""
     effects: list[Effect] = field(default_factory=list)
     """On the objectives."""
+    along: dict[str, list[list[Effect]]] = field(default_factory=dict)
+    """Effects along training, by objective."""
     ablations: list[dict[str, Ablation]] = field(default_factory=list)
     """By objective, for each trial that was ablated, the winner first."""
     claims: list[ClaimVerdict] = field(default_factory=list)
@@ -82,6 +84,7 @@ def evidence(ranking: Ranking, most: int = JUDGED) -> Evidence:
     from analysis.failing import failing_by_value
     from analysis.importance import importances
     from analysis.mutated import left_out as mutated_left_out
+    from analysis.over_time import effects_over_time
     from analysis.points import require_one_fingerprint
 
     names, notes = _measured(ranking), list[str]()
@@ -107,6 +110,7 @@ def evidence(ranking: Ranking, most: int = JUDGED) -> Evidence:
         confirmed,
         [importances(sweep, name, curves=histories) for name in names],
         [effect for name in names for effect in effects(sweep, name, histories)],
+        {name: effects_over_time(sweep, histories, name) for name in names},
         ablations,
         judge_claims(sweep),
         failing,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from typing import TYPE_CHECKING, Any
@@ -65,12 +66,13 @@ def description(ranking: Ranking) -> str:
 
 def headline(ranking: Ranking) -> dict[str, float]:
     """Metrics of the parent run: the best scores, and counts of trials by status."""
-    found = {}
+    found: dict[str, float] = {}
     for name in schema.OBJECTIVES:
         key = ranking.best_by(name) if name in ranking.sweep.scores else None
         if key is not None:
             row = ranking.trials[ranking.trials["key"] == key].iloc[0]
             found[f"best_{name}"] = float(row[SCORES + name])
+    found = {name: value for name, value in found.items() if math.isfinite(value)}  # one not known yet is no metric
     if ranking.confirmation is not None and confirmed_best(ranking):
         found[f"confirmed_{ranking.by}"] = ranking.confirmation.configurations[0].summary.mean
     trials = ranking.trials

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from analysis.over_time import effect_over_time, turn
+from analysis.over_time import effect_over_time, effects_over_time, turn
 from tests.support.simulated import simulate
 
 if TYPE_CHECKING:
@@ -67,3 +67,19 @@ def test_what_cannot_be_compared_is_none() -> None:
     assert effect_over_time(sweep, table, "distance", "losses.unknown") == []
     assert turn(sweep, table[table["kimg"] > 10], "distance", "optimizer.lr") is not None  # 40 and 80
     assert turn(sweep, table[table["kimg"] == 80], "distance", "optimizer.lr") is None
+
+
+def test_every_comparison_of_the_space_along_training() -> None:
+    sweep = simulate(80)
+    found = effects_over_time(sweep, curves(sweep, 0.7, 1.3), "distance")
+    labels = next(path for path in found if path[0].dimension == "losses.labels" and path[0].value == "noisy")
+    assert [effect.kimg for effect in labels] == list(POINTS)
+    assert [effect.against for effect in labels] == ["hard"] * 3
+    assert [effect.separable for effect in labels] == [True] * 3
+    rates = next(path for path in found if path[0].dimension == "optimizer.lr")
+    assert {effect.value for effect in rates} == {"per doubling"}
+    choices = [(path[0].dimension, path[0].value) for path in found]
+    assert len(set(choices)) == len(choices)
+    assert ("losses.labels", "hard") not in choices
+    once = curves(sweep, 0.7, 1.3)
+    assert effects_over_time(sweep, once[once["kimg"] == 80], "distance") == []

@@ -263,6 +263,15 @@ def test_the_note_in_mlflow_names_the_confirmed_best() -> None:
     assert "confirmed_distance" not in headline(rank(planted(3)))
 
 
+def test_a_score_that_is_not_known_yet_is_no_metric() -> None:
+    sweep = again()
+    sweep.trials.loc[sweep.trials["key"] == "hand-00000", "scores.tag_accuracy"] = math.nan
+    ranking = rank(sweep)
+    assert ranking.best_by("tag_accuracy") == "hand-00000"  # by its confirmation
+    assert "best_tag_accuracy" not in headline(ranking)
+    assert headline(ranking)["best_distance"] == 6.0
+
+
 def test_without_a_confirmed_best_the_answer_is_that_of_the_search() -> None:
     failed = make_repeats([{"of": "hand-00001", "seed": 1, "status": schema.FAILED, "reason": "diverged"},
                            {"of": "hand-00001", "seed": 2, "scores.distance": 4.0}])  # fmt: skip

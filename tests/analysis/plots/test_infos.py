@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 
 from analysis import schema
+from analysis.effect import Effect
+from analysis.plots.along import along_info, draw_along
 from analysis.plots.best import best_info, draw_best, paint_best
 from analysis.plots.confusion import confusion_info, draw_confusion
 from analysis.plots.curves import curves_info, draw_curves, paint_curves
@@ -263,3 +265,33 @@ def test_bars_that_chance_gives_too_are_grey() -> None:
                           "above_chance": [True, False]})  # fmt: skip
     first, second = draw_importance(importance_info(table), "tag_accuracy").data[0].marker.color
     assert first != second
+
+
+def effect(name: str, kimg: float, low: float, estimate: float, high: float) -> Effect:
+    """Of one choice against another on the distance."""
+    separable = not low <= 1 <= high
+    return Effect(
+        name, "soft", "hard", "distance", "ratio", estimate, low, high, separable, 20, (10, 10), kimg, 500, "x"
+    )
+
+
+def test_effects_along_training_show_what_turns_first_and_nothing_that_is_never_sure() -> None:
+    never = [effect("never", 10, 0.8, 0.9, 1.1), effect("never", 20, 0.9, 1.0, 1.1)]
+    steady = [effect("steady", 10, 0.6, 0.7, 0.8), effect("steady", 20, 0.5, 0.6, 0.7)]
+    late = [effect("late", 10, 0.9, 1.0, 1.1), effect("late", 20, 1.1, 1.2, 1.3)]
+    turns = [effect("turns", 10, 0.6, 0.8, 0.9), effect("turns", 20, 1.1, 1.3, 1.5)]
+    info = along_info([never, late, steady, turns])
+    assert list(dict.fromkeys(info["comparison"])) == [
+        "turns soft against hard", "steady soft against hard", "late soft against hard",
+    ]  # fmt: skip
+    assert info[["kimg", "estimate", "low", "high"]].iloc[:2].to_numpy().tolist() == [
+        [10, 0.8, 0.6, 0.9],
+        [20, 1.3, 1.1, 1.5],
+    ]
+    assert along_info([turns, steady, late], most=1)["comparison"].unique().tolist() == ["turns soft against hard"]
+    assert len(along_info([never])) == 0
+    figure = draw_along(info, "distance")
+    assert [list(line.y) for line in figure.data] == [[0.8, 1.3], [0.7, 0.6], [1.0, 1.2]]
+    np.testing.assert_allclose(figure.data[0].error_y.array, [0.1, 0.2])
+    np.testing.assert_allclose(figure.data[0].error_y.arrayminus, [0.2, 0.2])
+    assert figure.layout.shapes[0].y0 == 1.0
