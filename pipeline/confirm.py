@@ -37,6 +37,12 @@ def run_confirmation(options: ConfirmOptions) -> Repeated:
             "others' networks (pbt), not of their own parameters from the start",
             file=sys.stderr,
         )
+    if budget < settings.max_kimg:
+        print(
+            f"{settings.name}: {budget} kimg a run is less than the sweep's {settings.max_kimg}: the runs are shown "
+            "beside the ranking and move no trial; without --max-kimg they would",
+            file=sys.stderr,
+        )
     plan = confirmation_plan(sweep, settings, top=options.top, seeds=options.seeds, budget=budget)
     return Repeated(carry_out(plan, settings, sweep), budget, settings.home, settings.tracking)
 
