@@ -138,6 +138,19 @@ def ablate(options: cli.AblateOptions) -> int:
     return _ended(ran.status)
 
 
+def simulate(options: cli.SimulateOptions) -> int:
+    """Compare searches on recorded learning curves."""
+    from pipeline.simulate.command import run_simulation
+    from pipeline.simulate.compare import to_json
+    from pipeline.simulate.show import format_comparison, plot_comparison
+
+    found = run_simulation(options)
+    if options.plot is not None:
+        plot_comparison(found, options.name, options.plot)
+    print(_json(to_json(found, options.name)) if options.json else format_comparison(found, options.name))
+    return 0
+
+
 def _most_often(sweep: Sweep, kind: str) -> str:
     reasons = sweep.repeats.loc[sweep.repeats["kind"] == kind, "reason"].dropna()
     return str(reasons.mode().iloc[0]) if len(reasons) else "no reason known"
