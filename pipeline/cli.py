@@ -16,6 +16,7 @@ from analysis.claims import ClaimsOptions
 from analysis.errors import AnalysisError
 from analysis.rank import RankOptions
 from analysis.report import ReportOptions
+from pipeline.plan.options import PlanOptions
 from pipeline.settings import Sampler, Scheduler, SweepSettings
 from trainables.errors import UserError, nearest
 
@@ -100,6 +101,8 @@ class ResumeOptions:
     """Trials at once; default: as it was started."""
     time_limit: str | None = None
     """Stop the whole sweep after this time: 90s, 30m, 2h."""
+    total_kimg: int | None = None
+    """Training of all trials together, those that have ended with them; default: as it was started."""
 
 
 @dataclass(frozen=True)
@@ -360,6 +363,7 @@ def _commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
         "demo": (DemoOptions, commands.demo),
         "data": (DataOptions, commands.data),
         "spaces": (SpacesOptions, commands.spaces),
+        "plan": (PlanOptions, commands.plan),
         "run": (SweepSettings, commands.run),
         "resume": (ResumeOptions, commands.resume),
         "extend": (ExtendOptions, commands.extend),

@@ -12,6 +12,7 @@ from trainables.errors import UsageError, UserError
 if TYPE_CHECKING:
     from analysis.runs import Sweep
     from pipeline import cli
+    from pipeline.plan.options import PlanOptions
     from pipeline.registry import Registration
     from pipeline.settings import SweepSettings
 
@@ -62,6 +63,16 @@ def spaces(options: cli.SpacesOptions) -> int:
         return 0
     description = describe_space(find_space(options.name))
     print(_json(description) if options.json else format_space(description))
+    return 0
+
+
+def plan(options: PlanOptions) -> int:
+    """Say what a sweep would cost."""
+    from pipeline.plan.command import make_plan
+    from pipeline.plan.show import format_plan
+
+    found = make_plan(options)
+    print(_json(found) if options.json else format_plan(found))
     return 0
 
 

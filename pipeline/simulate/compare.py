@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis import schema
+from analysis.pareto import hypervolume_2d
 from pipeline.budget import rungs
 from pipeline.schedulers import RULES
 from pipeline.simulate.events import Limits, simulate
-from pipeline.simulate.search import RecordedSearch
+from pipeline.simulate.search import RecordedSearch, Source
 from pipeline.simulate.snapping import AMONG, Pool
 
 if TYPE_CHECKING:
@@ -79,10 +80,11 @@ class Result:
 
     sampler: str
     scheduler: str
-    among: int
     courses: list[Course] = field(default_factory=list)
     snaps: list[float] = field(default_factory=list)
     """Distances of proposals from what was recorded, of all repeats."""
+    among: Result | None = None
+    """The same with one of ``AMONG`` nearest recorded configurations in place of the nearest."""
 
     def each(self, value: Callable[[Course], float]) -> Spread:
         """A figure's spread over the repeats."""
@@ -98,8 +100,6 @@ class Comparison:
     baseline: Result
     results: tuple[Result, ...]
     """The baseline first."""
-    among: tuple[Result, ...]
-    """The same with one of ``AMONG`` nearest recorded configurations in place of the nearest, in the same order."""
 
     @property
     def target(self) -> float:
@@ -111,13 +111,34 @@ class Comparison:
         """What it is trained for in all: median over repeats."""
         return self.baseline.each(lambda course: course.kimg).median
 
+    @property
+    def tagged(self) -> bool:
+        """Whether there are two objectives."""
+        return any(schema.TAG_ACCURACY in point.scores for point in self.recording.finals())
+
+    @property
+    def target_area(self) -> float:
+        """The area that random search's front covers in the end, up to the worst recorded distance: median."""
+        return self.baseline.each(lambda course: _areas(course, self.recording.worst)[-1][1]).median
+
     def kimg_to_target(self, result: Result) -> Spread:
         """What a search was trained for when a complete trial had reached ``target``."""
         return result.each(lambda course: kimg_to(course, self.target))
 
+    def kimg_to_area(self, result: Result) -> Spread:
+        """What a search was trained for when its front covered ``target_area``."""
+        worst, area = self.recording.worst, self.target_area
+        return result.each(
+            lambda course: next((kimg for kimg, covered in _areas(course, worst) if covered >= area > 0), math.inf)
+        )
+
 
 def compare(
-    recording: Recording, combinations: Sequence[tuple[str, str]], plan: Plan, progress: Callable[[], None]
+    recording: Recording,
+    combinations: Sequence[tuple[str, str]],
+    plan: Plan,
+    progress: Callable[[], None] = lambda: None,
+    source: Callable[[int], Source] | None = None,
 ) -> Comparison:
     """Replay a recording through samplers and schedulers.
 
@@ -126,22 +147,36 @@ def compare(
         combinations: samplers with schedulers; ``BASELINE`` is always there.
         plan: how large.
         progress: called after each simulated sweep.
+        source: gives trials for a seed, where any configuration can be had; default: the recorded ones, with the
+            sensitivity to which of them stands for a proposal.
     """
-    names = list(dict.fromkeys([BASELINE, *combinations]))
+
+    def nearest(among: int) -> Callable[[int], Source]:
+        return lambda seed: Pool(recording.space, recording.curves, seed, among)
+
     results = []
-    for among in (1, AMONG):
-        results.append([_repeated(recording, *one, plan, among, progress) for one in names])
-    return Comparison(recording, plan, results[0][0], tuple(results[0]), tuple(results[1]))
+    for sampler, scheduler in dict.fromkeys([BASELINE, *combinations]):
+        result = _repeated(recording, sampler, scheduler, plan, source or nearest(1), progress)
+        if source is None:
+            result.among = _repeated(recording, sampler, scheduler, plan, nearest(AMONG), progress)
+        results.append(result)
+    return Comparison(recording, plan, results[0], tuple(results))
 
 
 def _repeated(
-    recording: Recording, sampler: str, scheduler: str, plan: Plan, among: int, progress: Callable[[], None]
+    recording: Recording,
+    sampler: str,
+    scheduler: str,
+    plan: Plan,
+    source: Callable[[int], Source],
+    progress: Callable[[], None],
 ) -> Result:
-    result = Result(sampler, scheduler, among)
-    settings = dataclasses.replace(recording.settings, scheduler=scheduler)
+    result = Result(sampler, scheduler)
+    changed: dict[str, Any] = {"scheduler": scheduler}
+    settings = dataclasses.replace(recording.settings, **changed)
     limits = Limits(plan.workers, settings.max_kimg, total_kimg=plan.total_kimg(recording))
     for seed in range(plan.seed, plan.seed + plan.repeats):
-        pool = Pool(recording.space, recording.curves, seed, among)
+        pool = source(seed)
         rule = RULES[scheduler](rungs(settings), settings.max_kimg)
         search = RecordedSearch(sampler, seed, pool)
         result.courses.append(simulate(search, rule, limits, f"simulated-{seed}"))
@@ -166,6 +201,18 @@ def kimg_to(course: Course, target: float) -> float:
         if one.status == schema.COMPLETE and one.scores.get(schema.DISTANCE, math.inf) <= target:
             return one.used_kimg
     return math.inf
+
+
+def _areas(course: Course, worst: float) -> list[tuple[float, float]]:
+    """Training of all trials, and the area that the complete ones cover up to ``worst`` and no tag right."""
+    points: list[tuple[float, float]] = []
+    found = [(0.0, 0.0)]
+    for one in course.ended:
+        values = [one.scores.get(name) for name in schema.OBJECTIVES]
+        if one.status == schema.COMPLETE and None not in values:
+            points.append((float(values[0] or 0.0), float(values[1] or 0.0)))
+            found.append((one.used_kimg, hypervolume_2d(points, (worst, 0.0))))
+    return found
 
 
 def best_so_far(course: Course, kimg: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -200,8 +247,8 @@ def to_json(found: Comparison, name: str) -> dict[str, Any]:
         "target_distance": found.target if math.isfinite(found.target) else None,
         "full_kimg": found.full_kimg,
         "combinations": [
-            _result_json(found, one) | {"among_three": _result_json(found, other)}
-            for one, other in zip(found.results, found.among, strict=True)
+            _result_json(found, one) | ({"one_of_three_nearest": _result_json(found, one.among)} if one.among else {})
+            for one in found.results
         ],
     }
 
@@ -221,6 +268,8 @@ def _result_json(found: Comparison, result: Result) -> dict[str, Any]:
         "kimg_to_target": reached,
         "share_of_full_kimg": share(reached, found.full_kimg),
     }
+    if found.tagged:
+        figures["share_of_full_kimg_to_front"] = share(found.kimg_to_area(result), found.full_kimg)
     return {
         "sampler": result.sampler,
         "scheduler": result.scheduler,

@@ -72,6 +72,11 @@ class Recording:
         """The lowest distance at the end of the budget; infinite where no trial came there."""
         return min((point.scores[schema.DISTANCE] for point in self.finals()), default=math.inf)
 
+    @property
+    def worst(self) -> float:
+        """The highest distance at the end of the budget; 0 where no trial came there."""
+        return max((point.scores[schema.DISTANCE] for point in self.finals()), default=0.0)
+
     def finals(self) -> list[Point]:
         """The points at the end of the budget that have a distance."""
         last = [curve.points[-1] for curve in self.curves if curve.points]

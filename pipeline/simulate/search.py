@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -22,7 +22,25 @@ if TYPE_CHECKING:
 
     from pipeline.simulate.curves import Curve
     from pipeline.simulate.events import Ended
-    from pipeline.simulate.snapping import Pool
+    from search_spaces.space import Space
+
+
+class Source(Protocol):
+    """Has a trial for each proposal."""
+
+    space: Space
+    distances: list[float]
+    """How far each trial was from what was asked for."""
+
+    @property
+    def left(self) -> int:
+        """Trials that it can still give."""
+
+    def take_recipe(self) -> Curve:
+        """The first trial of a sweep."""
+
+    def take(self, params: Mapping[str, Any]) -> Curve:
+        """The trial that stands for a complete configuration."""
 
 
 class RecordedSearch:
@@ -32,15 +50,17 @@ class RecordedSearch:
     pruned except to samplers that learn from complete ones alone, others as failed.
     """
 
-    def __init__(self, sampler: str, seed: int, pool: Pool) -> None:
+    def __init__(self, sampler: str, seed: int, pool: Source) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         inner = make_sampler(sampler, seed, pool.space)
         self.names = list(objectives(pool.space))
-        ways = [schema.OBJECTIVES[name] for name in self.names]
         self._keeps_stopped = isinstance(inner, KEEPS_STOPPED)
         self._sampler = _Snapping(inner, pool)
         self._left = proposals(inner, pool.left)
-        self.study = optuna.create_study(sampler=self._sampler, directions=ways)
+        self.study = optuna.create_study(
+            sampler=self._sampler,
+            directions=["minimize" if schema.OBJECTIVES[name] == "minimize" else "maximize" for name in self.names],
+        )
         self._asked: dict[str, optuna.Trial] = {}
 
     def propose(self) -> Curve | None:
@@ -68,7 +88,7 @@ class RecordedSearch:
 class _Snapping(BaseSampler):
     """Lets another sampler propose, and has the study know the recorded configuration that stands for it."""
 
-    def __init__(self, inner: BaseSampler, pool: Pool) -> None:
+    def __init__(self, inner: BaseSampler, pool: Source) -> None:
         self.inner, self.pool = inner, pool
         self.taken: dict[int, Curve] = {}
         self._whole = distributions(pool.space)

@@ -14,7 +14,6 @@ from analysis import schema
 from analysis.cells import duration, number, percent
 from analysis.cells import score as score_text
 from pipeline.simulate.compare import Spread, best, best_so_far, share
-from pipeline.study import objectives
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,10 +29,10 @@ POINTS = 400
 def format_comparison(found: Comparison, name: str) -> str:
     """What ``simulate`` prints."""
     plan, recording = found.plan, found.recording
-    tags = schema.TAG_ACCURACY in objectives(recording.space)
+    tags = found.tagged
     left_out = f", {recording.left_out} that had not ended left out" if recording.left_out else ""
     titles = ["sampler", "scheduler", "trials", "kimg", "wall", "slots", "distance", *(["tags"] if tags else []),
-              "regret", "kimg to target", "of full"]  # fmt: skip
+              "regret", "kimg to target", "of full", *(["of full, to front"] if tags else [])]  # fmt: skip
     table = Table(*titles, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for place, column in enumerate(table.columns):
         column.justify = "left" if place < 2 else "right"
@@ -70,8 +69,13 @@ def _row(found: Comparison, result: Result, *, tags: bool) -> list[str]:
         *([score_text(schema.TAG_ACCURACY, accuracy) if math.isfinite(accuracy) else "none"] if tags else []),
         _text(result.each(lambda course: best(course) - recorded).median),
         _spread(reached, lambda value: number(round(value))),
-        _spread(share(reached, found.full_kimg), lambda value: f"{value:.0%}"),
+        _share(reached, found),
+        *([_share(found.kimg_to_area(result), found)] if tags else []),
     ]
+
+
+def _share(kimg: Spread, found: Comparison) -> str:
+    return _spread(share(kimg, found.full_kimg), lambda value: f"{value:.0%}")
 
 
 def _spread(values: Spread, text: Callable[[float], str]) -> str:
@@ -87,18 +91,19 @@ def _text(value: float) -> str:
 
 def _snapping(found: Comparison) -> list[str]:
     """How far proposals were from what was recorded, and what another choice among the nearest would change."""
-    lines = ["how much the recorded configurations decide (Gower distance to what was proposed, 0 to 1):"]
-    for near, other in zip(found.results, found.among, strict=True):
-        if not near.snaps:
+    lines = []
+    for result in found.results:
+        if result.among is None or not result.snaps:
             continue
-        quartiles = ", ".join(f"{value:.2f}" for value in np.quantile(near.snaps, (0.25, 0.5, 0.75, 1)))
-        shares = [share(found.kimg_to_target(one), found.full_kimg).median for one in (near, other)]
-        texts = [f"{value:.0%}" if math.isfinite(value) else "not reached" for value in shares]
+        quartiles = ", ".join(f"{value:.2f}" for value in np.quantile(result.snaps, (0.25, 0.5, 0.75, 1)))
+        shares = [share(found.kimg_to_target(one), found.full_kimg).median for one in (result, result.among)]
+        texts = [f"{value:.0%}" if math.isfinite(value) else "not" for value in shares]
         lines.append(
-            f"  {near.sampler} {near.scheduler}: quartiles and largest {quartiles}; kimg to target {texts[0]} by the "
-            f"nearest, {texts[1]} by one of the three nearest"
+            f"  {result.sampler}, {result.scheduler}: {quartiles}; target at {texts[0]} by the nearest, at {texts[1]} "
+            "by one of the three nearest"
         )
-    return lines
+    title = "distance (Gower, 0 to 1) from what was proposed to the recorded trial taken for it, quartiles and largest:"
+    return [title, *lines] if lines else []
 
 
 def plot_comparison(found: Comparison, name: str, path: Path) -> None:
