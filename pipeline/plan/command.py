@@ -19,7 +19,7 @@ from pipeline.combinations import require_combination
 from pipeline.home import Home, require_sweep_name
 from pipeline.placement import largest, measure, placed
 from pipeline.plan.expect import REPEATS, Range, expected
-from pipeline.plan.kept import kept_plan
+from pipeline.plan.kept import differing, kept_plan
 from pipeline.plan.measure import measure_all, picture_data
 from pipeline.plan.model import CostModel, corners, operations, sampled
 from pipeline.preflight import SETTINGS_FILE
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from pipeline.settings import SweepSettings
     from search_spaces.space import Space
 
-STARTUP = 10.0
-"""Seconds of Ray and of a worker's first imports before the first update of a sweep."""
 TAKEN = 0.4
 """Seconds in which a worker that has ended a trial takes up the next."""
 
@@ -52,7 +50,7 @@ def make_plan(options: PlanOptions, console: Console | None = None) -> dict[str,
     if options.name:
         folder = home.sweep(require_sweep_name(options.name))
         begun = (folder / SETTINGS_FILE).is_file()
-        if begun and (kept := kept_plan(folder, settings)):
+        if begun and (kept := kept_plan(folder)) and not differing(kept, settings):
             return with_actual(kept, settings, home)
     plan = _plan(settings, console or Console(stderr=True, highlight=False))
     if begun:  # the estimate came after the fact: it is told, and not kept as if it had come before
@@ -99,7 +97,7 @@ def _plan(settings: SweepSettings, console: Console) -> dict[str, Any]:
         "space": settings.space,
         "trials": Range.of([len(course.ended) for course in courses]).to_json(),
         "kimg": Range.of([course.kimg for course in courses]).to_json(),
-        "hours": Range.of([(STARTUP + course.seconds) / 3600 for course in courses]).to_json(),
+        "hours": Range.of([course.seconds / 3600 for course in courses]).to_json(),
         "without_stopping": {"kimg": trials * settings.max_kimg},
         "slots": settings.slots(),
         "gpus_per_trial": gpus,

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pipeline.tracking import Tracker
 
 
-def kept_plan(folder: Path, settings: SweepSettings | None = None) -> dict[str, Any] | None:
-    """The plan in a sweep's folder; ``None`` where there is none, or where it is of other options than ``settings``.
+def kept_plan(folder: Path) -> dict[str, Any] | None:
+    """The plan in a sweep's folder; ``None`` where there is none.
 
     Raises:
         UserError: a file that cannot be read.
@@ -28,11 +28,17 @@ def kept_plan(folder: Path, settings: SweepSettings | None = None) -> dict[str, 
         return None
     try:
         plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        planned = dict(plan["settings"])
+        if not isinstance(plan["settings"], dict):
+            raise ValueError("it lacks its settings")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {error}; delete it to go on without the plan") from error
-    mine = {} if settings is None else json.loads(json.dumps(settings.to_json()))
-    return plan if all(planned.get(name) == value for name, value in mine.items() if name in planned) else None
+    return plan
+
+
+def differing(plan: dict[str, Any], settings: SweepSettings) -> list[str]:
+    """Options in which a sweep is another one than was planned."""
+    mine = json.loads(json.dumps(settings.to_json()))
+    return [f"--{name.replace('_', '-')}" for name, value in plan["settings"].items() if mine.get(name) != value]
 
 
 def log_plan(tracker: Tracker, folder: Path, settings: SweepSettings, say: Callable[[str], None]) -> None:
@@ -42,9 +48,11 @@ def log_plan(tracker: Tracker, folder: Path, settings: SweepSettings, say: Calla
         UserError: a file that cannot be read.
         AnalysisError: the server does not answer.
     """
-    plan = kept_plan(folder, settings)
-    if plan is not None:
-        with readable_errors(tracker.client.tracking_uri):
-            tracker.client.log_dict(tracker.parent, plan, schema.PLAN_FILE)
-    elif (folder / schema.PLAN_FILE).is_file():
-        say(f"{folder / schema.PLAN_FILE} is of other options than these: the sweep is not compared with it")
+    plan = kept_plan(folder)
+    if plan is None:
+        return
+    if others := differing(plan, settings):
+        say(f"{folder / schema.PLAN_FILE} was made with another {', '.join(others)}: the sweep is not compared with it")
+        return
+    with readable_errors(tracker.client.tracking_uri):
+        tracker.client.log_dict(tracker.parent, plan, schema.PLAN_FILE)

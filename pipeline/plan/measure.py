@@ -141,7 +141,7 @@ def _untrained_judge(images: TaggedImages) -> Judge:
 
     sizes = images.vocabulary.sizes
     members = torch.nn.ModuleList(DEFAULT_SETTINGS.network(sizes) for _ in range(DEFAULT_SETTINGS.members))
-    network = members.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    network = members.to(memory_format=torch.channels_last).eval()
     size = min(images.size, DEFAULT_SETTINGS.largest_size)
     return Judge(network, images.vocabulary, size, DEFAULT_SETTINGS, JudgeReport(0, 0, {}, {}, {}, {}, {}, {}))
 
