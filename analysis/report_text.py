@@ -10,6 +10,7 @@ import pandas as pd
 from analysis import schema
 from analysis.cells import Table, duration, number, parameter, printable
 from analysis.cells import score as score_text
+from analysis.planned import actual, planned_entries
 from analysis.plots.parallel import varied
 from analysis.reasons import by_kind
 from analysis.repeat_table import spread
@@ -193,6 +194,7 @@ def method(ranking: Ranking) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Fingerprint of the scores", fingerprint),
         ("Budgets and search", budgets),
         ("Changes of the space", changed),
+        ("What it took", planned_entries(sweep.plan, actual(sweep)) if sweep.plan else []),
         ("Seeds", seeds if "seed" in settings else []),
         ("Data", _data(data)),
         ("Versions", [(name, str(value)) for name, value in data.get("versions", {}).items()]),

@@ -89,6 +89,8 @@ class Sweep:
     """``sweep.json``: what the user asked for."""
     data: dict[str, Any] = field(default_factory=dict)
     """``data.json``: counts of the pictures, and the judge's report on held-out real ones."""
+    plan: dict[str, Any] = field(default_factory=dict)
+    """``plan.json``: what the sweep was expected to cost; empty where nobody asked."""
     mlflow_run_id: str = ""
     """The parent run."""
     tracking: str = ""
@@ -128,7 +130,7 @@ def load(sweep: str, *, home: Path | str | None = None, tracking: str | None = N
         parent = _parent(client, sweep, uri)
         files = {
             name: _artifact(client, parent.info.run_id, name)
-            for name in (schema.SPACE_FILE, schema.SETTINGS_FILE, schema.DATA_FILE)
+            for name in (schema.SPACE_FILE, schema.SETTINGS_FILE, schema.DATA_FILE, schema.PLAN_FILE)
         }
         cache = _cache(folder)
         reader = Reader(client, uri, cache)
@@ -142,6 +144,7 @@ def load(sweep: str, *, home: Path | str | None = None, tracking: str | None = N
         space=files[schema.SPACE_FILE],
         settings=files[schema.SETTINGS_FILE],
         data=files[schema.DATA_FILE],
+        plan=files[schema.PLAN_FILE],
         mlflow_run_id=parent.info.run_id,
         tracking=uri,
         repeats=_table(repeats, files[schema.SPACE_FILE], fingerprint, _repeat, REPEAT_COLUMNS),

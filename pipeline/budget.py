@@ -34,3 +34,18 @@ def evaluations(settings: SweepSettings) -> tuple[Evaluation, ...]:
     early = min(settings.rung_samples, settings.samples)
     points = sorted({*rungs(settings), *asked, *ends})
     return tuple(Evaluation(kimg, settings.samples if kimg in ends else early) for kimg in points)
+
+
+def room_for_a_trial(finished_kimg: float, running: int, max_kimg: int, total_kimg: float | None) -> bool:
+    """Whether one more trial may begin under ``--total-kimg``.
+
+    Each trial that runs counts with its full budget: however well it does, the total holds, and no trial has to be cut
+    off for it. One that is stopped early gives back what it leaves.
+
+    Args:
+        finished_kimg: what trials that have ended were trained for.
+        running: how many have not ended.
+        max_kimg: budget of each.
+        total_kimg: what all may use; ``None`` for any amount.
+    """
+    return total_kimg is None or finished_kimg + (running + 1) * max_kimg <= total_kimg

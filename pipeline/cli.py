@@ -16,7 +16,8 @@ from analysis.claims import ClaimsOptions
 from analysis.errors import AnalysisError
 from analysis.rank import RankOptions
 from analysis.report import ReportOptions
-from pipeline.settings import SweepSettings
+from pipeline.plan.options import PlanOptions
+from pipeline.settings import Sampler, Scheduler, SweepSettings
 from trainables.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ class ResumeOptions:
     """Trials at once; default: as it was started."""
     time_limit: str | None = None
     """Stop the whole sweep after this time: 90s, 30m, 2h."""
+    total_kimg: int | None = None
+    """Training of all trials together, those that have ended with them; default: as it was started."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,34 @@ class AblateOptions(RepeatOptions):
     """leave-one-out: the winner without one trick; add-one: the recipe with one; both."""
     only: str | None = None
     """Dimensions to try, separated by commas; default: all in which the winner differs from the recipe."""
+
+
+@dataclass(frozen=True)
+class SimulateOptions:
+    """Replay the recorded learning curves of a sweep without early stopping through other samplers and schedulers."""
+
+    name: tyro.conf.Positional[str]
+    """The sweep, run with --scheduler none."""
+    workers: int = 256
+    """Trials at once."""
+    sampler: Annotated[tuple[Sampler, ...], tyro.conf.UseAppendAction] = ()
+    """A sampler to compare; may be repeated. Default: random and tpe."""
+    scheduler: Annotated[tuple[Scheduler, ...], tyro.conf.UseAppendAction] = ()
+    """A scheduler to compare; may be repeated. Default: none, asha and mo-asha."""
+    trials: int | None = None
+    """Each search may train for what so many trials cost without stopping; default: a quarter of the recorded ones."""
+    repeats: int = 20
+    """Simulated sweeps of each, on different seeds."""
+    seed: int = 0
+    """The first of them; equal seeds give equal sweeps."""
+    plot: Path | None = None
+    """A .png file for the best distance so far against all training."""
+    home: Path | None = None
+    """Folder of all sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
+    tracking: str | None = None
+    """MLflow tracking URI, where the sweep was not tracked in its home."""
+    json: bool = False
+    """Print one JSON object."""
 
 
 @dataclass(frozen=True)
@@ -332,11 +363,13 @@ def _commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
         "demo": (DemoOptions, commands.demo),
         "data": (DataOptions, commands.data),
         "spaces": (SpacesOptions, commands.spaces),
+        "plan": (PlanOptions, commands.plan),
         "run": (SweepSettings, commands.run),
         "resume": (ResumeOptions, commands.resume),
         "extend": (ExtendOptions, commands.extend),
         "confirm": (ConfirmOptions, commands.confirm),
         "ablate": (AblateOptions, commands.ablate),
+        "simulate": (SimulateOptions, commands.simulate),
         "status": (StatusOptions, commands.status),
         "clean": (CleanOptions, commands.clean),
         "ui": (UiOptions, commands.ui),

@@ -12,6 +12,7 @@ from trainables.errors import UsageError, UserError
 if TYPE_CHECKING:
     from analysis.runs import Sweep
     from pipeline import cli
+    from pipeline.plan.options import PlanOptions
     from pipeline.registry import Registration
     from pipeline.settings import SweepSettings
 
@@ -62,6 +63,16 @@ def spaces(options: cli.SpacesOptions) -> int:
         return 0
     description = describe_space(find_space(options.name))
     print(_json(description) if options.json else format_space(description))
+    return 0
+
+
+def plan(options: PlanOptions) -> int:
+    """Say what a sweep would cost."""
+    from pipeline.plan.command import make_plan
+    from pipeline.plan.show import format_plan
+
+    found = make_plan(options)
+    print(_json(found) if options.json else format_plan(found))
     return 0
 
 
@@ -136,6 +147,19 @@ def ablate(options: cli.AblateOptions) -> int:
     told = {**about, "variants": found.to_json(), "skipped": ran.skipped}
     print(_json(told) if options.json else format_ablation(found, ran.skipped))
     return _ended(ran.status)
+
+
+def simulate(options: cli.SimulateOptions) -> int:
+    """Compare searches on recorded learning curves."""
+    from pipeline.simulate.command import run_simulation
+    from pipeline.simulate.compare import to_json
+    from pipeline.simulate.show import format_comparison, plot_comparison
+
+    found = run_simulation(options)
+    if options.plot is not None:
+        plot_comparison(found, options.name, options.plot)
+    print(_json(to_json(found, options.name)) if options.json else format_comparison(found, options.name))
+    return 0
 
 
 def _most_often(sweep: Sweep, kind: str) -> str:

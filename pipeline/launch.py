@@ -17,6 +17,7 @@ from pipeline.home import Home
 from pipeline.lock import exclusive
 from pipeline.outcome import Outcome
 from pipeline.ownership import claim_study, require_own_experiment
+from pipeline.plan.kept import log_plan
 from pipeline.preflight import require_nodes
 from pipeline.prepare import Prepared, describe_data, prepare
 from pipeline.progress import Progress
@@ -75,6 +76,7 @@ def _run(settings: SweepSettings, home: Home, space: Space, nodes: tuple[Node, .
         client, home, settings.name, prepared.space, prepared.storage, say, artifacts=artifacts, adopt=settings.adopt
     )
     tracker.start(settings.public(), describe_data(prepared), prepared.scorer.fingerprint.to_json())
+    log_plan(tracker, home.sweep(settings.name), settings, say)
     searcher = StudySearcher(
         study,
         prepared.space,
@@ -82,6 +84,7 @@ def _run(settings: SweepSettings, home: Home, space: Space, nodes: tuple[Node, .
         trials=proposals(study.sampler, settings.trials),
         seed=settings.seed,
         max_kimg=settings.max_kimg,
+        total_kimg=settings.total_kimg,
     )
     going_on = [
         key
@@ -103,6 +106,9 @@ def _run(settings: SweepSettings, home: Home, space: Space, nodes: tuple[Node, .
             run_trials(prepared, settings, searcher, scheduler, tracker, console)
         if not searcher.pending and not searcher.running:
             status = schema.COMPLETE
+            if searcher.unused:
+                say(f"--total-kimg {settings.total_kimg} is used: {searcher.unused} of the {settings.trials} trials "
+                    "do not begin; a larger one goes on")  # fmt: skip
     finally:
         tracker.finish(status, Outcome(schema.INTERRUPTED, "the sweep was interrupted"))
         showcase.finish()

@@ -133,7 +133,7 @@ def measure(request: Mapping[str, Any]) -> dict[str, int]:
     words = [sys.executable, "-P", "-m", "pipeline.placement"]
     done = subprocess.run(
         words, input=json.dumps(request), capture_output=True, text=True, timeout=MEASURE_SECONDS, check=False,
-        env=_environment(),
+        env=child_environment(),
     )  # fmt: skip
     if done.returncode:
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
@@ -141,7 +141,7 @@ def measure(request: Mapping[str, Any]) -> dict[str, int]:
     return cast("dict[str, int]", json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """Ours, with this very code first on the path: on a worker it lies in a folder of Ray's."""
     import os
 

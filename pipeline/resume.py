@@ -75,7 +75,7 @@ def _require_finished(settings: SweepSettings, home: Home) -> None:
     trials = load(settings.name, home=home.root, tracking=settings.tracking).trials
     unfinished = trials["status"].isin((schema.RUNNING, schema.INTERRUPTED)).sum() if len(trials) else 0
     missing = settings.trials - len(trials)
-    if unfinished or (missing > 0 and settings.sampler != "grid"):
+    if unfinished or (missing > 0 and settings.sampler != "grid" and settings.total_kimg is None):
         raise UserError(
             f"sweep {settings.name!r} has {unfinished + max(0, missing)} trials that have not ended; "
             f"`gansweep resume {settings.name}` first"

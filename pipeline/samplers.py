@@ -66,7 +66,7 @@ _MAKERS: Mapping[str, Callable[[int, Space], BaseSampler]] = {
     "gp": lambda seed, space: GPSampler(seed=seed, n_startup_trials=_STARTUP, warn_independent_sampling=False),
     "nsga2": lambda seed, space: NSGAIISampler(seed=seed, population_size=20),
     "cmaes": lambda seed, space: CmaEsSampler(
-        x0={name: space.recipe[name] for name in _distributions(space)},
+        x0={name: space.recipe[name] for name in distributions(space)},
         seed=seed,
         warn_independent_sampling=False,
     ),
@@ -87,7 +87,7 @@ class QmcOfSpace(QMCSampler):
 
     def __init__(self, space: Space, seed: int) -> None:
         super().__init__(seed=seed, scramble=True, warn_independent_sampling=False)
-        self._space = _distributions(space)
+        self._space = distributions(space)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The whole space, always."""
@@ -138,7 +138,7 @@ class GridOfSpace(BaseSampler):
         return self.point(trial.number)[param_name]
 
 
-def _distributions(space: Space) -> dict[str, BaseDistribution]:
+def distributions(space: Space) -> dict[str, BaseDistribution]:
     """What each dimension is drawn from; those with a single value left out."""
     found: dict[str, Any] = {dimension.name: dimension.sample(_Distributions()) for dimension in space.dimensions}
     return {name: distribution for name, distribution in found.items() if not distribution.single()}

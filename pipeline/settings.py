@@ -28,8 +28,8 @@ Sampler = Literal["tpe", "random", "qmc", "grid", "gp", "nsga2", "cmaes"]
 Scheduler = Literal["asha", "mo-asha", "hyperband", "median", "pbt", "none"]
 
 PRIVATE = (
-    "home", "tracking", "study", "address", "concurrent", "cpus_per_trial", "gpus_per_trial", "time_limit", "data",
-    "checkpoint_seconds", "adopt",
+    "home", "tracking", "study", "address", "concurrent", "cpus_per_trial", "gpus_per_trial", "time_limit",
+    "total_kimg", "data", "checkpoint_seconds", "adopt",
 )  # fmt: skip
 """Settings that may differ between two starts of one sweep: where and how fast, not what."""
 
@@ -84,6 +84,9 @@ class SweepSettings:
     """Generated pictures of earlier scores; distances are never compared across numbers of pictures."""
     time_limit: str | None = None
     """Stop the whole sweep after this time: 90s, 30m, 2h."""
+    total_kimg: int | None = None
+    """Training of all trials together, in thousands of real images seen. It is not exceeded and cuts no trial off: one
+    begins only where its whole budget and those of all that run fit in. A larger total later goes on."""
     set: Repeated = ()
     """k=v: another default for the recipe; the dimension keeps varying. May be repeated."""
     fix: Repeated = ()
@@ -120,7 +123,7 @@ class SweepSettings:
             ("concurrent", 1, 100_000), ("cpus_per_trial", 1, 1024), ("samples", 16, 1_000_000),
             ("rung_samples", 16, 1_000_000),
             ("max_bad_share", 0, 1), ("max_trial_seconds", 1, 10_000_000), ("seed", 0, 2**31 - 1),
-            ("checkpoint_seconds", 1, 86_400),
+            ("checkpoint_seconds", 1, 86_400), ("total_kimg", self.max_kimg, 10**12),
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not low <= value <= high:

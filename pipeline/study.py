@@ -13,6 +13,7 @@ from ray.tune.search import Searcher
 
 from analysis import schema
 from analysis.connect import shown
+from pipeline.budget import room_for_a_trial
 from pipeline.failures import Failures
 from pipeline.outcome import Outcome, outcome
 from pipeline.patient import open_storage
@@ -76,12 +77,23 @@ class StudySearcher(Searcher):
     ended one that goes on under a larger budget.
     """
 
-    def __init__(self, study: optuna.Study, space: Space, *, sweep: str, trials: int, seed: int, max_kimg: int) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        space: Space,
+        *,
+        sweep: str,
+        trials: int,
+        seed: int,
+        max_kimg: int,
+        total_kimg: int | None = None,
+    ) -> None:
         super().__init__()
         self.failures = Failures()
         """The scheduler's, in a sweep."""
         self.study, self.space, self.objectives = study, space, objectives(space)
-        self.sweep, self.trials, self.seed, self.max_kimg = sweep, trials, seed, max_kimg
+        self.sweep, self.trials, self.seed = sweep, trials, seed
+        self.max_kimg, self.total_kimg = max_kimg, total_kimg
         self._asked: dict[str, optuna.Trial] = {}
         self._last: dict[str, dict[str, Any]] = {}
         known = study.get_trials(deepcopy=False)
@@ -89,6 +101,9 @@ class StudySearcher(Searcher):
         self._waiting = sum(trial.state == TrialState.WAITING and CONTINUES in trial.user_attrs for trial in known)
         own = [trial for trial in known if CONTINUES not in trial.user_attrs]
         self._left = trials - sum(trial.state != TrialState.WAITING for trial in own)
+        self._kimg: dict[int, float] = {}
+        for trial in known:
+            self._count(trial)
         if not known:
             study.enqueue_trial(space.active_defaults())
 
@@ -129,8 +144,15 @@ class StudySearcher(Searcher):
 
     @property
     def pending(self) -> int:
-        """Trials that are still to be issued."""
+        """Trials that are still to be issued; none where the total is used and nothing runs that could leave some."""
+        if not self._unfinished and not self._asked and not self._room():
+            return 0
         return len(self._unfinished) + self._waiting + max(0, self._left)
+
+    @property
+    def unused(self) -> int:
+        """Trials that were asked for and not issued."""
+        return self._waiting + max(0, self._left)
 
     @property
     def running(self) -> int:
@@ -141,6 +163,8 @@ class StudySearcher(Searcher):
         """The next configuration, that there are no more, or ``None``: not now."""
         if self.failures.waiting:
             return None  # whatever began now would take a core of the node that is to become empty
+        if not self._unfinished and not self._room():
+            return None if self._asked else Searcher.FINISHED  # one that is stopped early leaves room
         if self._unfinished:
             number = self._unfinished.pop(0)
             frozen = self.study.get_trials(deepcopy=False)[number]
@@ -168,6 +192,16 @@ class StudySearcher(Searcher):
             "seed": training_seed(self.seed, number),
         }
 
+    def _room(self) -> bool:
+        running = {first_number(trial) for trial in self._asked.values()} | set(self._unfinished)
+        finished = sum(kimg for number, kimg in self._kimg.items() if number not in running)
+        return room_for_a_trial(finished, len(running), self.max_kimg, self.total_kimg)
+
+    def _count(self, trial: optuna.Trial | FrozenTrial) -> None:
+        """Note how far a trial was trained; one that went on counts once."""
+        number, kimg = first_number(trial), float(trial.user_attrs.get(schema.KIMG, 0.0))
+        self._kimg[number] = max(kimg, self._kimg.get(number, 0.0))
+
     def _draw(self, trial: optuna.Trial) -> dict[str, Any]:
         params = self.space.sample(trial)
         trial.set_user_attr(PARAMS, params)
@@ -192,6 +226,7 @@ class StudySearcher(Searcher):
         for name in (*self.objectives, schema.KIMG, schema.MUTATIONS):
             if name in result:
                 trial.set_user_attr(name, result[name])
+        self._count(trial)
         keeps_stopped = isinstance(self.study.sampler, KEEPS_STOPPED)
         if ended.status == schema.COMPLETE or (ended.status == schema.STOPPED and keeps_stopped):
             self.study.tell(trial, [float(result[name]) for name in self.objectives])

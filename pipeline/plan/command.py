@@ -1,0 +1,146 @@
+"""``gansweep plan``: measure, extrapolate, simulate the stopping, say how sure that is; and keep it for afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from analysis import schema
+from analysis.errors import AnalysisError
+from analysis.planned import actual, errors
+from analysis.runs import load
+from pipeline.budget import evaluations
+from pipeline.cluster import this_machine
+from pipeline.combinations import require_combination
+from pipeline.home import Home, require_sweep_name
+from pipeline.placement import largest, measure, placed
+from pipeline.plan.expect import REPEATS, Range, expected
+from pipeline.plan.kept import differing, kept_plan
+from pipeline.plan.measure import measure_all, picture_data
+from pipeline.plan.model import CostModel, corners, operations, sampled
+from pipeline.preflight import SETTINGS_FILE
+from pipeline.samplers import make_sampler, proposals
+from pipeline.settings import PRIVATE, usable_cores
+from trainables.errors import UsageError
+from trainables.files import write_json
+
+if TYPE_CHECKING:
+    from pipeline.plan.options import PlanOptions
+    from pipeline.settings import SweepSettings
+    from search_spaces.space import Space
+
+TAKEN = 0.4
+"""Seconds in which a worker that has ended a trial takes up the next."""
+
+
+def make_plan(options: PlanOptions, console: Console | None = None) -> dict[str, Any]:
+    """The plan of a sweep; of one that has begun, the plan that was kept, with what it took so far.
+
+    Raises:
+        UsageError: options that ``run`` would refuse, or a cluster of unknown size.
+        UserError: data that cannot be read, or a configuration that cannot be trained here.
+    """
+    settings = options.sweep_settings()
+    home = Home.find(settings.home)
+    begun = False
+    if options.name:
+        folder = home.sweep(require_sweep_name(options.name))
+        begun = (folder / SETTINGS_FILE).is_file()
+        if begun and (kept := kept_plan(folder)) and not differing(kept, settings):
+            return with_actual(kept, settings, home)
+    plan = _plan(settings, console or Console(stderr=True, highlight=False))
+    if begun:  # the estimate came after the fact: it is told, and not kept as if it had come before
+        return with_actual(plan, settings, home)
+    if options.name:
+        write_json(folder / schema.PLAN_FILE, plan)
+    return plan
+
+
+def _plan(settings: SweepSettings, console: Console) -> dict[str, Any]:
+    if settings.address is not None and settings.concurrent is None:
+        raise UsageError("plan does not connect to a cluster; give --concurrent, the trials that it will run at once")
+    space = settings.resolve_space()
+    require_combination(settings, space)
+    trials = proposals(make_sampler(settings.sampler, settings.seed, space), settings.trials)
+    settings = dataclasses.replace(settings, trials=trials)
+    with console.status("pictures, and what they are scored by"):
+        images, _ = picture_data(settings)
+    if len(images.pixels) == images.complete:
+        space = space.without("training.extra_data", False)
+    if settings.address is None:
+        settings, _ = placed(settings, (this_machine(),), space, images)
+    gpus = settings.gpus() or 0.0
+    device = "cuda" if gpus else "cpu"
+    with console.status("operations of configurations of the space"):
+        configurations = sampled(space, settings.seed)
+        counts = [operations(params, images) for params in configurations]
+    measured = corners(counts)
+    # On a GPU those that share it disturb each other, on a CPU those that share the machine.
+    here = int(1 / gpus + 1e-6) if 0 < gpus < 1 else usable_cores() // settings.cpus_per_trial if not gpus else 1
+    processes = max(1, min(settings.slots(), here))
+    with console.status(f"a few updates and scores of {len(measured)} configurations, {processes} at once"):
+        found = measure_all(settings, [configurations[place] for place in measured], processes, device)
+        memory = _memory(space, images.vocabulary.sizes, device, found[0].peak)
+    model = CostModel(tuple((counts[place], one) for place, one in zip(measured, found, strict=True)))
+    points = evaluations(settings)
+    seconds = [
+        [TAKEN + at for at in model.seconds(params, count, points)]
+        for params, count in zip(configurations, counts, strict=True)
+    ]
+    courses = expected(settings, trials, seconds, model.error, settings.seed)
+    return {
+        "sweep": settings.name,
+        "space": settings.space,
+        "trials": Range.of([len(course.ended) for course in courses]).to_json(),
+        "kimg": Range.of([course.kimg for course in courses]).to_json(),
+        "hours": Range.of([course.seconds / 3600 for course in courses]).to_json(),
+        "without_stopping": {"kimg": trials * settings.max_kimg},
+        "slots": settings.slots(),
+        "gpus_per_trial": gpus,
+        "memory_per_trial": memory,
+        "trial_hours": Range.of([row[-1] / 3600 for row in seconds]).to_json(),
+        "recipe_hours": seconds[0][-1] / 3600,
+        "error_of_seconds": model.error,
+        "simulated_sweeps": REPEATS,
+        "measured": {
+            "host": platform.node(),
+            "device": device,
+            "at_once": processes,
+            "configurations": [
+                {
+                    "operations_per_update": counts[place],
+                    **dataclasses.asdict(one),
+                    "differs": _changes(space, configurations[place]),
+                }
+                for place, one in zip(measured, found, strict=True)
+            ],
+        },
+        "settings": {name: value for name, value in settings.to_json().items() if name not in PRIVATE},
+        "made": time.time(),
+    }
+
+
+def _memory(space: Space, sizes: tuple[int, ...], device: str, peak: int) -> dict[str, int]:
+    """Bytes of the recipe's trial, as it was measured with scoring; of the largest, more by what its training takes."""
+    recipe, largest_one = (
+        measure({"params": params, "sizes": sizes, "device": device})["peak"]
+        for params in (dict(space.recipe), largest(space))
+    )
+    return {"recipe": peak, "largest": peak + max(0, largest_one - recipe)}
+
+
+def _changes(space: Space, params: dict[str, Any]) -> dict[str, Any]:
+    return {d.name: params[d.name] for d in space.dimensions if params[d.name] != space.recipe[d.name]}
+
+
+def with_actual(plan: dict[str, Any], settings: SweepSettings, home: Home) -> dict[str, Any]:
+    """A plan with what the sweep has taken since, and how far off that was."""
+    try:
+        sweep = load(settings.name, home=home.root, tracking=settings.tracking)
+    except AnalysisError:  # begun, and nothing was tracked yet
+        return plan
+    return {**plan, "actual": actual(sweep), "error": errors(plan, sweep)}

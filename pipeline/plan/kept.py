@@ -1,0 +1,58 @@
+"""The plan that is kept with a sweep, for when it has run."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from analysis import schema
+from analysis.connect import readable_errors
+from trainables.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pipeline.settings import SweepSettings
+    from pipeline.tracking import Tracker
+
+
+def kept_plan(folder: Path) -> dict[str, Any] | None:
+    """The plan in a sweep's folder; ``None`` where there is none.
+
+    Raises:
+        UserError: a file that cannot be read.
+    """
+    path = folder / schema.PLAN_FILE
+    if not path.is_file():
+        return None
+    try:
+        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(plan["settings"], dict):
+            raise ValueError("it lacks its settings")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"cannot read {path}: {error}; delete it to go on without the plan") from error
+    return plan
+
+
+def differing(plan: dict[str, Any], settings: SweepSettings) -> list[str]:
+    """Options in which a sweep is another one than was planned."""
+    mine = json.loads(json.dumps(settings.to_json()))
+    return [f"--{name.replace('_', '-')}" for name, value in plan["settings"].items() if mine.get(name) != value]
+
+
+def log_plan(tracker: Tracker, folder: Path, settings: SweepSettings, say: Callable[[str], None]) -> None:
+    """Put the plan of a sweep that begins on its parent run, where the report finds it.
+
+    Raises:
+        UserError: a file that cannot be read.
+        AnalysisError: the server does not answer.
+    """
+    plan = kept_plan(folder)
+    if plan is None:
+        return
+    if others := differing(plan, settings):
+        say(f"{folder / schema.PLAN_FILE} was made with another {', '.join(others)}: the sweep is not compared with it")
+        return
+    with readable_errors(tracker.client.tracking_uri):
+        tracker.client.log_dict(tracker.parent, plan, schema.PLAN_FILE)

@@ -1,0 +1,137 @@
+"""From a few measured configurations to all of a space: seconds by floating-point operations."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.plan.measure import images_per_update
+from trainables.config import GanConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipeline.plan.measure import Measured
+    from search_spaces.space import Space
+    from trainables.data.dataset import TaggedImages
+    from trainables.trial import Evaluation
+
+SAMPLED = 48
+"""Configurations of the space whose operations are counted."""
+LEAST_ERROR = 0.1
+"""Relative error that no measurement of seconds is better than."""
+_BATCH = 2
+"""Operations are counted on so small a batch, and are proportional to it."""
+
+
+def sampled(space: Space, seed: int, count: int = SAMPLED) -> list[dict[str, Any]]:
+    """The recipe, and configurations drawn at random."""
+    rng = np.random.default_rng(seed)
+    return [dict(space.recipe), *(space.sample(_Draw(rng)) for _ in range(count - 1))]
+
+
+class _Draw:
+    """Draws each value independently, as random search does."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        return round(self.suggest_float(name, low, high, log=log)) if log else int(self._rng.integers(low, high + 1))
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        value = math.exp(self._rng.uniform(math.log(low), math.log(high))) if log else self._rng.uniform(low, high)
+        return float(min(max(value, low), high))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return choices[int(self._rng.integers(len(choices)))]
+
+
+def operations(params: Mapping[str, Any], images: TaggedImages) -> float:
+    """Floating-point operations of one update of both networks, forward and backward.
+
+    Counted by torch on a small batch and scaled to the configuration's own; those of normalisation and activations are
+    not among them.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from trainables.data.tags import combinations
+    from trainables.loop import TrainingData, TrainingLoop
+    from trainables.systems.conditional import ConditionalGan
+
+    config = GanConfig.from_params({**params, "image_size": images.size})
+    batch = config.training.batch_size
+    small = dataclasses.replace(config, training=dataclasses.replace(config.training, batch_size=min(batch, _BATCH)))
+    sizes = images.vocabulary.sizes
+    pairs = combinations(images.labels[: images.complete]) if config.tags.encoding == "pairs" else ()
+    tags = torch.zeros(small.training.batch_size, len(sizes), dtype=torch.int64)
+    if pairs:
+        tags[:] = torch.tensor(pairs[0])
+    shape = (len(tags), config.image_size, config.image_size, 3)
+    loop = TrainingLoop(
+        ConditionalGan(small, sizes, pairs), TrainingData(torch.zeros(shape, dtype=torch.uint8), tags, tags), small
+    )
+    with torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:
+        loop.train_until(1)
+    return float(counter.get_total_flops()) * batch / small.training.batch_size
+
+
+def corners(counts: Sequence[float]) -> list[int]:
+    """Which of the sampled configurations are measured: the recipe, and those of least, middle and most operations."""
+    order = [int(place) for place in np.argsort(counts, kind="stable")]
+    return list(dict.fromkeys([0, order[0], order[len(order) // 2], order[-1]]))
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Seconds of any configuration: between measured ones, on logarithmic scales of operations and seconds.
+
+    Beyond the ends the nearest measured one stands. ``points`` are operations with what was measured, the recipe's
+    first.
+    """
+
+    points: tuple[tuple[float, Measured], ...]
+
+    def update(self, count: float) -> float:
+        """Seconds of an update of so many operations."""
+        return _between(count, [(at, one.update) for at, one in self.points])
+
+    def early(self, count: float) -> float:
+        """Seconds of an evaluation before the end."""
+        return _between(count, [(at, one.early) for at, one in self.points])
+
+    def seconds(self, params: Mapping[str, Any], count: float, points: Sequence[Evaluation]) -> list[float]:
+        """Seconds of a trial until each of its evaluations is done."""
+        recipe = self.points[0][1]
+        per_kimg = self.update(count) * 1000 / images_per_update(params)
+        early, passed, found = self.early(count), recipe.start, []
+        for place, point in enumerate(points):
+            trained = point.kimg - (points[place - 1].kimg if place else 0)
+            # The end takes longer for scores that do not depend on the network, and for more pictures, which do.
+            share = point.samples / points[0].samples
+            last = place == len(points) - 1
+            score = max(early, recipe.final + (early - recipe.early) * share) if last else early
+            passed += trained * per_kimg + score
+            found.append(passed)
+        return found
+
+    @property
+    def error(self) -> float:
+        """Typical relative error of ``update``: of each measured one from the others, ``LEAST_ERROR`` at least."""
+        inner = [
+            math.log(_between(at, [(a, o.update) for a, o in self.points if o is not one]) / one.update)
+            for at, one in self.points
+            if min(a for a, _ in self.points) < at < max(a for a, _ in self.points)
+        ]
+        return max(LEAST_ERROR, math.sqrt(sum(value**2 for value in inner) / len(inner))) if inner else LEAST_ERROR
+
+
+def _between(count: float, points: Sequence[tuple[float, float]]) -> float:
+    ordered = sorted(points)
+    logs = np.log(np.array(ordered))
+    return float(np.exp(np.interp(math.log(count), logs[:, 0], logs[:, 1])))

@@ -1,0 +1,92 @@
+"""Seconds of configurations that were not measured, by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from pipeline.plan.measure import Measured, images_per_update
+from pipeline.plan.model import LEAST_ERROR, CostModel, corners, operations, sampled
+from search_spaces.registry import SPACES
+from tests.support.tiny import painted_images, random_labels
+from trainables.trial import Evaluation
+
+RECIPE = Measured(update=0.1, early=2.0, final=5.0, start=1.0, peak=1)
+SMALL = Measured(update=0.01, early=1.0, final=0.0, start=1.0, peak=1)
+LARGE = Measured(update=1.0, early=4.0, final=0.0, start=1.0, peak=1)
+MODEL = CostModel(((1e10, RECIPE), (1e8, SMALL), (1e12, LARGE)))
+PARAMS = {"training.batch_size": 50, "updates.discriminator_steps": 2}
+
+
+def tiny(**changes: Any) -> dict[str, Any]:
+    base = {"image_size": 16, "generator.width": 8, "generator.noise_dim": 4, "discriminator.width": 8}
+    return {**SPACES["acgan"].recipe, **base, "training.batch_size": 8, **changes}
+
+
+@pytest.mark.parametrize(
+    ("count", "update"),
+    [
+        (1e8, 0.01),
+        (1e9, math.sqrt(0.1 * 0.01)),
+        (1e10, 0.1),
+        (1e11, math.sqrt(0.1)),
+        (1e12, 1.0),
+        (1e6, 0.01),
+        (1e15, 1.0),
+    ],
+)
+def test_updates_lie_between_measured_ones_on_logarithmic_scales(count: float, update: float) -> None:
+    assert MODEL.update(count) == pytest.approx(update)
+
+
+def test_seconds_of_a_trial_add_up() -> None:
+    assert images_per_update(PARAMS) == 100
+    points = (Evaluation(1, 100), Evaluation(3, 100), Evaluation(9, 400))
+    # The recipe's: 10 updates of 0.1 s for a kimg, 2 s for an early score, 5 s for the last.
+    assert MODEL.seconds(PARAMS, 1e10, points) == pytest.approx([1 + 1 + 2, 4 + 2 + 2, 8 + 6 + 5])
+    # The largest: 1 s an update; scoring takes 2 s more for 100 pictures, so 8 s more for 400.
+    assert MODEL.seconds(PARAMS, 1e12, points) == pytest.approx([1 + 10 + 4, 15 + 20 + 4, 39 + 60 + 13])
+    # One evaluation alone is the last.
+    assert MODEL.seconds(PARAMS, 1e10, points[2:]) == pytest.approx([1 + 9 + 5])
+
+
+def test_the_error_is_that_of_each_inner_one_from_the_others() -> None:
+    assert MODEL.error == LEAST_ERROR  # the recipe lies on the line between the others
+    off = CostModel(((1e10, Measured(0.2, 2.0, 5.0, 1.0, 1)), (1e8, SMALL), (1e12, LARGE)))
+    assert off.error == pytest.approx(math.log(2))
+    assert CostModel(((1e10, RECIPE),)).error == LEAST_ERROR
+
+
+def test_the_recipe_and_the_ends_and_the_middle_are_measured() -> None:
+    assert corners([5.0, 9.0, 1.0, 7.0, 3.0]) == [0, 2, 1]  # the recipe is the middle
+    assert corners([1.0, 9.0, 2.0, 7.0, 3.0]) == [0, 4, 1]  # and here the least
+    assert corners([4.0]) == [0]
+
+
+def test_operations_are_proportional_to_the_batch_and_to_the_steps() -> None:
+    images = painted_images(random_labels(48))
+    one = operations(tiny(), images)
+    assert operations(tiny(**{"training.batch_size": 32}), images) == pytest.approx(4 * one)
+    steps = [operations(tiny(**{"updates.generator_steps": n}), images) for n in (1, 2, 3)]
+    assert steps[2] - steps[1] == pytest.approx(steps[1] - steps[0]) != 0
+
+
+def test_operations_of_convolutions_grow_with_the_square_of_the_width() -> None:
+    images = painted_images(random_labels(48))
+    counts = [operations(tiny(**{"generator.width": w, "discriminator.width": w}), images) for w in (32, 64)]
+    assert 3 < counts[1] / counts[0] < 4  # all but the first and the last layer
+
+
+def test_configurations_are_drawn_from_the_space_the_recipe_first() -> None:
+    space = SPACES["anything"]
+    drawn = sampled(space, 0, 30)
+    assert drawn[0] == dict(space.recipe)
+    assert drawn == sampled(space, 0, 30) != sampled(space, 1, 30)
+    for params in drawn:
+        for dimension in space.dimensions:
+            value = params[dimension.name]
+            if not dimension.choices and dimension.active(params):
+                assert dimension.low <= value <= dimension.high  # type: ignore[operator]
+            assert not dimension.choices or not dimension.active(params) or value in dimension.choices

@@ -1,0 +1,121 @@
+"""Figures of simulated sweeps by hand, and what seeds decide."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from pipeline.simulate.compare import Plan, Spread, best, best_so_far, compare, kimg_to, to_json
+from pipeline.simulate.events import Course, Ended
+from pipeline.simulate.show import format_comparison, plot_comparison
+from tests.pipeline.simulate.conftest import MAX, curve, recorded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.simulate.curves import Recording
+
+
+def course(*ends: tuple[str, float, float]) -> Course:
+    """Status, distance and kimg used of each trial that ended."""
+    ended = [
+        Ended(n, status, MAX, float(n), used, {"distance": distance, "tag_accuracy": 0.1 * n})
+        for n, (status, distance, used) in enumerate(ends)
+    ]
+    return Course(ended)
+
+
+COURSE = course(
+    ("stopped", 1.0, 10.0), ("complete", 9.0, 100.0), ("complete", 7.0, 200.0), ("failed", 2.0, 210.0),
+    ("complete", 8.0, 300.0),
+)  # fmt: skip
+
+
+def ranked(count: int = 12) -> Recording:
+    """Curves that never cross: rates from low to high are worse and worse; the recipe is in the middle."""
+    rates = [1e-5 * 100 ** (n / (count - 1)) for n in range(count)]
+    worth = [10.0 + n for n in range(count)]
+    curves = [
+        curve(f"r-{n}", (w + 60, w + 20, w), rate=rate, accuracies=(0.1, 0.2, 1 - w / 100))
+        for n, (w, rate) in enumerate(zip(worth, rates, strict=True))
+    ]
+    middle = curves.pop(count // 2)
+    return recorded([middle, *curves])
+
+
+def test_only_complete_trials_count() -> None:
+    assert best(COURSE) == 7.0
+    assert best(COURSE, "tag_accuracy") == pytest.approx(0.4)
+    assert best(course(("stopped", 1.0, 10.0))) == math.inf
+    assert best(course(("stopped", 1.0, 10.0)), "tag_accuracy") == -math.inf
+
+
+@pytest.mark.parametrize(("target", "kimg"), [(9.0, 100.0), (8.9, 200.0), (7.0, 200.0), (6.9, math.inf)])
+def test_training_until_the_target(target: float, kimg: float) -> None:
+    assert kimg_to(COURSE, target) == kimg
+
+
+def test_the_best_so_far_is_a_staircase() -> None:
+    at = np.array([0.0, 99.0, 100.0, 199.0, 200.0, 999.0])
+    assert best_so_far(COURSE, at).tolist() == [math.inf, math.inf, 9.0, 9.0, 7.0, 7.0]
+
+
+def test_spreads_are_quantiles_and_infinity_is_none_of_them_by_halves() -> None:
+    assert Spread.of([1.0, 2.0, 3.0, 4.0, 5.0]) == Spread(3.0, 2.0, 4.0)
+    assert Spread.of([1.0, 2.0, math.inf]) == Spread(2.0, 2.0, math.inf)
+    assert Spread.of([1.0, math.inf]).median == math.inf
+    assert Spread.of([1.0, math.inf, math.inf]).to_json() == {"median": None, "low": None, "high": None}
+
+
+def test_with_as_much_training_as_all_trials_random_search_finds_the_best_recorded() -> None:
+    found = compare(ranked(), [], Plan(1, 12, 3, 0))
+    assert found.target == 10.0
+    assert found.full_kimg == 12 * MAX
+    (told,) = to_json(found, "s")["combinations"]
+    assert told["regret"] == {"median": 0.0, "low": 0.0, "high": 0.0}
+    assert told["slot_use"]["median"] == 1.0
+    assert told["seconds"]["median"] == 12 * MAX  # a second per kimg, one worker
+
+
+def test_where_curves_never_cross_asha_spares_training_and_loses_nothing() -> None:
+    found = compare(ranked(), [("random", "asha")], Plan(1, 12, 10, 0))
+    plain, asha = found.results
+    assert asha.each(best).high == 10.0
+    assert asha.each(lambda one: one.kimg).high < plain.each(lambda one: one.kimg).low
+    assert all(len(one.ended) == 12 for one in asha.courses)  # there are no more recorded ones
+
+
+def test_stopping_turns_the_same_training_into_more_trials() -> None:
+    found = compare(ranked(40), [("random", "asha")], Plan(1, 10, 5, 0))
+    plain, asha = found.results
+    assert {len(one.ended) for one in plain.courses} == {10}
+    assert all(len(one.ended) > 15 for one in asha.courses)
+    assert all(one.kimg <= 10 * MAX for result in found.results for one in result.courses)
+
+
+def test_the_front_is_reached_where_the_area_is() -> None:
+    # Better distances come with better accuracies: the front is one trial, and both targets are the same trial's.
+    found = compare(ranked(), [("tpe", "none")], Plan(1, 12, 3, 0))
+    for result in found.results:
+        assert found.kimg_to_area(result) == found.kimg_to_target(result)
+
+
+def test_seeds_decide_everything() -> None:
+    def told(seed: int) -> str:
+        return json.dumps(to_json(compare(ranked(20), [("tpe", "mo-asha")], Plan(3, 6, 2, seed)), "s"))
+
+    assert told(1) == told(1) != told(5)
+
+
+def test_table_and_picture(tmp_path: Path) -> None:
+    found = compare(ranked(), [("tpe", "asha")], Plan(2, 6, 3, 0))
+    text = format_comparison(found, "faces")
+    assert "12 recorded curves of 90 kimg; 2 workers, 3 repeats" in text
+    assert "may train for 540 kimg" in text
+    assert [line.split()[:2] for line in text.splitlines()[4:6]] == [["random", "none"], ["tpe", "asha"]]
+    plot_comparison(found, "faces", tmp_path / "p.png")
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
