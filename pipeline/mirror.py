@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from optuna.storages import InMemoryStorage
-from optuna.trial import TrialState
 
 from pipeline.patient import PatientStorage
 from pipeline.whole import Change, store_at_once
@@ -15,7 +14,7 @@ from pipeline.whole import Change, store_at_once
 if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, TrialState
 
 _STUDY = 0
 """The only one in here."""

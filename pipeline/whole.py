@@ -52,8 +52,9 @@ def store_at_once(database: RDBStorage, study_id: int, change: Change) -> tuple[
             trial.state, trial.datetime_start, trial.datetime_complete,
         )  # fmt: skip
         _insert_params(session, trial_id, change)
-        _replace(session, models.TrialUserAttributeModel, {"trial_id": trial_id}, change.user_attrs, change.new)
-        _replace(session, models.TrialSystemAttributeModel, {"trial_id": trial_id}, change.system_attrs, change.new)
+        owner = {"trial_id": trial_id}
+        _replace(session, models.TrialUserAttributeModel, owner, change.user_attrs, new=change.new)
+        _replace(session, models.TrialSystemAttributeModel, owner, change.system_attrs, new=change.new)
         _replace(session, models.StudySystemAttributeModel, {"study_id": study_id}, change.study_attrs, new=False)
         _insert_values(session, trial_id, trial)
     return trial_id, number
@@ -65,9 +66,8 @@ def _new_row(session: Session, study_id: int, trial: FrozenTrial) -> tuple[model
     # As Optuna does it: the number is how many came before, so that no two may count at once.
     session.execute(select(models.StudyModel.study_id).where(models.StudyModel.study_id == study_id).with_for_update())
     last = session.query(table).filter(table.study_id == study_id).order_by(table.trial_id.desc()).first()
-    if last is not None and last.number == trial.number and trial.datetime_start is not None:
-        if last.datetime_start == trial.datetime_start:
-            return last, True
+    if last is not None and last.number == trial.number and last.datetime_start == trial.datetime_start is not None:
+        return last, True
     row = table(study_id=study_id, state=trial.state, number=0 if last is None else last.number + 1)
     session.add(row)
     session.flush()
@@ -96,17 +96,21 @@ def _insert_params(session: Session, trial_id: int, change: Change) -> None:
             }
         )
     if rows:
-        session.execute(insert(models.TrialParamModel), rows)
+        table: Any = models.TrialParamModel.__table__
+        if not change.new:  # they may be there: the answer to an earlier attempt may have been lost
+            session.execute(delete(table).where(table.c.trial_id == trial_id, table.c.param_name.in_(change.params)))
+        session.execute(insert(table), rows)
 
 
-def _replace(session: Session, model: Any, owner: dict[str, int], attributes: dict[str, Any], new: bool) -> None:
+def _replace(session: Session, model: Any, owner: dict[str, int], attributes: dict[str, Any], *, new: bool) -> None:
     if not attributes:
         return
+    table = model.__table__
     if not new:
-        (column, key), *_ = owner.items()
-        session.execute(delete(model).where(getattr(model, column) == key, model.key.in_(list(attributes))))
+        ((column, owner_id),) = owner.items()
+        session.execute(delete(table).where(table.c[column] == owner_id, table.c.key.in_(list(attributes))))
     rows = [{**owner, "key": name, "value_json": json.dumps(value)} for name, value in attributes.items()]
-    session.execute(insert(model), rows)
+    session.execute(insert(table), rows)
 
 
 def _insert_values(session: Session, trial_id: int, trial: FrozenTrial) -> None:
@@ -115,4 +119,4 @@ def _insert_values(session: Session, trial_id: int, trial: FrozenTrial) -> None:
         stored, kind = models.TrialValueModel.value_to_stored_repr(value)
         rows.append({"trial_id": trial_id, "objective": objective, "value": stored, "value_type": kind})
     if rows:
-        session.execute(insert(models.TrialValueModel), rows)
+        session.execute(insert(models.TrialValueModel.__table__), rows)
