@@ -42,6 +42,7 @@ class PatientStorage(_Every):  # type: ignore[misc] # its methods are those of B
         place: where it is, as it may be shown.
         say: tells the user one line.
         sleep: waits so many seconds.
+        database: what is below ``inner``, for who writes to its tables.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class PatientStorage(_Every):  # type: ignore[misc] # its methods are those of B
         place: str,
         say: Callable[[str], None],
         sleep: Callable[[float], None] = time.sleep,
+        database: RDBStorage | None = None,
     ) -> None:
         self.inner, self._place, self._say, self._sleep = inner, place, say, sleep
+        self.database = database
 
     def attempt(self, name: str, call: Callable[[], Any]) -> Any:
         """Call until the database answers.
@@ -92,7 +95,8 @@ def open_storage(url: str, say: Callable[[str], None]) -> PatientStorage:
         Exception: whatever the database's driver raises.
     """
     # A connection that the database closed while nobody used it is replaced without an error.
-    return PatientStorage(get_storage(RDBStorage(url, engine_kwargs={"pool_pre_ping": True})), shown(url), say)
+    database = RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    return PatientStorage(get_storage(database), shown(url), say, database=database)
 
 
 def _passes(error: BaseException | None) -> bool:

@@ -15,6 +15,7 @@ from analysis import schema
 from analysis.connect import shown
 from pipeline.budget import room_for_a_trial
 from pipeline.failures import Failures
+from pipeline.mirror import Mirror
 from pipeline.outcome import Outcome, outcome
 from pipeline.patient import open_storage
 from pipeline.samplers import KEEPS_STOPPED
@@ -94,9 +95,13 @@ class StudySearcher(Searcher):
         self.study, self.space, self.objectives = study, space, objectives(space)
         self.sweep, self.trials, self.seed = sweep, trials, seed
         self.max_kimg, self.total_kimg = max_kimg, total_kimg
-        self._asked: dict[str, optuna.Trial] = {}
+        self._mirror = Mirror(study)
+        self._proposing = optuna.Study(study.study_name, self._mirror, study.sampler)
+        """The same study in memory: what is asked and told here goes to the database whole, see ``Mirror``."""
+        self._asked: dict[str, int] = {}
+        """Ids of trials by Tune's."""
         self._last: dict[str, dict[str, Any]] = {}
-        known = study.get_trials(deepcopy=False)
+        known = self._known()
         self._unfinished = [trial.number for trial in known if trial.state == TrialState.RUNNING]
         self._waiting = sum(trial.state == TrialState.WAITING and CONTINUES in trial.user_attrs for trial in known)
         own = [trial for trial in known if CONTINUES not in trial.user_attrs]
@@ -105,11 +110,14 @@ class StudySearcher(Searcher):
         for trial in known:
             self._count(trial)
         if not known:
-            study.enqueue_trial(space.active_defaults())
+            self._proposing.enqueue_trial(space.active_defaults())
+
+    def _known(self) -> list[FrozenTrial]:
+        return self._proposing.get_trials(deepcopy=False)
 
     def ended(self) -> Iterator[tuple[str, Outcome]]:
         """Keys and outcomes of the trials that the study knows to have ended, and that do not go on."""
-        last = {first_number(trial): trial for trial in self.study.get_trials(deepcopy=False)}
+        last = {first_number(trial): trial for trial in self._known()}
         for number, trial in last.items():
             if trial.state.is_finished() and OUTCOME in trial.user_attrs:
                 attributes = trial.user_attrs
@@ -127,7 +135,7 @@ class StudySearcher(Searcher):
         Returns:
             Keys of all trials that go on from there.
         """
-        known = self.study.get_trials(deepcopy=False)
+        known = self._known()
         there = [
             trial for trial in known
             if trial.user_attrs.get(OUTCOME) == schema.COMPLETE and trial.user_attrs.get(schema.KIMG) == budget
@@ -138,7 +146,7 @@ class StudySearcher(Searcher):
         for trial in best:
             if first_number(trial) not in begun:
                 attributes = {CONTINUES: first_number(trial), BUDGET: budget, PARAMS: trial.user_attrs[PARAMS]}
-                self.study.enqueue_trial(trial.params, user_attrs=attributes)
+                self._proposing.enqueue_trial(trial.params, user_attrs=attributes)
                 self._waiting += 1
         return [trial_key(self.sweep, first_number(trial)) for trial in best]
 
@@ -167,12 +175,12 @@ class StudySearcher(Searcher):
             return None if self._asked else Searcher.FINISHED  # one that is stopped early leaves room
         if self._unfinished:
             number = self._unfinished.pop(0)
-            frozen = self.study.get_trials(deepcopy=False)[number]
-            trial = optuna.Trial(self.study, frozen._trial_id)
+            frozen = self._known()[number]
+            trial = optuna.Trial(self._proposing, frozen._trial_id)
             # A driver can die between asking for a trial and issuing it.
             params = dict(frozen.user_attrs[PARAMS]) if PARAMS in frozen.user_attrs else self._draw(trial)
         elif self._waiting or self._left > 0:
-            trial = self.study.ask()  # those that wait come first
+            trial = self._proposing.ask()  # those that wait come first
             if CONTINUES in trial.user_attrs:
                 self._waiting -= 1
             else:
@@ -180,8 +188,9 @@ class StudySearcher(Searcher):
             params = self._draw(trial)
         else:
             return Searcher.FINISHED
-        self._asked[trial_id] = trial
-        number = first_number(trial)
+        stored = self._mirror.commit(trial._trial_id)  # before anything begins that has its key
+        self._asked[trial_id] = stored._trial_id
+        number = first_number(stored)
         key = trial_key(self.sweep, number)
         return {
             "key": key,
@@ -193,11 +202,13 @@ class StudySearcher(Searcher):
         }
 
     def _room(self) -> bool:
-        running = {first_number(trial) for trial in self._asked.values()} | set(self._unfinished)
+        running = {first_number(self._mirror.get_trial(stored_id)) for stored_id in self._asked.values()} | set(
+            self._unfinished
+        )
         finished = sum(kimg for number, kimg in self._kimg.items() if number not in running)
         return room_for_a_trial(finished, len(running), self.max_kimg, self.total_kimg)
 
-    def _count(self, trial: optuna.Trial | FrozenTrial) -> None:
+    def _count(self, trial: FrozenTrial) -> None:
         """Note how far a trial was trained; one that went on counts once."""
         number, kimg = first_number(trial), float(trial.user_attrs.get(schema.KIMG, 0.0))
         self._kimg[number] = max(kimg, self._kimg.get(number, 0.0))
@@ -213,25 +224,26 @@ class StudySearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the study."""
-        trial = self._asked.pop(trial_id, None)
-        if trial is None:
+        stored_id = self._asked.pop(trial_id, None)
+        if stored_id is None:
             return
         said = self.failures.texts.pop(trial_id, "")
         ended = outcome(result, self.max_kimg, said if error else None)
-        self._tell(trial, {**self._last.pop(trial_id, {}), **(result or {})}, ended)
+        self._tell(stored_id, {**self._last.pop(trial_id, {}), **(result or {})}, ended)
 
-    def _tell(self, trial: optuna.Trial, result: dict[str, Any], ended: Outcome) -> None:
-        trial.set_user_attr(OUTCOME, ended.status)
-        trial.set_user_attr(REASON, ended.reason)
-        for name in (*self.objectives, schema.KIMG, schema.MUTATIONS):
-            if name in result:
-                trial.set_user_attr(name, result[name])
-        self._count(trial)
+    def _tell(self, stored_id: int, result: dict[str, Any], ended: Outcome) -> None:
+        known = {name: result[name] for name in (*self.objectives, schema.KIMG, schema.MUTATIONS) if name in result}
+        for name, value in {OUTCOME: ended.status, REASON: ended.reason, **known}.items():
+            self._mirror.set_trial_user_attr(stored_id, name, value)
+        number = self._mirror.get_trial_number_from_id(stored_id)
+        self._count(self._mirror.get_trial(stored_id))
         keeps_stopped = isinstance(self.study.sampler, KEEPS_STOPPED)
         if ended.status == schema.COMPLETE or (ended.status == schema.STOPPED and keeps_stopped):
-            self.study.tell(trial, [float(result[name]) for name in self.objectives])
+            self._proposing.tell(number, [float(result[name]) for name in self.objectives])
         else:
-            self.study.tell(trial, state=TrialState.PRUNED if ended.status == schema.STOPPED else TrialState.FAIL)
+            stopped = ended.status == schema.STOPPED
+            self._proposing.tell(number, state=TrialState.PRUNED if stopped else TrialState.FAIL)
+        self._mirror.commit(stored_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study is the state."""

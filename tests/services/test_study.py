@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from pipeline.study import open_study
+from pipeline.samplers import make_sampler
+from pipeline.settings import SweepSettings
+from pipeline.study import StudySearcher, open_study
 
 if TYPE_CHECKING:
     from tests.services.conftest import Postgres
@@ -53,3 +56,35 @@ def test_a_study_outlasts_restarts_of_its_database(postgres: Postgres) -> None:
     assert [(trial.number, trial.state, trial.values) for trial in trials] == [
         (number, TrialState.COMPLETE, [1.0, 0.5]) for number in range(3)
     ]
+
+
+def test_a_searcher_outlasts_restarts_and_the_next_one_goes_on(postgres: Postgres) -> None:
+    url = postgres.database("searched")
+    space = SweepSettings("acgan", Path("d"), "s", image_size=16).resolve_space()
+
+    def searcher() -> StudySearcher:
+        study = open_study(url, "s", ["minimize", "maximize"], say=lambda text: None)
+        study.sampler = make_sampler("nsga2", 0, space, known=len(study.trials))
+        return StudySearcher(study, space, sweep="s", trials=30, seed=0, max_kimg=10)
+
+    def finish(asked: StudySearcher, trial_id: str, distance: float) -> None:
+        asked.on_trial_complete(trial_id, {"kimg": 10, "distance": distance, "tag_accuracy": 0.5})
+
+    asked = searcher()
+    issued = []
+    for number in range(25):
+        if number % 8 == 0:
+            postgres.stop()
+            postgres.start()
+        issued.append(asked.suggest(str(number)))
+        if number != 7:
+            finish(asked, str(number), float(number))
+    again = searcher()
+    assert again.pending == 6
+    assert again.suggest("x") == issued[7]
+    finish(again, "x", 7.0)
+    trials = optuna.load_study(study_name="s", storage=url).trials
+    assert [(trial.number, trial.state, trial.values) for trial in trials] == [
+        (number, TrialState.COMPLETE, [float(number), 0.5]) for number in range(25)
+    ]
+    assert [trial.user_attrs["params"] for trial in trials] == [config["params"] for config in issued]  # type: ignore[index]
