@@ -8,6 +8,8 @@ import torch
 
 from tests.support.recipes import RECIPES, recipe_loop
 from trainables.loop import TrainingLoop
+from trainables.networks.blocks import StridedConv2d
+from trainables.precision import forward_pass
 from trainables.systems.conditional import Batch, Loss
 
 STEP_OF_BF16 = 2.0**-8
@@ -118,3 +120,29 @@ def test_bf16_goes_on_bit_for_bit_after_a_stop() -> None:
     other.train_until(48)
     for one, two in zip(loop.generator.parameters(), other.generator.parameters(), strict=True):
         assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_single_pixel_gives_no_gradient_to_places_that_only_touch_padding(channels_last) -> None:
+    """In bfloat16 they would hold whatever lay in memory: now and then NaN."""
+    torch.manual_seed(0)
+    for _ in range(8):
+        layer, maps = StridedConv2d(16, 32, 3, 2, 1), torch.randn(16, 16, 1, 1)
+        if channels_last:
+            layer, maps = (one.to(memory_format=torch.channels_last) for one in (layer, maps))
+        with forward_pass("bf16", maps.device):
+            said = layer(maps)
+        expected = maps.flatten(1) @ layer.weight[:, :, 1, 1].T + layer.bias
+        assert torch.allclose(said.flatten(1), expected, atol=1e-5)
+        said.square().sum().backward()
+        assert layer.weight.grad is not None
+        middle = layer.weight.grad[:, :, 1, 1].clone()
+        layer.weight.grad[:, :, 1, 1] = 0
+        assert not layer.weight.grad.any()
+        assert torch.allclose(middle, 2 * expected.T @ maps.flatten(1), rtol=1e-3, atol=1e-3)
+
+
+def test_larger_maps_stay_in_bf16() -> None:
+    maps = torch.randn(2, 4, 2, 2)
+    with forward_pass("bf16", maps.device):
+        assert StridedConv2d(4, 4, 3, 2, 1)(maps).dtype == torch.bfloat16
