@@ -34,6 +34,8 @@ RECIPE: Final = "gansweep.recipe"
 CONFIG_HASH: Final = "gansweep.config_hash"
 FINGERPRINT: Final = "gansweep.fingerprint"
 """JSON object: extractor, weights, resize, samples, data, seed policy. Scores compare only within one."""
+PRECISION: Final = "gansweep.precision"
+"""Of the forward passes in training: ``float32`` or ``bf16``. Scores are always measured in float32."""
 STRETCHES: Final = "gansweep.stretches"
 """JSON list of when and where a trial ran: ``{"node", "slot", "start", "end"}``, seconds since 1970. A trial that went
 on after an interruption has several; the last thirty are kept."""

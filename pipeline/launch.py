@@ -131,6 +131,7 @@ def run_trials(
     from trainables.tune import TuneTrial
 
     folder = prepared.home.sweep(settings.name)
+    tracker.precision = settings.precision
     gpus = settings.gpus() or 0.0  # placed() has settled "auto"
     context = TrialContext(
         images=prepared.images,
@@ -142,6 +143,7 @@ def run_trials(
         max_seconds=settings.max_trial_seconds,
         checkpoint_seconds=settings.checkpoint_seconds,
         end_hopeless=parse_rules(settings.end_hopeless),
+        precision=settings.precision,
     )
     trials = searcher.pending
     cores = settings.slots() * settings.cpus_per_trial

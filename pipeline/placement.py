@@ -94,7 +94,12 @@ def _packed(settings: SweepSettings, nodes: Sequence[Node], space: Space, images
     """Measure the recipe and the largest configuration on a GPU, and share GPUs by the larger peak."""
     peaks, total = [], 0
     for params in (dict(space.recipe), largest(space)):
-        request = {"params": params, "sizes": images.vocabulary.sizes, "device": "cuda"}
+        request = {
+            "params": params,
+            "sizes": images.vocabulary.sizes,
+            "device": "cuda",
+            "precision": settings.precision,
+        }
         found = _on_a_gpu_node(request) if settings.address else measure(request)
         # Every trial keeps the pictures on its GPU.
         peaks.append(found["peak"] + images.pixels.nbytes + CUDA_CONTEXT)
@@ -122,7 +127,7 @@ def measure(request: Mapping[str, Any]) -> dict[str, int]:
     """Measure one update of both networks in a process of its own.
 
     Args:
-        request: ``params`` of the configuration, ``sizes`` of the tag groups, ``device`` (cpu or cuda).
+        request: ``params`` of the configuration, ``sizes`` of the tag groups, ``device`` (cpu or cuda), ``precision``.
 
     Returns:
         ``peak``: bytes, of the GPU, or resident on the CPU; ``total``: memory of the device.
@@ -161,7 +166,7 @@ def _measure_here(request: Mapping[str, Any]) -> dict[str, int]:
     tags = torch.zeros(config.training.batch_size, len(sizes), dtype=torch.int64, device=device)
     shape = (len(tags), config.image_size, config.image_size, 3)
     data = TrainingData(torch.zeros(shape, dtype=torch.uint8, device=device), tags, tags)
-    TrainingLoop(ConditionalGan(config, sizes, pairs), data, config).train_until(1)
+    TrainingLoop(ConditionalGan(config, sizes, pairs, request["precision"]), data, config).train_until(1)
     if device == "cuda":
         return {"peak": torch.cuda.max_memory_reserved(), "total": torch.cuda.mem_get_info()[1]}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -16,6 +16,7 @@ from analysis.connect import shown
 from search_spaces.registry import find_space
 from trainables.errors import UsageError, UserError, shortened
 from trainables.hopeless import parse_rules
+from trainables.precision import Precision
 from trainables.storage import storage_location
 
 if TYPE_CHECKING:
@@ -78,6 +79,9 @@ class SweepSettings:
     """Resize of the inception extractor: tf1 (the original's; the default), pytorch or clean."""
     extractor_precision: Literal["float32", "bf16"] = "float32"
     """Arithmetic of the extractor; bf16 is faster, and its distances are another score."""
+    precision: Precision = "float32"
+    """Arithmetic of the networks in training: bf16 (forward passes in bfloat16) is faster and a little less exact;
+    pictures are drawn and scored in float32."""
     samples: int = 2048
     """Generated pictures that a trial is scored on at its end."""
     rung_samples: int = 512
@@ -128,7 +132,9 @@ class SweepSettings:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UsageError(f"--{name.replace('_', '-')} is {value}; allowed: {low} to {high}")
-        for name, allowed in (("sampler", get_args(Sampler)), ("scheduler", get_args(Scheduler))):
+        for name, allowed in (
+            ("sampler", get_args(Sampler)), ("scheduler", get_args(Scheduler)), ("precision", get_args(Precision)),
+        ):  # fmt: skip
             if getattr(self, name) not in allowed:
                 raise UsageError(f"--{name} is {getattr(self, name)!r}; allowed: {', '.join(allowed)}")
         self.gpus()

@@ -132,6 +132,8 @@ class Tracker:
         self._last = {key: int(run.data.metrics.get(schema.KIMG, -1)) for key, run in runs.items()}
         """The last step of each key that has a run. Steps are sent in order: those before it are there too."""
         self._open: set[str] = set()
+        self.precision = "float32"
+        """Of the training of runs that begin from now on."""
         self._time = max((run.info.end_time or run.info.start_time or 0 for run in runs.values()), default=0)
         """Of the last write: writes keep their order where the clock of the machine is set back."""
         self._written = 0
@@ -205,6 +207,7 @@ class Tracker:
             schema.RECIPE: str(config["recipe"]).lower(),
             schema.CONFIG_HASH: config["config_hash"],
             schema.FINGERPRINT: self._fingerprint,
+            schema.PRECISION: self.precision,
             schema.STRETCHES: self._stretches.to_json(key),
         }
         self._put(

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainables.data.dataset import TaggedImages
+    from trainables.precision import Precision
     from trainables.scoring.scorer import Scorer
     from trainables.storage import Storage
 
@@ -72,6 +73,8 @@ class TrialContext:
     """A trial that has taken longer is stopped."""
     end_hopeless: tuple[str, ...] = tuple(RULES)
     """Rules of ``trainables.hopeless`` by which a trial fails."""
+    precision: Precision = "float32"
+    """Of the forward passes in training; scores are measured in float32."""
 
     @property
     def max_kimg(self) -> int:
@@ -119,7 +122,12 @@ class Trial:
         self._write_config()
 
     def _write_config(self) -> None:
-        about = {"params": self.first_config.to_params(), "seed": self.seed, "pairs": self.pairs}
+        about = {
+            "params": self.first_config.to_params(),
+            "seed": self.seed,
+            "pairs": self.pairs,
+            "precision": self.context.precision,
+        }
         with self.storage.writing(CONFIG_FILE) as path:
             write_json(path, {**about, **({MUTATIONS: self.mutations} if self.mutations else {})})
 
@@ -128,7 +136,7 @@ class Trial:
         self.config, self.mutations = self.first_config, list[Mutation]()
         torch.manual_seed(self.seed)
         context = self.context
-        system = ConditionalGan(self.config, context.images.vocabulary.sizes, self.pairs)
+        system = ConditionalGan(self.config, context.images.vocabulary.sizes, self.pairs, context.precision)
         self.parameters = {
             "generator_parameters": count_parameters(system.generator),
             "discriminator_parameters": count_parameters(system.discriminator),

@@ -131,8 +131,10 @@ TINY = {"image_size": 16, "generator.width": 4, "discriminator.width": 4, "train
 
 
 def test_a_wider_configuration_is_measured_as_larger() -> None:
-    small = measure({"params": TINY, "sizes": (3, 2), "device": "cpu"})
-    wide = measure({"params": {**TINY, "generator.width": 1024}, "sizes": (3, 2), "device": "cpu"})
+    small = measure({"params": TINY, "sizes": (3, 2), "device": "cpu", "precision": "float32"})
+    wide = measure(
+        {"params": {**TINY, "generator.width": 1024}, "sizes": (3, 2), "device": "cpu", "precision": "float32"}
+    )
     # Block widths 2048 and 1024: 5 * 5 * 2048 * 1024 weights, a gradient and two moments of 4 bytes each: 800 MiB.
     # The small one's peak is that of the imports, which the wide one's weights may partly fit under.
     weights = 5 * 5 * 2048 * 1024 * 4 * 4
@@ -143,7 +145,7 @@ def test_a_wider_configuration_is_measured_as_larger() -> None:
 
 def test_a_configuration_that_cannot_be_built_is_one_line() -> None:
     with pytest.raises(UserError, match=r"cannot measure the memory of a trial: .*give --gpus-per-trial a number"):
-        measure({"params": {**TINY, "generator.width": -1}, "sizes": (3, 2), "device": "cpu"})
+        measure({"params": {**TINY, "generator.width": -1}, "sizes": (3, 2), "device": "cpu", "precision": "float32"})
 
 
 LIMITED = """

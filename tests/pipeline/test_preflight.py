@@ -86,6 +86,7 @@ def test_the_same_settings_pass_twice_and_the_file_stays(tmp_path: Path) -> None
         ({"sampler": "random"}, "--sampler (tpe, now random)"),
         ({"fix": ("training.flip=true",)}, "--fix ([], now ['training.flip=true'])"),
         ({"image_size": 32}, "--image-size (16, now 32)"),
+        ({"precision": "bf16"}, "--precision (float32, now bf16)"),
     ],
 )
 def test_other_settings_are_refused_by_name(tmp_path: Path, changes: dict[str, Any], said: str) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.settings import Sampler, Scheduler, SweepSettings
 from trainables.errors import UsageError, UserError
+from trainables.precision import Precision
 
 WORDS = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=8)
 PAIRS = st.lists(WORDS, max_size=3).map(lambda names: tuple(f"{name}=1" for name in names))
@@ -33,6 +34,7 @@ def settings(**changes: object) -> SweepSettings:
             "gpus_per_trial": st.just("auto") | st.floats(0, 64).map(str),
             "sampler": st.sampled_from(get_args(Sampler)),
             "scheduler": st.sampled_from(get_args(Scheduler)),
+            "precision": st.sampled_from(get_args(Precision)),
             "weights": st.none() | PATHS,
             "home": st.none() | PATHS,
             "time_limit": st.none() | st.integers(1, 99).map("{}m".format),
@@ -48,6 +50,11 @@ def settings(**changes: object) -> SweepSettings:
 def test_settings_survive_json(fields: dict[str, object]) -> None:
     before = settings(**fields)
     assert SweepSettings.from_json(json.loads(json.dumps(before.to_json()))) == before
+
+
+def test_another_precision_is_refused() -> None:
+    with pytest.raises(UsageError, match="--precision is 'float16'; allowed: float32, bf16"):
+        settings(precision="float16")
 
 
 def test_settings_are_read_from_a_file(tmp_path: Path) -> None:
@@ -270,6 +277,7 @@ def test_paths_mean_the_same_to_who_stands_elsewhere(tmp_path: Path, monkeypatch
         ({"adopt": 1}, "adopt is 1"),
         ({"weights": "\0"}, "null byte"),
         ({"extractor_precision": "float64"}, "extractor_precision is 'float64'"),
+        ({"precision": "float16"}, "precision is 'float16'"),
     ],
 )
 def test_saved_settings_of_another_type_are_refused(changes: dict[str, object], said: str) -> None:

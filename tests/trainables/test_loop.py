@@ -12,7 +12,7 @@ from search_spaces.registry import SPACES
 from tests.support.tiny import PAIR, paint, random_data, random_labels, read_labels, same, tiny_config
 from trainables.config import GanConfig
 from trainables.data.tags import UNKNOWN, combinations
-from trainables.loop import CHECK_EVERY, LOSS_LIMIT, Diverged, TrainingData, TrainingLoop
+from trainables.loop import CHECK_EVERY, LOSS_LIMIT, Diverged, TrainingData, TrainingLoop, make_optimizer
 from trainables.systems.conditional import Batch, ConditionalGan, Loss
 
 
@@ -303,6 +303,33 @@ def test_the_optimizers_first_step_by_hand(name, step) -> None:
     loop.train_until(8)
     after = [float(network.weight) for network in (loop.generator, loop.discriminator)]
     assert after == pytest.approx([before[0] - step * 1e-3, before[1] - step * 2e-3], abs=1e-6)
+
+
+def test_adam_in_channels_last_follows_its_recursion_through_a_checkpoint() -> None:
+    """Fused Adam reads memory in order, so that weights, gradients and moments must share theirs."""
+    torch.manual_seed(0)
+    config = tiny_config(optimizer__beta2=0.9).optimizer
+    network = nn.Conv2d(5, 6, 3).to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(config, network, 0.1)
+    expected = {name: value.detach().double().clone() for name, value in network.named_parameters()}
+    first, second = ({name: torch.zeros_like(value) for name, value in expected.items()} for _ in range(2))
+    for step in range(1, 6):
+        network.zero_grad(set_to_none=True)
+        network(torch.randn(4, 5, 8, 8).to(memory_format=torch.channels_last)).square().mean().backward()
+        for name, value in network.named_parameters():
+            gradient = value.grad.double()
+            first[name] = 0.5 * first[name] + 0.5 * gradient
+            second[name] = 0.9 * second[name] + 0.1 * gradient**2
+            expected[name] -= 0.1 * first[name] / (1 - 0.5**step) / ((second[name] / (1 - 0.9**step)).sqrt() + 1e-8)
+        optimizer.step()
+        if step == 3:
+            file = io.BytesIO()
+            torch.save(optimizer.state_dict(), file)
+            file.seek(0)
+            optimizer = make_optimizer(config, network, 0.1)
+            optimizer.load_state_dict(torch.load(file, weights_only=True))
+    for name, value in network.named_parameters():
+        assert torch.allclose(value.double(), expected[name], atol=1e-5)
 
 
 @pytest.mark.parametrize("degrees", [0.0, 5.0])

@@ -338,3 +338,15 @@ def test_what_a_score_draws_does_not_reach_the_training(context, finished, tmp_p
     second = make(context, tmp_path)
     second.step(), second.step()
     assert same(networks(second), networks(finished[0]))
+
+
+def test_a_trial_in_bf16_says_so_and_trains_other_networks(context, finished, tmp_path) -> None:
+    trial = make(replace(context, precision="bf16"), tmp_path)
+    result = trial.step()
+    assert json.loads((tmp_path / "config.json").read_text())["precision"] == "bf16"
+    assert json.loads((folder(finished[0]) / "config.json").read_text())["precision"] == "float32"
+    assert np.isfinite(result["distance"])
+    plain = make(context, tmp_path / "plain")
+    assert trial.loop.system.precision != plain.loop.system.precision
+    plain.step()
+    assert not same(networks(trial), networks(plain))

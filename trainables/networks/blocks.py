@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from trainables.precision import widened
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -31,6 +33,21 @@ class PointConvTranspose2d(nn.ConvTranspose2d):
         product = point.flatten(1) @ self.weight.permute(0, 2, 3, 1).flatten(1)
         spread = product.view(-1, kernel, kernel, self.out_channels).permute(0, 3, 1, 2)
         return spread if self.bias is None else spread + self.bias[:, None, None]
+
+
+class StridedConv2d(nn.Conv2d):
+    """A strided convolution that may meet maps of a single pixel.
+
+    There oneDNN's gradient in bfloat16 is whatever lay in memory, at the places of the kernel that only touch padding
+    (torch 2.15); so that one is computed in float32.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """``(n, inputs, h, w)`` -> ``(n, outputs, h', w')``."""
+        if maps.shape[2] * maps.shape[3] > 1 or not torch.is_autocast_enabled(maps.device.type):
+            return super().forward(maps)
+        with torch.autocast(maps.device.type, enabled=False):
+            return super().forward(widened(maps))
 
 
 class PixelwiseInstanceNorm2d(nn.InstanceNorm2d):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from trainables.config import upsampling_steps
-from trainables.networks.blocks import norm_layer
+from trainables.networks.blocks import StridedConv2d, norm_layer
 from trainables.networks.dcgan import activated, up_block
 from trainables.networks.dense_first import dense_to_map
 
@@ -65,7 +65,7 @@ def srresnet_trunk(config: DiscriminatorConfig, size: int) -> tuple[nn.Sequentia
     channels = 3
     for stage, (kernel, blocks) in enumerate(STAGES):
         width = config.width << stage
-        layers += [nn.Conv2d(channels, width, kernel, 2, 1, bias=config.bias), *_normed(config, width, stage > 0)]
+        layers += [StridedConv2d(channels, width, kernel, 2, 1, bias=config.bias), *_normed(config, width, stage > 0)]
         size = (size + 2 - kernel) // 2 + 1
         for _ in range(blocks):
             inner = (

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from trainables.precision import Precision as Precision  # noqa: TC001 - offered here too
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Precision = Literal["float32", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 CPU_ACTIVATIONS = 64 * 2**20

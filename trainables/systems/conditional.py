@@ -16,8 +16,9 @@ from trainables.losses import penalties
 from trainables.losses.adversarial import LOSSES, gap, generator_loss
 from trainables.losses.tags import multilabel_bce, tag_cross_entropy, wrong_tags
 from trainables.networks.conditioning import TagEncoder
-from trainables.networks.discriminator import Discriminator
+from trainables.networks.discriminator import Discriminator, Judgement
 from trainables.networks.generator import Generator
+from trainables.precision import forward_pass, widened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from trainables.config import GanConfig
     from trainables.networks.conditioning import Pairs
-    from trainables.networks.discriminator import Judgement
+    from trainables.precision import Precision
 
 
 AT_FLOOR = 0.01
@@ -62,10 +63,13 @@ class ConditionalGan:
         config: what to build.
         tag_sizes: classes of each tag group.
         pairs: the combinations that occur in the data, for ``tags.encoding`` pairs.
+        precision: of the forward passes in training.
     """
 
-    def __init__(self, config: GanConfig, tag_sizes: Sequence[int], pairs: Pairs = ()) -> None:
-        self.config, self.tag_sizes = config, tuple(tag_sizes)
+    def __init__(
+        self, config: GanConfig, tag_sizes: Sequence[int], pairs: Pairs = (), precision: Precision = "float32"
+    ) -> None:
+        self.config, self.tag_sizes, self.precision = config, tuple(tag_sizes), precision
         self.encode = TagEncoder(config.tags.encoding, self.tag_sizes, pairs)
         self.generator = Generator(config, tag_sizes, pairs)
         self.discriminator = Discriminator(config, tag_sizes, self.encode.width)
@@ -76,7 +80,7 @@ class ConditionalGan:
         """What one discriminator update minimises, in order; take a step on each before asking for the next."""
         real = batch.pictures * 0.5 + 0.5 if self.generator.unit_range else batch.pictures
         with torch.no_grad():
-            fake = self.generator(batch.noise, batch.tags)
+            fake = self._draw(batch)
         losses = [self._real_loss, self._fake_loss]
         if self.config.updates.split_discriminator:
             for loss in losses:
@@ -88,7 +92,7 @@ class ConditionalGan:
     def generator_loss(self, batch: Batch) -> Loss:
         """Fakes should be called real and classified as the tags that were asked for."""
         weights = self.config.losses
-        judged = self._judge(self.generator(batch.noise, batch.tags), batch.tags)
+        judged = self._judge(self._draw(batch), batch.tags)
         adversarial = generator_loss(weights.adversarial, judged.realness)
         total = weights.adversarial_weight * adversarial
         figures = {"g_adversarial_loss": adversarial.detach()}
@@ -146,13 +150,20 @@ class ConditionalGan:
             figures[f"d_tag_loss_{kind}"] = tags.detach()
         return Loss(total, figures | {f"d_loss_{kind}": total.detach()})
 
+    def _draw(self, batch: Batch) -> Tensor:
+        with forward_pass(self.precision, batch.noise.device):
+            drawn: Tensor = self.generator(batch.noise, batch.tags)
+        return widened(drawn)
+
     def _judge(self, pictures: Tensor, labels: Tensor) -> Judgement:
         seen = diff_augment(pictures) if self.config.training.diff_augment else pictures
-        judged: Judgement = self.discriminator(seen, self.encode(labels))
-        return judged
+        with forward_pass(self.precision, pictures.device):
+            judged: Judgement = self.discriminator(seen, self.encode(labels))
+        return Judgement(widened(judged.realness), [widened(tags) for tags in judged.tags])
 
     def _penalty(self, real: Tensor, fake: Tensor, codes: Tensor) -> Tensor:
         def critic(pictures: Tensor, tags: Tensor) -> Tensor:
+            # In float32 always: of bfloat16's 8 bits too few are left in the slope of a slope.
             realness: Tensor = self.discriminator(pictures, tags).realness
             return realness
 

@@ -1,0 +1,267 @@
+"""Seconds of one training step of every system's recipe, in gansweep's loop and written straightforwardly.
+
+    python -m benchmarks.steps [--quick] [--systems dcgan acgan] [-o steps.json]
+
+*Straightforward* is the same networks and losses in the manner of PyTorch's DCGAN example: contiguous NCHW tensors,
+stock layers, Adam with its defaults, gradients of the discriminator in the generator's step too, and every figure read
+back with ``.item()`` at every step. For ``dcgan`` there is that example itself besides, which shares one batch of
+fakes between both steps. Pictures lie in memory for all of them, so that only the step is timed.
+
+All take turns in one process on one thread; the table has medians and ratios. On a CPU the time is that of the
+process, so that other programs count less. ``-o steps.json`` writes ``steps.png`` beside it. Run it from the
+repository's root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import statistics
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from search_spaces.registry import SPACES
+from trainables.config import GanConfig
+from trainables.data.tags import REPORT_VOCABULARY, combinations
+from trainables.files import write_json
+from trainables.loop import TrainingData, TrainingLoop
+from trainables.networks.blocks import PointConvTranspose2d
+from trainables.systems.conditional import Batch, ConditionalGan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trainables.precision import Precision
+
+    Step = Callable[[], None]
+
+SYSTEMS = tuple(name for name in SPACES if not name.startswith("anything"))
+PLAIN, EXAMPLE, OURS, OURS_BF16 = "straightforward", "official example", "gansweep", "gansweep bf16"
+PICTURES = 256
+QUICK: dict[str, Any] = {
+    "image_size": 32, "generator.width": 16, "discriminator.width": 16, "generator.blocks": 2,
+    "training.batch_size": 32,
+}  # fmt: skip
+
+
+def recipe(name: str, options: argparse.Namespace) -> GanConfig:
+    changes = dict(QUICK) if options.quick else {}
+    if options.size:
+        changes["image_size"] = options.size
+    if options.width:
+        changes |= {"generator.width": options.width, "discriminator.width": options.width}
+    return GanConfig.from_params({**SPACES[name].recipe, **changes})
+
+
+def random_data(config: GanConfig, device: str) -> TrainingData:
+    """Noise, under random tags of the reports."""
+    labels = torch.stack([torch.randint(size, (PICTURES,)) for size in REPORT_VOCABULARY.sizes], 1)
+    pictures = torch.randint(0, 256, (PICTURES, config.image_size, config.image_size, 3), dtype=torch.uint8)
+    return TrainingData(pictures.to(device), labels.to(device), labels.to(device))
+
+
+def make_system(config: GanConfig, data: TrainingData, precision: Precision = "float32") -> ConditionalGan:
+    pairs = combinations(data.tags.cpu().numpy()) if config.tags.encoding == "pairs" else ()
+    return ConditionalGan(config, REPORT_VOCABULARY.sizes, pairs, precision)
+
+
+def our_step(config: GanConfig, data: TrainingData, precision: Precision) -> Step:
+    loop = TrainingLoop(make_system(config, data, precision), data, config)
+    return lambda: loop.train_until(loop.images + 1) and None
+
+
+def plain_step(config: GanConfig, data: TrainingData) -> Step:
+    """The same losses, written as a tutorial would."""
+    device, size = data.pictures.device, config.training.batch_size
+    system = make_system(config, data)
+    for network in (system.generator.to(device), system.discriminator.to(device)):
+        for module in network.modules():
+            if isinstance(module, PointConvTranspose2d):
+                module.__class__ = nn.ConvTranspose2d
+    optimizer_d, optimizer_g = (default_optimizer(config, one) for one in (system.discriminator, system.generator))
+    pictures = as_floats(data)
+
+    def draw() -> Batch:
+        real, asked = (torch.randint(PICTURES, (size,), device=device) for _ in range(2))
+        noise = torch.randn(size, config.generator.noise_dim, device=device)
+        return Batch(pictures[real], data.labels[real], noise, data.tags[asked])
+
+    def step() -> None:
+        for _ in range(config.updates.discriminator_steps):
+            for loss in system.discriminator_losses(draw()):
+                system.discriminator.zero_grad()
+                loss.total.backward()
+                optimizer_d.step()
+                system.constrain()
+                _ = [figure.item() for figure in loss.figures.values()]
+        for _ in range(config.updates.generator_steps):
+            loss = system.generator_loss(draw())
+            system.generator.zero_grad()
+            loss.total.backward()
+            optimizer_g.step()
+            _ = [figure.item() for figure in loss.figures.values()]
+
+    return step
+
+
+def example_step(config: GanConfig, data: TrainingData) -> Step:
+    """PyTorch's DCGAN example (github.com/pytorch/examples, ``dcgan/main.py``), its networks and its step."""
+    device, size, width = data.pictures.device, config.training.batch_size, config.generator.width
+    inner = [1 << power for power in range((config.image_size // 8).bit_length() - 1, -1, -1)]
+    up: list[nn.Module] = [nn.ConvTranspose2d(100, width * inner[0], 4, 1, 0, bias=False)]
+    down: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
+    for more, less in itertools.pairwise(inner):
+        up += [
+            nn.BatchNorm2d(width * more),
+            nn.ReLU(True),
+            nn.ConvTranspose2d(width * more, width * less, 4, 2, 1, bias=False),
+        ]
+    for less, more in itertools.pairwise(inner[::-1]):
+        down += [
+            nn.Conv2d(width * less, width * more, 4, 2, 1, bias=False),
+            nn.BatchNorm2d(width * more),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
+    up += [nn.BatchNorm2d(width), nn.ReLU(True), nn.ConvTranspose2d(width, 3, 4, 2, 1, bias=False), nn.Tanh()]
+    down += [nn.Conv2d(width * inner[0], 1, 4, 1, 0, bias=False), nn.Sigmoid()]
+    generator, discriminator = nn.Sequential(*up).to(device), nn.Sequential(*down).to(device)
+    criterion, pictures = nn.BCELoss(), as_floats(data)
+    optimizer_d, optimizer_g = (default_optimizer(config, one) for one in (discriminator, generator))
+
+    def step() -> None:
+        discriminator.zero_grad()
+        label = torch.full((size,), 1.0, device=device)
+        output = discriminator(pictures[torch.randint(PICTURES, (size,), device=device)]).view(-1)
+        real = criterion(output, label)
+        real.backward()
+        seen = [output.mean().item()]
+        fake = generator(torch.randn(size, 100, 1, 1, device=device))
+        label.fill_(0.0)
+        output = discriminator(fake.detach()).view(-1)
+        false = criterion(output, label)
+        false.backward()
+        seen.append(output.mean().item())
+        optimizer_d.step()
+        generator.zero_grad()
+        label.fill_(1.0)
+        output = discriminator(fake).view(-1)
+        fooled = criterion(output, label)
+        fooled.backward()
+        seen += [output.mean().item(), (real + false).item(), fooled.item()]
+        optimizer_g.step()
+
+    return step
+
+
+def as_floats(data: TrainingData) -> torch.Tensor:
+    return (data.pictures.permute(0, 3, 1, 2).float() / 127.5 - 1.0).contiguous()
+
+
+def default_optimizer(config: GanConfig, network: nn.Module) -> torch.optim.Optimizer:
+    rates = config.optimizer
+    if rates.name == "rmsprop":
+        return torch.optim.RMSprop(network.parameters(), lr=rates.generator_lr)
+    return torch.optim.Adam(network.parameters(), lr=rates.generator_lr, betas=(rates.beta1, rates.beta2))
+
+
+def contestants(name: str, config: GanConfig, data: TrainingData) -> dict[str, Step]:
+    found = {PLAIN: plain_step(config, data)}
+    if name == "dcgan":
+        found[EXAMPLE] = example_step(config, data)
+    found[OURS] = our_step(config, data, "float32")
+    found[OURS_BF16] = our_step(config, data, "bf16")
+    return found
+
+
+def measure(steps: dict[str, Step], rounds: int, device: str) -> dict[str, float]:
+    """Median seconds of a step of each; who goes first changes."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    names = list(steps)
+    for turn in range(rounds + 1):  # the first step allocates
+        random.Random(turn).shuffle(names)
+        for name in names:
+            taken = timed(steps[name], device)
+            if turn:
+                seconds[name].append(taken)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def timed(step: Step, device: str) -> float:
+    if device == "cpu":
+        began = time.process_time()
+        step()
+        return time.process_time() - began
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    step()
+    torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def draw(report: dict[str, Any], path: Path) -> None:
+    """How many times as fast as the straightforward step, a bar each."""
+    systems, kinds = report["systems"], (OURS, OURS_BF16)
+    figure = Figure(figsize=(7, 0.6 * len(systems) + 1.6), layout="constrained")
+    axes = figure.add_subplot()
+    for place, kind in enumerate(kinds):
+        ratios = [row["seconds"][PLAIN] / row["seconds"][kind] for row in systems.values()]
+        rows = [index + 0.38 * (place - 0.5) for index in range(len(systems))]
+        bars = axes.barh(
+            rows,
+            ratios,
+            0.36,
+            label=f"{kind}{'' if 'bf16' in kind else ' float32'}",
+            color=("#4c72b0", "#dd8452")[place],
+        )
+        axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.axvline(1, color="0.3", linewidth=1)
+    axes.set_yticks(range(len(systems)), list(systems))
+    axes.invert_yaxis()
+    axes.set_xlabel("times as fast as the straightforward step")
+    axes.margins(x=0.12)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="32 px, width 16, batches of 32")
+    parser.add_argument("--size", type=int, help="pixels; default: each recipe's own")
+    parser.add_argument("--width", type=int, help="of both networks; default: each recipe's own")
+    parser.add_argument("--systems", nargs="*", default=SYSTEMS, choices=SYSTEMS)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("-o", "--output", type=Path, help="JSON file; a PNG is drawn beside it")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    report: dict[str, Any] = {
+        "torch": torch.__version__,
+        "device": options.device,
+        "threads": options.threads,
+        "systems": {},
+    }
+    print(f"{'system':16}{'px':>4}{'width':>6}  milliseconds of a step, and times as fast as the straightforward one")
+    for name in options.systems:
+        config = recipe(name, options)
+        seconds = measure(
+            contestants(name, config, random_data(config, options.device)), options.rounds, options.device
+        )
+        report["systems"][name] = {"size": config.image_size, "width": config.generator.width, "seconds": seconds}
+        cells = "".join(f"  {kind} {1000 * one:.0f} ({seconds[PLAIN] / one:.2f})" for kind, one in seconds.items())
+        print(f"{name:16}{config.image_size:4}{config.generator.width:6}{cells}", flush=True)
+    if options.output:
+        write_json(options.output, report)
+        draw(report, options.output.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
