@@ -385,11 +385,11 @@ def _bounds() -> dict[str, tuple[float, float]]:
 
 @cache
 def _defaults() -> dict[str, Value]:
+    sections = {name: hint for name, hint in get_type_hints(GanConfig).items() if dataclasses.is_dataclass(hint)}
     return {
-        f"{section.name}.{field.name}": field.default
-        for section in dataclasses.fields(GanConfig)
-        if section.default_factory is not dataclasses.MISSING
-        for field in dataclasses.fields(section.default_factory)  # type: ignore[arg-type] # a section's class
+        f"{name}.{field.name}": cast(Value, field.default)
+        for name, hint in sections.items()
+        for field in dataclasses.fields(hint)
     }
 
 

@@ -31,7 +31,7 @@ STRIDED = 3
 def translating_body(config: GeneratorConfig, inputs: int) -> nn.Sequential:
     """H: mirrored k7, two convolutions k3s2, residual blocks, two transposed k3s2, mirrored k7, tanh."""
     width = config.width
-    layers = [_normed(_mirrored(inputs, width, 7, config), width, config)]
+    layers: list[nn.Module] = [_normed(_mirrored(inputs, width, 7, config), width, config)]
     for _ in range(HALVINGS):
         layers.append(_normed(nn.Conv2d(width, 2 * width, 3, 2, 1, bias=config.bias), 2 * width, config))
         width *= 2
