@@ -72,7 +72,8 @@ def _names(lines: list[list[str]]) -> tuple[str, ...]:
         return ()
     names = header[len(header) - width + 1 :]
     lowered = [name.lower() for name in names]
-    return tuple(names) if all(map(is_name, lowered)) and len(set(lowered)) == len(names) else ()
+    words = all(is_name(name) and any(map(str.isalpha, name)) for name in lowered)
+    return tuple(names) if words and len(set(lowered)) == len(names) else ()
 
 
 def _row(words: list[str], attributes: int) -> TagRow:
