@@ -98,8 +98,12 @@ SAMPLES: Final = "samples"
 """Generated pictures that the scores of a step were measured on: fewer at early rungs than at the end."""
 DISTANCE_PREFIXES: Final = ("fid", "fd_")
 """Full names of distances. They grow as samples become fewer, so two of different ``SAMPLES`` never compare."""
-HIGHER_IS_BETTER: Final = (TAG_ACCURACY, "precision", "recall", "density", "coverage", "diversity", "tag_diversity")
-SCORE_PREFIXES: Final = (*DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", "memorised")
+HIGHER_IS_BETTER: Final = (
+    TAG_ACCURACY, "precision", "recall", "density", "coverage", "diversity", "tag_diversity", "preserved",
+)  # fmt: skip
+SCORE_PREFIXES: Final = (
+    *DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", "memorised", "source_feature_distance", "cycle_l1", "identity_l1",
+)  # fmt: skip
 """A metric whose name starts with one of these is a score of generated pictures, not a training signal."""
 TRAINING: Final = "training/"
 """Before the name of every signal of training (losses, gradient norms), so that pages show the scores first."""

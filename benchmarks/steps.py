@@ -32,7 +32,8 @@ from trainables.data.tags import REPORT_VOCABULARY, combinations
 from trainables.files import write_json
 from trainables.loop import TrainingData, TrainingLoop
 from trainables.networks.blocks import PointConvTranspose2d
-from trainables.systems.conditional import Batch, ConditionalGan
+from trainables.systems.conditional import ConditionalGan
+from trainables.systems.system import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -41,6 +41,12 @@ class InspectOptions:
 
     folder: tyro.conf.Positional[Path]
     """The folder."""
+    domain_a: str | None = None
+    """Of `gansweep run`: show only what it selects."""
+    domain_b: str | None = None
+    """The other domain."""
+    attributes: str | None = None
+    """Of `gansweep run`: show only what it selects."""
     json: bool = False
     """Print one JSON object."""
 

@@ -31,6 +31,7 @@ def data(options: cli.DataOptions) -> int:
 
     from pipeline.cli import InspectOptions
     from trainables.data.inspect import format_inspection, inspect_folder
+    from trainables.data.selection import Selection
     from trainables.data.synthetic import write_folder
 
     action = options.action
@@ -41,6 +42,7 @@ def data(options: cli.DataOptions) -> int:
                 action.folder,
                 cache=Home.find(None).cache if Home.find(None).root.is_dir() else None,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
+                selection=Selection(action.domain_a, action.domain_b, action.attributes),
             )
         print(_json(report) if action.json else format_inspection(report))
     else:

@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 
 def describe_space(space: Space) -> dict[str, Any]:
-    """The contract of ``spaces NAME --json``: parameter counts are the recipe's, on the reports' vocabulary."""
+    """The contract of ``spaces NAME --json``: parameter counts are the recipe's, on the reports' vocabulary.
+
+    CycleGAN's, which knows two domains only, are of both directions and of both discriminators.
+    """
     from trainables.networks.blocks import count_parameters
-    from trainables.systems.conditional import ConditionalGan
+    from trainables.systems.build import build_system
 
     config = GanConfig.from_params(space.recipe)
     pairs = REPORT_PAIRS if config.tags.encoding == "pairs" else ()
-    system = ConditionalGan(config, REPORT_VOCABULARY.sizes, pairs)
+    sizes = (2,) if config.system == "cyclegan" else REPORT_VOCABULARY.sizes
+    system = build_system(config, sizes, pairs=pairs)
     counts = {
         "generator": count_parameters(system.generator),
         "discriminator": count_parameters(system.discriminator),

@@ -97,6 +97,7 @@ def _packed(settings: SweepSettings, nodes: Sequence[Node], space: Space, images
         request = {
             "params": params,
             "sizes": images.vocabulary.sizes,
+            "targets": images.target_places,
             "device": "cuda",
             "precision": settings.precision,
         }
@@ -127,7 +128,8 @@ def measure(request: Mapping[str, Any]) -> dict[str, int]:
     """Measure one update of both networks in a process of its own.
 
     Args:
-        request: ``params`` of the configuration, ``sizes`` of the tag groups, ``device`` (cpu or cuda), ``precision``.
+        request: ``params`` of the configuration, ``sizes`` of the tag groups, ``targets``: places of those that a
+            translation changes, ``device`` (cpu or cuda), ``precision``.
 
     Returns:
         ``peak``: bytes, of the GPU, or resident on the CPU; ``total``: memory of the device.
@@ -159,14 +161,16 @@ def _measure_here(request: Mapping[str, Any]) -> dict[str, int]:
     import torch
 
     from trainables.loop import TrainingData, TrainingLoop
-    from trainables.systems.conditional import ConditionalGan
+    from trainables.systems.build import build_system
 
     config, device, sizes = GanConfig.from_params(request["params"]), request["device"], tuple(request["sizes"])
     pairs = ((0,) * len(sizes),) if config.tags.encoding == "pairs" else ()
     tags = torch.zeros(config.training.batch_size, len(sizes), dtype=torch.int64, device=device)
     shape = (len(tags), config.image_size, config.image_size, 3)
-    data = TrainingData(torch.zeros(shape, dtype=torch.uint8, device=device), tags, tags)
-    TrainingLoop(ConditionalGan(config, sizes, pairs, request["precision"]), data, config).train_until(1)
+    pixels = torch.zeros(shape, dtype=torch.uint8, device=device)
+    domains = (torch.arange(1, device=device),) * (2 if config.system == "cyclegan" else 0)
+    system = build_system(config, sizes, request.get("targets", ()), pairs, request["precision"])
+    TrainingLoop(system, TrainingData(pixels, tags, tags, domains), config).train_until(1)
     if device == "cuda":
         return {"peak": torch.cuda.max_memory_reserved(), "total": torch.cuda.mem_get_info()[1]}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -18,6 +18,8 @@ from pipeline.placement import placed
 from pipeline.preflight import SETTINGS_FILE, require_resources, require_same_sweep
 from pipeline.progress import clock
 from pipeline.study import objectives
+from pipeline.targets import require_selection, require_targets
+from trainables.config import GanConfig
 from trainables.data.dataset import TaggedImages, load_folder
 from trainables.data.defects import defects_by_kind
 from trainables.data.duplicates import near_duplicate_groups
@@ -64,10 +66,18 @@ def prepare(
     settings: SweepSettings, home: Home, space: Space, console: Console, nodes: tuple[Node, ...] = ()
 ) -> Prepared:
     """Load the pictures, decide how many trials run at once, train or find the judge, measure the reference."""
+    require_selection(space, settings.selection())
     extractor = ExtractorChoice(settings.extractor, settings.weights, settings.resize, settings.extractor_precision)
     extractor.open()  # a mistake shows before the name is taken and the judge trained
     with _stage(console, f"pictures of {settings.data}"):
-        images = load_folder(settings.data, settings.image_size, cache=home.cache, max_bad_share=settings.max_bad_share)
+        images = load_folder(
+            settings.data,
+            settings.image_size,
+            selection=settings.selection(),
+            cache=home.cache,
+            max_bad_share=settings.max_bad_share,
+        )
+    require_targets(space, images)
     for kind, names in defects_by_kind(images.defects).items():
         console.print(
             f"  {len(names)} {kind}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}", soft_wrap=True
@@ -91,6 +101,7 @@ def prepare(
             seed=settings.seed,
             cache=home.cache,
             groups=groups,
+            translates=GanConfig.from_params(space.recipe).translates,
         )
     distance = floor.scores[scorer.fingerprint.score]
     console.print(f"  real against real at {floor.samples} pictures: distance {distance:.1f}", soft_wrap=True)
@@ -133,6 +144,7 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
         },
         "combinations": _combinations(images),
         "vocabulary": vocabulary.to_json(),
+        "targets": [vocabulary.names[place] for place in images.target_places],
         "judge": prepared.judge.report.to_json() if prepared.judge else {},
         "floor": dataclasses.asdict(prepared.floor),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in VERSIONS},

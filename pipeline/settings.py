@@ -14,6 +14,7 @@ import tyro
 
 from analysis.connect import shown
 from search_spaces.registry import find_space
+from trainables.data.selection import Selection
 from trainables.errors import UsageError, UserError, shortened
 from trainables.hopeless import parse_rules
 from trainables.precision import Precision
@@ -99,6 +100,12 @@ class SweepSettings:
     """k=lo:hi: another range of a dimension. May be repeated."""
     choices: Repeated = ()
     """k=a,b: other choices of a dimension. May be repeated."""
+    domain_a: str | None = None
+    """GROUP=CLASS, several with commas: translate between pictures of these tags ..."""
+    domain_b: str | None = None
+    """... and of these; the other pictures are left out."""
+    attributes: str | None = None
+    """Names with commas: of an attribute list, those to use; of tag groups, those that a translation changes."""
     max_bad_share: float = 0.05
     """Refuse to start when more than this share of the data is unreadable or unmatched."""
     home: Path | None = None
@@ -139,6 +146,7 @@ class SweepSettings:
                 raise UsageError(f"--{name} is {getattr(self, name)!r}; allowed: {', '.join(allowed)}")
         self.gpus()
         self.seconds()
+        self.selection()
         parse_rules(self.end_hopeless)
         require_address(self.address)
         # A relative path is another one for who stands elsewhere: a worker, or whoever resumes.
@@ -148,6 +156,10 @@ class SweepSettings:
             object.__setattr__(self, "weights", self.weights.resolve())
         if Path(self.extractor).suffix:  # the file of a network; names of extractors have none
             object.__setattr__(self, "extractor", str(Path(self.extractor).resolve()))
+
+    def selection(self) -> Selection:
+        """The part of the data that is trained on."""
+        return Selection(self.domain_a, self.domain_b, self.attributes)
 
     def gpus(self) -> float | None:
         """GPUs per trial; ``None`` for auto."""

@@ -11,10 +11,12 @@ from search_spaces.acgan import ACGAN
 from search_spaces.anything import ANYTHING, ANYTHING_UNCONDITIONAL
 from search_spaces.cdcgan import CDCGAN
 from search_spaces.combo_dcgan import COMBO_DCGAN
+from search_spaces.cyclegan import CYCLEGAN
 from search_spaces.dcgan import DCGAN
 from search_spaces.matching_wgan import MATCHING_WGAN
 from search_spaces.space import Space
 from search_spaces.srresnet_acgan import SRRESNET_ACGAN
+from search_spaces.stargan import STARGAN
 from search_spaces.wgan_gp import WGAN_GP
 from trainables.errors import UsageError, UserError, first_line, nearest
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 SPACES: dict[str, Space] = {
     space.name: space
     for space in (
-        ACGAN, SRRESNET_ACGAN, MATCHING_WGAN, CDCGAN, DCGAN, COMBO_DCGAN, WGAN_GP, ANYTHING, ANYTHING_UNCONDITIONAL,
+        ACGAN, SRRESNET_ACGAN, MATCHING_WGAN, CDCGAN, DCGAN, COMBO_DCGAN, WGAN_GP, CYCLEGAN, STARGAN, ANYTHING,
+        ANYTHING_UNCONDITIONAL,
     )
 }  # fmt: skip
 

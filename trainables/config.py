@@ -23,6 +23,32 @@ if TYPE_CHECKING:
 Value = bool | int | float | str
 T = TypeVar("T", bound=Value)
 
+TRANSLATING: dict[str, dict[str, str]] = {
+    "cyclegan": {
+        "generator.architecture": "resnet",
+        "generator.conditioning": "direction",
+        "discriminator.architecture": "patch",
+        "discriminator.conditioning": "domain",
+    },
+    "stargan": {
+        "generator.architecture": "resnet",
+        "generator.conditioning": "code",
+        "discriminator.architecture": "patch",
+        "discriminator.conditioning": "acgan",
+    },
+}
+"""The systems that translate pictures rather than draw them, and the parts that each of them is made of."""
+_DRAWING = (
+    "tags.encoding", "generator.first_layer", "generator.noise_dim", "generator.embedding_dim",
+    "generator.embedding_noise", "generator.final_norm", "generator.final_activation", "generator.oversize",
+    "losses.penalty_on_tags", "losses.wrong_tags", "losses.wrong_tag_weight",
+)  # fmt: skip
+_UNUSED = {
+    "cyclegan": (*_DRAWING, "losses.tag_weight", "losses.tag_loss_on_fakes"),
+    "stargan": (*_DRAWING, "training.pool_size"),
+}
+"""Parameters that mean nothing to a system that translates."""
+
 
 def bounded(default: T, low: float, high: float) -> T:
     """A dataclass field whose value must lie in ``low..high``, both included."""
@@ -46,13 +72,15 @@ class GeneratorConfig:
     the next one's. At 64 px and width 64 that gives A's 1024, 512, 256, 128, 64 and E's 512, 256, 128, 64.
     """
 
-    architecture: Literal["acgan", "dcgan", "dense", "matching", "srresnet"] = "acgan"
-    """``acgan``: A. ``dcgan``: E, F and G. ``dense``: D. ``matching``: C. ``srresnet``: B."""
-    conditioning: Literal["embedding", "code", "none"] = "embedding"
-    """Learnt embeddings of the tags, the encoded tag vector itself, or no tags at all."""
+    architecture: Literal["acgan", "dcgan", "dense", "matching", "srresnet", "resnet"] = "acgan"
+    """``acgan``: A. ``dcgan``: E, F and G. ``dense``: D. ``matching``: C. ``srresnet``: B. ``resnet``, from picture to
+    picture: H and I, where ``width`` is the number of filters of the first convolution."""
+    conditioning: Literal["embedding", "code", "none", "direction"] = "embedding"
+    """Learnt embeddings of the tags, the encoded tag vector itself, no tags at all, or a network for each of the two
+    classes that a picture may be asked for (H)."""
     width: int = bounded(64, 1, 1024)
     blocks: int = bounded(16, 1, 64)
-    """Residual blocks of ``srresnet``."""
+    """Residual blocks of ``srresnet`` and ``resnet``."""
     first_layer: Literal["dense", "convolution"] = "dense"
     """How ``matching`` leaves the vector: C's dense layer, or a valid convolution first."""
     noise_dim: int = bounded(256, 1, 4096)
@@ -80,13 +108,14 @@ class GeneratorConfig:
 class DiscriminatorConfig:
     """The discriminator or critic: a trunk of convolutions and a head. ``width`` is the filters of its first block."""
 
-    architecture: Literal["dcgan", "matching", "srresnet"] = "dcgan"
-    """``dcgan``: A, D, E, F and G. ``matching``: C. ``srresnet``: B."""
-    conditioning: Literal["acgan", "multilabel", "concat", "map", "combo", "projection", "none"] = "acgan"
+    architecture: Literal["dcgan", "matching", "srresnet", "patch"] = "dcgan"
+    """``dcgan``: A, D, E, F and G. ``matching``: C. ``srresnet``: B. ``patch``, which judges each patch by itself: H
+    and I."""
+    conditioning: Literal["acgan", "multilabel", "concat", "map", "combo", "projection", "none", "domain"] = "acgan"
     """``acgan``: a softmax head per tag group guesses the tags. ``multilabel``: a sigmoid head over all tags does (B).
     ``concat``: the tag vector joins the dense features (D). ``map``: it is repeated over the feature map (C).
     ``combo``: it is deconvolved to a map first (F). ``projection``: Miyato & Koyama 2018. ``none``: tags play no part.
-    """
+    ``domain``: a discriminator for each of two classes (H)."""
     width: int = bounded(64, 1, 1024)
     norm: Literal["batch", "instance", "layer", "none"] = "batch"
     norm_momentum: float = bounded(0.5, 0.0, 1.0)
@@ -124,6 +153,10 @@ class LossConfig:
     drawn uniformly over the classes."""
     wrong_tag_weight: float = bounded(0.5, 0.0, 1.0)
     """Share of the wrong-tag term in what D should call fake."""
+    cycle_weight: float = bounded(10.0, 0.0, 1000.0)
+    """L1 between a picture and the same translated and back: H's cycle and I's reconstruction."""
+    identity_weight: float = bounded(0.0, 0.0, 1000.0)
+    """L1 between a picture and its translation to what it already is (H)."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +197,8 @@ class TrainingConfig:
     """Differentiable augmentation of all that D sees (Zhao et al. 2020): colour, translation, cutout."""
     extra_data: bool = False
     """Also train on pictures with a missing or unusable tag; that tag's loss is masked."""
+    pool_size: int = bounded(0, 0, 10000)
+    """Translated pictures of each domain that are kept, to show the discriminator older ones half of the time (H)."""
 
 
 @dataclass(frozen=True)
@@ -177,8 +212,9 @@ class GanConfig:
     """
 
     system: Literal[
-        "acgan", "srresnet_acgan", "matching_wgan", "cdcgan", "dcgan", "combo_dcgan", "wgan_gp", "custom"
-    ] = "acgan"
+        "acgan", "srresnet_acgan", "matching_wgan", "cdcgan", "dcgan", "combo_dcgan", "wgan_gp", "custom",
+        "cyclegan", "stargan",
+    ] = "acgan"  # fmt: skip
     image_size: int = bounded(64, 16, 256)
     tags: TagConfig = dataclasses.field(default_factory=TagConfig)
     generator: GeneratorConfig = dataclasses.field(default_factory=GeneratorConfig)
@@ -192,7 +228,7 @@ class GanConfig:
         for name, value in self.to_params().items():
             _check(name, value)
         upsampling_steps(self.image_size)
-        for broken, complaint in self._impossible():
+        for broken, complaint in (*self._foreign(), *self._impossible()):
             if broken:
                 raise UsageError(complaint)
 
@@ -200,6 +236,11 @@ class GanConfig:
     def conditional(self) -> bool:
         """Whether tags play any part."""
         return self.generator.conditioning != "none"
+
+    @property
+    def translates(self) -> bool:
+        """Whether the generator makes pictures of pictures, rather than of noise."""
+        return self.system in TRANSLATING
 
     @property
     def tag_heads(self) -> bool:
@@ -210,6 +251,23 @@ class GanConfig:
     def tag_inputs(self) -> bool:
         """Whether the discriminator is told tags."""
         return self.discriminator.conditioning in ("concat", "map", "combo", "projection")
+
+    def _foreign(self) -> Iterator[tuple[bool, str]]:
+        """Parts and parameters of systems that draw in one that translates, and the reverse."""
+        own, params, standard = TRANSLATING.get(self.system, {}), self.to_params(), _defaults()
+        for name, wanted in own.items():
+            yield params[name] != wanted, f"{name} is {params[name]!r} with system {self.system!r}; use {wanted!r}"
+        for name in _UNUSED.get(self.system, ()):
+            yield (
+                params[name] != standard[name],
+                f"{name} is {params[name]!r} with system {self.system!r}, to which it means nothing; leave it at "
+                f"{standard[name]!r}",
+            )
+        for name in TRANSLATING["cyclegan"] if not own else ():
+            yield (
+                params[name] in ("resnet", "direction", "patch", "domain"),
+                f"{name} is {params[name]!r} with system {self.system!r}; it is for {' and '.join(TRANSLATING)}",
+            )
 
     def _impossible(self) -> Iterator[tuple[bool, str]]:
         losses, critic = self.losses, self.discriminator
@@ -323,6 +381,16 @@ def _bounds() -> dict[str, tuple[float, float]]:
             if "low" in leaf.metadata:
                 found[name] = (leaf.metadata["low"], leaf.metadata["high"])
     return found
+
+
+@cache
+def _defaults() -> dict[str, Value]:
+    sections = {name: hint for name, hint in get_type_hints(GanConfig).items() if dataclasses.is_dataclass(hint)}
+    return {
+        f"{name}.{field.name}": cast(Value, field.default)
+        for name, hint in sections.items()
+        for field in dataclasses.fields(hint)
+    }
 
 
 def require_known(name: str) -> None:

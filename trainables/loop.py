@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from trainables.augment import rotate
-from trainables.systems.conditional import Batch, ConditionalGan
+from trainables.systems.system import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from trainables.config import GanConfig, OptimizerConfig
-    from trainables.systems.conditional import Loss
+    from trainables.systems.system import Loss, System
 
 CHECK_EVERY = 25
 """Updates between two looks at whether the losses are still finite; each look waits for the device."""
@@ -52,12 +52,14 @@ class TrainingData:
     """What the loop draws from: all on one device.
 
     ``pictures`` is ``(n, s, s, 3)`` uint8 and ``labels`` ``(n, groups)``; ``tags`` ``(m, groups)`` are the complete
-    labels that generated pictures are asked for, in the data's own proportions.
+    labels that generated pictures are asked for, in the data's own proportions. ``domains`` are indices ``(k,)`` of
+    pictures: a batch has its full size of each (H: two kinds that have no pairs); without any, of all pictures.
     """
 
     pictures: Tensor
     labels: Tensor
     tags: Tensor
+    domains: tuple[Tensor, ...] = ()
 
 
 class TrainingLoop:
@@ -66,9 +68,7 @@ class TrainingLoop:
     ``budget`` is the number of images that linear decay of the learning rates ends at.
     """
 
-    def __init__(
-        self, system: ConditionalGan, data: TrainingData, config: GanConfig, budget: int | None = None
-    ) -> None:
+    def __init__(self, system: System, data: TrainingData, config: GanConfig, budget: int | None = None) -> None:
         self.system, self.data, self.config = system, data, config
         self.device = data.pictures.device
         self.generator = system.generator.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -131,7 +131,8 @@ class TrainingLoop:
         # Gradients of the discriminator are not needed here: without them a generator step is a fifth cheaper.
         self.discriminator.requires_grad_(False)
         for _ in range(self.config.updates.generator_steps):
-            loss = self.system.generator_loss(self._draw_codes())
+            codes = self._draw_batch() if self.config.translates else self._draw_codes()
+            loss = self.system.generator_loss(codes)
             self._step(loss, self.generator, self.generator_optimizer)
             figures.add(loss.figures)
         self.discriminator.requires_grad_(True)
@@ -146,7 +147,7 @@ class TrainingLoop:
         optimizer.step()
 
     def _draw_batch(self) -> Batch:
-        chosen = self._draw_indices(len(self.data.pictures))
+        chosen = self._draw_pictures()
         pictures = self.data.pictures[chosen].permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
         if self.config.training.flip:
             mirrored = torch.rand(len(pictures), device=self.device) < 0.5
@@ -155,6 +156,11 @@ class TrainingLoop:
             pictures = rotate(pictures, self.config.training.rotate)
         codes = self._draw_codes()
         return Batch(pictures, self.data.labels[chosen], codes.noise, codes.tags)
+
+    def _draw_pictures(self) -> Tensor:
+        if not self.data.domains:
+            return self._draw_indices(len(self.data.pictures))
+        return torch.cat([domain[self._draw_indices(len(domain))] for domain in self.data.domains])
 
     def _draw_codes(self) -> Batch:
         tags = self.data.tags[self._draw_indices(len(self.data.tags))]
@@ -202,6 +208,7 @@ class TrainingLoop:
             "average": self.average.state_dict(),
             "generator_optimizer": self.generator_optimizer.state_dict(),
             "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
+            "system": self.system.state_dict(),
             "images": self.images,
             "updates": self.updates,
             "figures": self._figures.state_dict(),
@@ -243,6 +250,7 @@ class TrainingLoop:
         """Continue from what ``state_dict`` gave."""
         for name in LEARNT:
             getattr(self, name).load_state_dict(state[name])
+        self.system.load_state_dict(state.get("system", {}), self.device)
         self.images, self.updates = int(state["images"]), int(state["updates"])
         self._figures.load_state_dict(state["figures"], self.device)
         torch.set_rng_state(state["random"].cpu())

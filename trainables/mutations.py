@@ -26,6 +26,8 @@ MUTABLE = (
     "losses.adversarial_weight",
     "losses.tag_weight",
     "losses.penalty_weight",
+    "losses.cycle_weight",
+    "losses.identity_weight",
     "updates.generator_steps",
     "updates.discriminator_steps",
 )

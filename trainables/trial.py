@@ -26,15 +26,16 @@ from trainables.data.tags import combinations
 from trainables.errors import UserError
 from trainables.files import write_json
 from trainables.hopeless import RULES, hopeless
-from trainables.loop import Diverged, OutOfTime, TrainingData, TrainingLoop
+from trainables.inputs import settling_inputs, training_data
+from trainables.loop import Diverged, OutOfTime, TrainingLoop
 from trainables.machine import system_metrics
 from trainables.mutations import MUTATIONS, Mutation, mutated, read_mutations
 from trainables.networks.blocks import count_parameters, settle_batch_norm
 from trainables.panels import panel_names
-from trainables.pictures import as_tensor
 from trainables.scoring.tag_report import draw_confusions
 from trainables.sheets import draw_sheet
-from trainables.systems.conditional import ConditionalGan
+from trainables.systems.build import build_system
+from trainables.translation_sheets import draw_translations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
     from trainables.data.dataset import TaggedImages
     from trainables.precision import Precision
-    from trainables.scoring.scorer import Scorer
+    from trainables.scoring.scorer import Scorer, Scores
     from trainables.storage import Storage
 
 
@@ -136,12 +137,15 @@ class Trial:
         self.config, self.mutations = self.first_config, list[Mutation]()
         torch.manual_seed(self.seed)
         context = self.context
-        system = ConditionalGan(self.config, context.images.vocabulary.sizes, self.pairs, context.precision)
+        images = context.images
+        system = build_system(self.config, images.vocabulary.sizes, images.target_places, self.pairs, context.precision)
         self.parameters = {
             "generator_parameters": count_parameters(system.generator),
             "discriminator_parameters": count_parameters(system.discriminator),
         }
-        self.loop = TrainingLoop(system, _training_data(context, self.config), self.config, context.max_kimg * 1000)
+        self.loop = TrainingLoop(
+            system, training_data(self.config, images, context.device), self.config, context.max_kimg * 1000
+        )
         self.kimg, self.seconds = 0, 0.0
         self.results: list[dict[str, Any]] = []
         self._counted = self._saved = self._clock()
@@ -151,6 +155,12 @@ class Trial:
         """Pictures ``(n, 3, s, s)`` in [-1, 1] from the averaged generator."""
         pictures: Tensor = self.loop.average.picture(noise, tags)
         return pictures
+
+    @torch.no_grad()
+    def translate(self, pictures: Tensor, labels: Tensor) -> Tensor:
+        """Pictures ``(n, 3, s, s)`` in [-1, 1] as ``labels`` ``(n, groups)`` ask, from the averaged generator."""
+        translated: Tensor = self.loop.average(pictures, labels)
+        return translated
 
     def step(self) -> dict[str, Any]:
         """Train for one interval, score, draw samples, save.
@@ -229,14 +239,12 @@ class Trial:
     def _evaluate(self, figures: dict[str, float], samples: int) -> dict[str, Any]:
         trained = self._clock()
         self._settle()
-        scores = self.context.scorer.score(
-            self.draw, self.config.generator.noise_dim, self.context.device,
-            conditional=self.config.conditional, samples=samples,
-        )  # fmt: skip
+        scores = self._score(samples)
         done = self.kimg >= self.context.max_kimg
-        pictures = [self._save_panel("noise", f"samples/kimg-{self.kimg:06d}.png")]
+        first = "translation" if self.config.translates else "noise"
+        pictures = [self._save_panel(first, f"samples/kimg-{self.kimg:06d}.png")]
         if done and self.config.conditional:
-            names = panel_names(self.context.images.vocabulary)
+            names = (first,) if self.config.translates else panel_names(self.context.images.vocabulary)
             pictures += [self._save_panel(name, f"panels/{name}.png") for name in names]
         if done and scores.tags:
             pictures.append("panels/confusion.png")
@@ -258,6 +266,14 @@ class Trial:
             **self._mutation_figures(),
             **system_metrics(self.context.device),
         }
+
+    def _score(self, samples: int) -> Scores:
+        scorer, device = self.context.scorer, self.context.device
+        if self.config.translates:
+            return scorer.score_translation(self.translate, device, samples=samples)
+        return scorer.score(
+            self.draw, self.config.generator.noise_dim, device, conditional=self.config.conditional, samples=samples
+        )
 
     def _mutation_figures(self) -> dict[str, Any]:
         names = dict.fromkeys(name for mutation in self.mutations for name in mutation["params"])
@@ -318,23 +334,21 @@ class Trial:
         self._counted = now
 
     def _settle(self) -> None:
-        """Fit the batch-norm statistics of the averaged generator to its weights, on codes of their own seed."""
-        random = torch.Generator().manual_seed(self.context.scorer.seed + 1)
-        tags = as_tensor(self.context.images.labels[: self.context.images.complete])
-
-        def draw() -> Tensor:
-            noise = torch.randn(64, self.config.generator.noise_dim, generator=random)
-            chosen = tags[torch.randint(len(tags), (64,), generator=random)]
-            return self.draw(noise.to(self.context.device), chosen.to(self.context.device))
-
-        settle_batch_norm(self.loop.average, draw)
+        """Fit the batch-norm statistics of the averaged generator to its weights, on inputs of their own seed."""
+        context, run = self.context, self.translate if self.config.translates else self.draw
+        give = settling_inputs(self.config, context.images, context.scorer.seed + 1, context.device)
+        settle_batch_norm(self.loop.average, lambda: run(*give()))
 
     def _save_panel(self, name: str, path: str) -> str:
-        """Draw a panel, with noise that is the same in every trial of the sweep."""
-        sheet = draw_sheet(
-            name, self.context.images, self.draw, noise_dim=self.config.generator.noise_dim,
-            seed=self.context.scorer.seed + 2, device=self.context.device, conditional=self.config.conditional,
-        )  # fmt: skip
+        """Draw a panel, with noise or of pictures that are the same in every trial of the sweep."""
+        images, seed, device = self.context.images, self.context.scorer.seed + 2, self.context.device
+        if name == "translation":
+            sheet = draw_translations(self.config, images, self.translate, seed=seed, device=device)
+        else:
+            sheet = draw_sheet(
+                name, images, self.draw, noise_dim=self.config.generator.noise_dim,
+                seed=seed, device=device, conditional=self.config.conditional,
+            )  # fmt: skip
         with self.storage.writing(path) as file:
             sheet.save(file, format="PNG")
         return path
@@ -345,15 +359,3 @@ class Trial:
         for name in names:
             with self.storage.writing(name) as path:
                 path.write_bytes(content)
-
-
-def _training_data(context: TrialContext, config: GanConfig) -> TrainingData:
-    images = context.images
-    count = len(images.pixels) if config.training.extra_data else images.complete
-    pictures = as_tensor(images.pixels[:count])
-    labels = as_tensor(images.labels[:count])
-    return TrainingData(
-        pictures.to(context.device),
-        labels.to(context.device),
-        as_tensor(images.labels[: images.complete]).to(context.device),
-    )

@@ -223,3 +223,14 @@ def test_memory_is_counted_node_by_node(monkeypatch: pytest.MonkeyPatch, tmp_pat
     nodes[1] = dataclasses.replace(nodes[1], memory=3.6 * GIB)
     with pytest.raises(UserError, match=r"on 10\.0\.0\.2: its 4 trials at once need about 3\.7 GiB, 3\.6 GiB are free"):
         require_resources(settings, GIB // 2, tmp_path, nodes)
+
+
+def test_another_selection_is_another_sweep(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.json"
+    mine = dataclasses.replace(MINE, attributes="Male")
+    check(path, mine)
+    check(path, mine)
+    with pytest.raises(UserError, match=r"another --attributes \(Male, now Male,Young\)"):
+        check(path, dataclasses.replace(MINE, attributes="Male,Young"))
+    with pytest.raises(UserError, match=r"another --domain-a \(None, now hair=red\)"):
+        check(path, dataclasses.replace(MINE, domain_a="hair=red", domain_b="hair=blue"))

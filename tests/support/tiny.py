@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.config import GanConfig
+from trainables.config import TRANSLATING, GanConfig
 from trainables.data.dataset import TaggedImages
 from trainables.data.synthetic import draw_faces
 from trainables.data.tags import REPORT_VOCABULARY, UNKNOWN, TagGroup, Vocabulary
@@ -49,6 +49,15 @@ STEP = 20
 def tiny_config(**changes: Any) -> GanConfig:
     """The smallest networks at 16 px; ``training__flip=True`` stands for ``training.flip``."""
     return GanConfig.from_params({**TINY, **{name.replace("__", "."): value for name, value in changes.items()}})
+
+
+def tiny_translator(system: str = "cyclegan", **changes: Any) -> GanConfig:
+    """The smallest networks at 16 px that translate, as ``tiny_config`` has them that draw."""
+    small = {name: value for name, value in TINY.items() if name in ("image_size", "training.batch_size")}
+    parts = {"system": system, **TRANSLATING[system], "losses.labels": "hard"}
+    widths = {"generator.width": 2, "generator.blocks": 1, "discriminator.width": 2}
+    given = {name.replace("__", "."): value for name, value in changes.items()}
+    return GanConfig.from_params({**small, **parts, **widths, **given})
 
 
 def random_labels(count: int, sizes: tuple[int, ...] = PAIR.sizes, seed: int = 0) -> np.ndarray:

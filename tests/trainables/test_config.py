@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.config import GanConfig, GeneratorConfig, LossConfig, coerce, parameter_types, upsampling_steps
+from trainables.config import (
+    TRANSLATING,
+    GanConfig,
+    GeneratorConfig,
+    LossConfig,
+    coerce,
+    parameter_types,
+    upsampling_steps,
+)
 from trainables.errors import UsageError
 
 CHANGED = {
@@ -82,7 +90,7 @@ def test_a_section_is_no_parameter() -> None:
         (
             "discriminator.conditioning",
             None,
-            "is None; allowed: acgan, multilabel, concat, map, combo, projection, none",
+            "is None; allowed: acgan, multilabel, concat, map, combo, projection, none, domain",
         ),
         ("losses.labels", True, "is True; allowed: hard, soft, noisy"),
         ("training.flip", 1, "is 1; allowed: true, false"),
@@ -205,6 +213,41 @@ def test_equal_configurations_have_equal_hashes() -> None:
     whole, real = (GanConfig(losses=LossConfig(tag_weight=weight)) for weight in (2, 2.0))
     assert whole == real
     assert whole.hash() == real.hash()
+
+
+@pytest.mark.parametrize("system", TRANSLATING)
+def test_a_system_that_translates_has_its_own_parts_and_no_other(system) -> None:
+    parts = {"system": system, "losses.labels": "hard", **TRANSLATING[system]}
+    config = GanConfig.from_params(parts)
+    assert config.translates
+    assert config.conditional
+    for name, wanted in TRANSLATING[system].items():
+        with pytest.raises(UsageError, match=f"^{name} is '.*' with system '{system}'; use '{wanted}'$"):
+            GanConfig.from_params(parts | {name: GanConfig().to_params()[name] if wanted != "acgan" else "concat"})
+        if wanted not in ("code", "acgan"):
+            with pytest.raises(UsageError, match=f"^{name} is '{wanted}' with .*it is for cyclegan and stargan$"):
+                GanConfig.from_params({name: wanted})
+    assert not GanConfig().translates
+
+
+@pytest.mark.parametrize(
+    ("system", "name", "value"),
+    [
+        ("cyclegan", "generator.noise_dim", 100),
+        ("cyclegan", "generator.final_activation", "sigmoid"),
+        ("cyclegan", "generator.oversize", True),
+        ("cyclegan", "losses.tag_weight", 2.0),
+        ("stargan", "tags.encoding", "one_hot_unknown"),
+        ("stargan", "losses.wrong_tag_weight", 0.1),
+        ("stargan", "training.pool_size", 50),
+    ],
+)
+def test_what_means_nothing_to_a_translation_keeps_its_default(system, name, value) -> None:
+    parts = {"system": system, "losses.labels": "hard", **TRANSLATING[system]}
+    default = GanConfig().to_params()[name]
+    with pytest.raises(UsageError, match=rf"^{name} is {value!r} with system '{system}'.* leave it at {default!r}$"):
+        GanConfig.from_params(parts | {name: value})
+    assert GanConfig.from_params(parts | {name: default}) == GanConfig.from_params(parts)
 
 
 ANYTHING = st.one_of(

@@ -13,7 +13,8 @@ from tests.support.tiny import PAIR, paint, random_data, random_labels, read_lab
 from trainables.config import GanConfig
 from trainables.data.tags import UNKNOWN, combinations
 from trainables.loop import CHECK_EVERY, LOSS_LIMIT, Diverged, TrainingData, TrainingLoop, make_optimizer
-from trainables.systems.conditional import Batch, ConditionalGan, Loss
+from trainables.systems.conditional import ConditionalGan
+from trainables.systems.system import Batch, Loss
 
 
 class CountingSystem:

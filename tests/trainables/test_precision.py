@@ -10,7 +10,7 @@ from tests.support.recipes import RECIPES, recipe_loop
 from trainables.loop import TrainingLoop
 from trainables.networks.blocks import StridedConv2d
 from trainables.precision import forward_pass
-from trainables.systems.conditional import Batch, Loss
+from trainables.systems.system import Batch, Loss
 
 STEP_OF_BF16 = 2.0**-8
 """Largest relative error of rounding to bfloat16, which keeps 8 bits."""

@@ -14,6 +14,7 @@ from trainables.data.folder import DataFolder, scan_folder
 from trainables.data.images import METHOD
 from trainables.data.pixel_cache import DecodedFiles, decode_files
 from trainables.data.readers import TagRow
+from trainables.data.selection import Selection
 from trainables.data.tags import UNKNOWN, Vocabulary
 from trainables.errors import UsageError, UserError
 
@@ -27,6 +28,8 @@ Progress = Callable[[int, int], None]
 
 SIZES: Final = (4, 1024)
 """Smallest and largest side, in pixels, that pictures are resized to."""
+ALL: Final = Selection()
+"""Every picture, with every tag."""
 _LOOK: Final = "`gansweep data inspect` lists every one"
 
 
@@ -40,8 +43,9 @@ class TaggedImages:
         labels: ``(n, tag groups)`` class indices, ``UNKNOWN`` where a tag is missing or unusable.
         ids: file stems, ``n`` of them.
         complete: the first ``complete`` pictures have every tag; the others lack one or more.
-        fingerprint: 16 hex digits that change with any picture's content, label, the size or the vocabulary.
+        fingerprint: 16 hex digits that change with any picture's content, label, the size, vocabulary or targets.
         defects: everything that was wrong with the folder.
+        targets: names of the tag groups that a translation changes; none means all.
     """
 
     vocabulary: Vocabulary
@@ -51,6 +55,12 @@ class TaggedImages:
     complete: int
     fingerprint: str
     defects: tuple[Defect, ...] = ()
+    targets: tuple[str, ...] = ()
+
+    @property
+    def target_places(self) -> tuple[int, ...]:
+        """Positions of the tag groups that a translation changes."""
+        return tuple(self.vocabulary.index(name) for name in self.targets or self.vocabulary.names)
 
     @property
     def size(self) -> int:
@@ -73,6 +83,8 @@ class LoadedFolder:
 
     ``picture_sizes`` has the original (width, height) of each of ``images``; ``bad`` are the unusable files: those
     that gave no picture and the tag rows that have none. ``files`` counts both the picture files and those rows.
+    ``unselected`` counts picture files outside the selection; ``attributes`` are those of an attribute list of which
+    none were chosen.
     """
 
     path: Path
@@ -81,12 +93,23 @@ class LoadedFolder:
     tag_files: tuple[str, ...]
     bad: tuple[Defect, ...]
     files: int
+    unselected: int = 0
+    attributes: tuple[str, ...] = ()
 
     def refusal(self, max_bad_share: float) -> str | None:
         """Why no run should start on this folder, or ``None``."""
         where = f"data folder {self.path}"
         if not self.tag_files:
-            return f"{where} has no tag file at its top (a .csv or .txt with lines '7,{self._example}'); {_LOOK}"
+            return (
+                f"{where} has no tag file at its top (a .csv or .txt with lines '7,{self._example}') and no pictures "
+                f"in subfolders A and B; {_LOOK}"
+            )
+        if self.attributes:
+            some = ",".join(self.attributes[:2])
+            return (
+                f"{where} has a list of {len(self.attributes)} attributes; choose, for instance --attributes {some}, "
+                f"from: {', '.join(self.attributes)}"
+            )
         share = len(self.bad) / self.files
         if share > max_bad_share:
             first = ", ".join(f"{defect.name} ({defect.kind})" for defect in self.bad[:3])
@@ -108,6 +131,7 @@ def load_folder(
     folder: Path,
     size: int,
     *,
+    selection: Selection = ALL,
     cache: Path | None = None,
     max_bad_share: float = 0.05,
     progress: Progress | None = None,
@@ -115,31 +139,44 @@ def load_folder(
     """Load a folder of tagged pictures for training.
 
     Args:
-        folder: pictures anywhere below it, tag files and an optional ``vocabulary.json`` at its top.
+        folder: pictures anywhere below it, tag files or an attribute list and an optional ``vocabulary.json`` at its
+            top; or without those, pictures in subfolders ``A`` and ``B``.
         size: side to which the centre square of every picture is resized.
+        selection: part of the pictures and of their tags.
         cache: folder in which decoded pixels are kept; without one, they are decoded into memory each time.
         max_bad_share: share of bad files (no readable picture, or tags without a picture) that is put up with.
         progress: called with (files decoded, files in all) while decoding.
 
     Raises:
-        UsageError: an impossible size or share.
+        UsageError: an impossible size or share, or a selection that the folder's tags do not allow.
         UserError: nothing to train on, or more bad files than ``max_bad_share``.
     """
     if not 0.0 <= max_bad_share <= 1.0:
         raise UsageError(f"share of bad files {max_bad_share} is impossible; allowed is 0 to 1")
-    loaded = read_folder(folder, size, cache=cache, progress=progress)
+    loaded = read_folder(folder, size, selection=selection, cache=cache, progress=progress)
     if refusal := loaded.refusal(max_bad_share):
         raise UserError(refusal)
     return loaded.images
 
 
 def read_folder(
-    folder: Path, size: int, *, cache: Path | None = None, progress: Progress | None = None
+    folder: Path,
+    size: int,
+    *,
+    selection: Selection = ALL,
+    cache: Path | None = None,
+    progress: Progress | None = None,
 ) -> LoadedFolder:
-    """Read a folder whatever its defects; a ``UserError`` only when it has no pictures or unreadable tag files."""
+    """Read a folder whatever its defects.
+
+    Raises:
+        UsageError: an impossible size, or a selection that the folder's tags do not allow.
+        UserError: it has no pictures or unreadable tag files.
+    """
     if not SIZES[0] <= size <= SIZES[1]:
         raise UsageError(f"picture size {size} is impossible; allowed are {SIZES[0]} to {SIZES[1]} pixels")
-    found = scan_folder(folder)
+    everything = scan_folder(folder)
+    found, targets = selection.apply(everything)
     untagged = (UNKNOWN,) * len(found.vocabulary.groups)
     rows = [found.tags.get(name, TagRow(name, untagged)) for name in found.pictures]
     rows.sort(key=lambda row: UNKNOWN in row.labels)  # stable: natural order within either half
@@ -155,16 +192,22 @@ def read_folder(
     untold = tuple(Defect("picture without tags", name) for name in found.pictures if name not in found.tags)
     return LoadedFolder(
         folder,
-        _assemble(found, rows, decoded, (*bad, *untold, *found.defects)),
+        _assemble(found, targets, rows, decoded, (*bad, *untold, *found.defects)),
         tuple((int(outcome[0]), int(outcome[1])) for outcome in decoded.outcomes if isinstance(outcome[0], int)),
         found.tag_files,
         bad,
         len(rows) + len(found.orphans),
+        len(everything.pictures) - len(rows),
+        found.attributes if selection == ALL else (),
     )
 
 
 def _assemble(
-    found: DataFolder, rows: list[TagRow], decoded: DecodedFiles, defects: tuple[Defect, ...]
+    found: DataFolder,
+    targets: tuple[str, ...],
+    rows: list[TagRow],
+    decoded: DecodedFiles,
+    defects: tuple[Defect, ...],
 ) -> TaggedImages:
     good = np.flatnonzero(decoded.good)
     labels = np.array([rows[place].labels for place in good], dtype=np.int64)
@@ -173,6 +216,7 @@ def _assemble(
     content = hashlib.sha256(f"{METHOD} {size} {found.vocabulary.hash} ".encode())
     content.update(" ".join(decoded.hashes[place] for place in good).encode())
     content.update(labels.astype("<i8").tobytes())
+    content.update(" ".join(targets).encode())
     return TaggedImages(
         vocabulary=found.vocabulary,
         pixels=decoded.pixels,
@@ -181,4 +225,5 @@ def _assemble(
         complete=int((labels != UNKNOWN).all(axis=1).sum()),
         fingerprint=content.hexdigest()[:16],
         defects=defects,
+        targets=targets,
     )

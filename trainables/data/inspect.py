@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from trainables.data.dataset import read_folder
+from trainables.data.dataset import ALL, read_folder
 from trainables.data.defects import defects_by_kind
 from trainables.data.duplicates import identical_pairs, near_duplicate_groups
 from trainables.data.tags import UNKNOWN
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trainables.data.dataset import Progress, TaggedImages
+    from trainables.data.selection import Selection
 
 _NAMES_SHOWN: Final = 20
 _PAIRS_SHOWN: Final = 5
@@ -26,16 +27,22 @@ _MAX_BAD_SHARE: Final = 0.05
 
 
 def inspect_folder(
-    folder: Path, size: int = 64, cache: Path | None = None, progress: Progress | None = None
+    folder: Path,
+    size: int = 64,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    selection: Selection = ALL,
 ) -> dict[str, Any]:
     """Report on a data folder as plain JSON values; ``refusal`` says why ``load_folder`` would refuse it, or is null.
 
-    ``pairs`` is there when the vocabulary has two groups. Duplicates are looked for among all pictures.
+    ``pairs`` is there when the vocabulary has two groups, ``unselected`` and ``targets`` when a part is selected.
+    Duplicates are looked for among all pictures.
 
     Raises:
+        UsageError: a selection that the folder's tags do not allow.
         UserError: no such folder, no picture in it, or a tag file that is no text.
     """
-    loaded = read_folder(folder, size, cache=cache, progress=progress)
+    loaded = read_folder(folder, size, selection=selection, cache=cache, progress=progress)
     images = loaded.images
     report: dict[str, Any] = {
         "folder": str(folder),
@@ -55,6 +62,8 @@ def inspect_folder(
         "fingerprint": images.fingerprint,
         "refusal": loaded.refusal(_MAX_BAD_SHARE),
     }
+    if selection != ALL:
+        report |= {"unselected": loaded.unselected, "targets": list(images.targets)}
     if len(images.vocabulary.groups) == 2:
         report["pairs"] = _most_common(map(images.vocabulary.describe, images.labels[: images.complete].tolist()))
     return report
@@ -68,6 +77,8 @@ def format_inspection(report: Mapping[str, Any]) -> str:
         f"tag files: {', '.join(report['tag_files']) or 'none'}",
         f"sizes: {_listed(report['sizes'], _PAIRS_SHOWN)}",
     ]
+    if "targets" in report:
+        lines.insert(1, f"to translate: {', '.join(report['targets'])}; {report['unselected']} pictures not selected")
     for group, counts in report["classes"].items():
         lines.append(f"{group}: {_listed(dict(sorted(counts.items(), key=lambda item: -item[1])))}")
     if pairs := report.get("pairs"):

@@ -76,7 +76,7 @@ def read_tags(path: Path, vocabulary: Vocabulary) -> TagTable:
     Raises:
         UserError: the file cannot be read or is no UTF-8 text; ``NotTagsError`` when it is in none of the formats.
     """
-    lines = list(_lines(path))
+    lines = list(text_lines(path))
     file_format = _sniff(path, lines, vocabulary)
     rows: list[TagRow] = []
     problems: list[Defect] = []
@@ -104,7 +104,7 @@ def read_prompts(path: Path, vocabulary: Vocabulary) -> list[tuple[str, tuple[in
         UsageError: a line that is no prompt, a number that occurs twice, or no prompt at all.
     """
     prompts: dict[str, tuple[int, ...]] = {}
-    for number, cells in _lines(path):
+    for number, cells in text_lines(path):
         try:
             name = clean_id(cells[0])
             if name in prompts:
@@ -115,6 +115,25 @@ def read_prompts(path: Path, vocabulary: Vocabulary) -> list[tuple[str, tuple[in
     if not prompts:
         raise UsageError(f"{path}:1: no prompt in the file; expected lines such as '1,{_example(vocabulary)}'")
     return list(prompts.items())
+
+
+def text_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and comma-separated cells of the lines that are not blank.
+
+    Raises:
+        UserError: the file cannot be read or is no UTF-8 text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot read {path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+    if "\0" in text:
+        raise UserError(f"cannot read {path}: binary data, a tag file is UTF-8 text")
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        if line.strip():
+            yield number, _cells(line.rstrip("\n"))
 
 
 def clean_id(text: str) -> str:
@@ -160,21 +179,6 @@ def merge(rows: list[TagRow], repeat_kind: str | None = None) -> tuple[dict[str,
         if row.known > earlier.known:
             kept[row.id] = row
     return kept, faults
-
-
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and comma-separated cells of the lines that are not blank."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"cannot read {path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
-    if "\0" in text:
-        raise UserError(f"cannot read {path}: binary data, a tag file is UTF-8 text")
-    for number, line in enumerate(io.StringIO(text, newline=None), 1):
-        if line.strip():
-            yield number, _cells(line.rstrip("\n"))
 
 
 def _cells(line: str) -> list[str]:

@@ -28,6 +28,11 @@ UNKNOWN = -1
 _NAME = re.compile(r"[\w][\w .+-]{0,63}")
 
 
+def is_name(text: str) -> bool:
+    """Whether a text can name a group or a class."""
+    return _NAME.fullmatch(text) is not None and text == text.strip().lower()
+
+
 @dataclass(frozen=True)
 class TagGroup:
     """One kind of tag: ``name`` is the noun ("hair"), ``classes`` the adjectives ("blue", ...)."""
@@ -37,7 +42,7 @@ class TagGroup:
 
     def __post_init__(self) -> None:
         for text in (self.name, *self.classes):
-            if not _NAME.fullmatch(text) or text != text.strip().lower():
+            if not is_name(text):
                 raise UsageError(
                     f"tag vocabulary: {text!r} is not a name; allowed are 1 to 64 lower-case letters, "
                     "digits, spaces and . + - _"

@@ -40,6 +40,8 @@ class Generator(nn.Module):
     are cut when shown or scored. ``picture`` gives [-1, 1] whatever the activation.
     """
 
+    translates = False
+
     def __init__(self, config: GanConfig, tag_sizes: Sequence[int], pairs: Pairs = ()) -> None:
         super().__init__()
         own = config.generator

@@ -8,6 +8,7 @@ interval, at the end.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import math
 import zipfile
@@ -34,6 +35,7 @@ from trainables.scoring.features import open_extractor
 from trainables.scoring.frechet import frechet_distance_of_features
 from trainables.scoring.kernel import kernel_distance
 from trainables.scoring.tag_report import report_tags
+from trainables.scoring.translation import TranslationTask, score_translation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,6 +50,9 @@ if TYPE_CHECKING:
     from trainables.scoring.tagger import Judge
 
 SAMPLING_BATCH = 128
+DRAWN = "noise and tags fixed per sweep"
+TRANSLATED = "sources and tags fixed per sweep"
+"""Seed policies: what is measured on pictures drawn from noise is another score than on translated ones."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class Fingerprint:
     image_size: int
     data: str
     judge: str
-    seed_policy: str = "noise and tags fixed per sweep"
+    seed_policy: str = DRAWN
 
     def to_json(self) -> dict[str, str | int]:
         """A plain dict."""
@@ -117,7 +122,8 @@ class Scores:
 class Scorer:
     """Scores generators against one reference with one judge. Travels to trials once per node.
 
-    ``tags`` ``(samples, groups)`` are asked for in the data's own proportions; ``seed`` fixes the noise.
+    ``tags`` ``(samples, groups)`` are asked for in the data's own proportions; ``seed`` fixes the noise; ``task`` is
+    what generators that translate are given.
     """
 
     extractor: ExtractorChoice
@@ -126,6 +132,7 @@ class Scorer:
     tags: NDArray[np.int64]
     seed: int
     fingerprint: Fingerprint
+    task: TranslationTask
 
     def score(
         self,
@@ -161,11 +168,23 @@ class Scorer:
         report = None
         if guesses and self.judge:
             report = report_tags(torch.cat(guesses).numpy(), asked.numpy(), self.judge.vocabulary)
-        return self._scores(torch.cat(features).numpy(), report, conditional=conditional)
+        return self.measure(torch.cat(features).numpy(), self.tags[:count] if conditional else None, report)
 
-    def _scores(self, features: NDArray[np.float32], report: TagReport | None, *, conditional: bool) -> Scores:
+    def score_translation(
+        self, translate: Callable[[Tensor, Tensor], Tensor], device: str = "cpu", *, samples: int | None = None
+    ) -> Scores:
+        """See ``trainables.scoring.translation.score_translation``."""
+        return score_translation(self, translate, device, samples=samples)
+
+    def measure(
+        self, features: NDArray[np.float32], asked: NDArray[np.int64] | None, report: TagReport | None
+    ) -> Scores:
+        """Scores of ``(n, d)`` features of pictures asked for by ``(n, groups)`` tags, or none, beside a report.
+
+        Of fewer than all pictures only what an early decision needs, without intervals.
+        """
         count, name = len(features), self.fingerprint.score
-        drawn = PictureSet(features, np.arange(count), self.tags[:count] if conditional else None)
+        drawn = PictureSet(features, np.arange(count), asked)
         if count < len(self.tags):
             values: dict[str, float | None] = {
                 name: frechet_distance_of_features(self.reference.statistics, features),
@@ -195,6 +214,7 @@ def make_scorer(
     cache: Path,
     groups: NDArray[np.int64] | None = None,
     device: str = "cpu",
+    translates: bool = False,
 ) -> tuple[Scorer, Floor]:
     """Measure the reference (all complete real pictures) once and fix what generators are asked for.
 
@@ -209,6 +229,8 @@ def make_scorer(
         cache: folder that features of real pictures are kept in.
         groups: ``(complete,)`` near-duplicate group of each complete picture.
         device: where the features are computed.
+        translates: whether the generators translate pictures; the floor of the distance is then that of the scores
+            for it, and the fingerprint says so.
 
     Raises:
         UserError: too few real pictures.
@@ -238,9 +260,13 @@ def make_scorer(
         image_size=images.size,
         data=images.fingerprint,
         judge=judge.fingerprint if judge else "none",
+        seed_policy=TRANSLATED if translates else DRAWN,
     )
     tags = complete[np.random.default_rng(seed).integers(len(complete), size=samples)]
-    return Scorer(extractor, reference, judge, tags, seed, fingerprint), floor
+    task = TranslationTask.of(images, features, samples, seed)
+    if translates:
+        floor = dataclasses.replace(floor, scores=floor.scores | task.floor(features, network.score, seed))
+    return Scorer(extractor, reference, judge, tags, seed, fingerprint, task), floor
 
 
 @dataclass(frozen=True)

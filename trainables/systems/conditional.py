@@ -1,4 +1,4 @@
-"""Systems A to G: one GAN composed of parts, with what each network minimises. No optimiser, logger or Ray.
+"""Systems A to G: one GAN composed of parts, with what each network minimises.
 
 One discriminator update yields one or two losses (A: one step on a real batch, then one on a fake batch); the loop
 takes one optimiser step per loss.
@@ -6,19 +6,19 @@ takes one optimiser step per loss.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from trainables.augment import diff_augment
-from trainables.losses import penalties
-from trainables.losses.adversarial import LOSSES, gap, generator_loss
+from trainables.losses.adversarial import LOSSES, generator_loss
 from trainables.losses.tags import multilabel_bce, tag_cross_entropy, wrong_tags
 from trainables.networks.conditioning import TagEncoder
-from trainables.networks.discriminator import Discriminator, Judgement
+from trainables.networks.discriminator import Discriminator
 from trainables.networks.generator import Generator
-from trainables.precision import forward_pass, widened
+from trainables.precision import Precision, in_precision
+from trainables.systems.system import Loss
+from trainables.systems.terms import clip_weights, in_steps, realness_loss, weighted, with_penalty, with_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,33 +27,8 @@ if TYPE_CHECKING:
 
     from trainables.config import GanConfig
     from trainables.networks.conditioning import Pairs
-    from trainables.precision import Precision
-
-
-AT_FLOOR = 0.01
-"""A discriminator's loss this near to its least is at its floor: with BCE it is 99% sure of nearly every picture, and a
-generator's gradient has all but gone."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """``n`` real pictures with their labels, and the noise and asked tags of as many fakes."""
-
-    pictures: Tensor
-    """``(n, 3, s, s)`` in [-1, 1]."""
-    labels: Tensor
-    """``(n, groups)``, ``UNKNOWN`` where masked."""
-    noise: Tensor
-    """``(n, noise_dim)``, standard normal."""
-    tags: Tensor
-    """``(n, groups)``, drawn from the data's distribution, every one known."""
-
-
-class Loss(NamedTuple):
-    """A scalar to minimise and the figures worth logging, all still on the device."""
-
-    total: Tensor
-    figures: dict[str, Tensor]
+    from trainables.networks.discriminator import Judgement
+    from trainables.systems.system import Batch
 
 
 class ConditionalGan:
@@ -63,7 +38,7 @@ class ConditionalGan:
         config: what to build.
         tag_sizes: classes of each tag group.
         pairs: the combinations that occur in the data, for ``tags.encoding`` pairs.
-        precision: of the forward passes in training.
+        precision: of the forward passes.
     """
 
     def __init__(
@@ -81,45 +56,40 @@ class ConditionalGan:
         real = batch.pictures * 0.5 + 0.5 if self.generator.unit_range else batch.pictures
         with torch.no_grad():
             fake = self._draw(batch)
-        losses = [self._real_loss, self._fake_loss]
-        if self.config.updates.split_discriminator:
-            for loss in losses:
-                yield loss(real, fake, batch)
-        else:
-            both = [loss(real, fake, batch) for loss in losses]
-            yield Loss(both[0].total + both[1].total, both[0].figures | both[1].figures)
+        yield from in_steps(
+            [lambda: self._real_loss(real, fake, batch), lambda: self._fake_loss(real, fake, batch)],
+            split=self.config.updates.split_discriminator,
+        )
 
     def generator_loss(self, batch: Batch) -> Loss:
         """Fakes should be called real and classified as the tags that were asked for."""
         weights = self.config.losses
         judged = self._judge(self._draw(batch), batch.tags)
-        adversarial = generator_loss(weights.adversarial, judged.realness)
-        total = weights.adversarial_weight * adversarial
-        figures = {"g_adversarial_loss": adversarial.detach()}
+        terms = {"adversarial": generator_loss(weights.adversarial, judged.realness)}
         if judged.tags:
-            tags = self.tag_loss(judged.tags, batch.tags)
-            total = total + weights.tag_weight * tags
-            figures["g_tag_loss"] = tags.detach()
-        return Loss(total, figures | {"g_loss": total.detach()})
+            terms["tag"] = self.tag_loss(judged.tags, batch.tags)
+        return weighted(weights, terms)
 
     def constrain(self) -> None:
         """Clip the critic's weights, where asked for; call it after each of its steps."""
-        clip = self.config.losses.weight_clip
-        if clip > 0:
-            with torch.no_grad():
-                torch._foreach_clamp_min_(list(self.discriminator.parameters()), -clip)
-                torch._foreach_clamp_max_(list(self.discriminator.parameters()), clip)
+        clip_weights(self.discriminator, self.config.losses.weight_clip)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: training changes the networks alone."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Nothing."""
 
     def _real_loss(self, real: Tensor, fake: Tensor, batch: Batch) -> Loss:
-        weights = self.config.losses
-        judged = self._judge(real, batch.labels)
-        loss = self._discriminator_loss(judged, batch.labels, real=True)
-        if weights.penalty == "none":
+        def critic(pictures: Tensor, codes: Tensor) -> Tensor:
+            realness: Tensor = self.discriminator(pictures, codes).realness
+            return realness
+
+        loss = self._discriminator_loss(self._judge(real, batch.labels), batch.labels, real=True)
+        if self.config.losses.penalty == "none":
             return loss
-        penalty = self._penalty(real, fake, self.encode(batch.labels))
-        return Loss(
-            loss.total + weights.penalty_weight * penalty, loss.figures | {"d_gradient_penalty": penalty.detach()}
-        )
+        return with_penalty(loss, self.config.losses, critic, real, fake, self.encode(batch.labels))
 
     def _fake_loss(self, real: Tensor, fake: Tensor, batch: Batch) -> Loss:
         weights = self.config.losses
@@ -133,43 +103,17 @@ class ConditionalGan:
         return Loss(total, loss.figures | {"d_wrong_tag_loss": mismatch.detach(), "d_loss_fake": total.detach()})
 
     def _discriminator_loss(self, judged: Judgement, labels: Tensor, *, real: bool) -> Loss:
-        weights, kind = self.config.losses, "real" if real else "fake"
-        adversarial = self.adversarial(judged.realness, real=real, labels=weights.labels)
-        total = weights.adversarial_weight * adversarial
-        score = judged.realness.detach()
-        figures = {
-            f"d_adversarial_loss_{kind}": adversarial.detach(),
-            f"d_score_{kind}": (score.sigmoid() if weights.adversarial == "bce" else score).mean(),
-        }
-        above = gap(weights.adversarial, judged.realness.detach(), real=real, labels=weights.labels)
-        if above is not None:
-            figures[f"d_at_floor_{kind}"] = (above <= AT_FLOOR).float()
-        if judged.tags and (real or weights.tag_loss_on_fakes):
-            tags = self.tag_loss(judged.tags, labels)
-            total = total + weights.tag_weight * tags
-            figures[f"d_tag_loss_{kind}"] = tags.detach()
-        return Loss(total, figures | {f"d_loss_{kind}": total.detach()})
+        weights = self.config.losses
+        loss = realness_loss(weights, judged.realness, real=real)
+        if not judged.tags or not (real or weights.tag_loss_on_fakes):
+            return loss
+        return with_tags(loss, weights, self.tag_loss(judged.tags, labels), real=real)
 
     def _draw(self, batch: Batch) -> Tensor:
-        with forward_pass(self.precision, batch.noise.device):
-            drawn: Tensor = self.generator(batch.noise, batch.tags)
-        return widened(drawn)
+        drawn: Tensor = in_precision(self.generator, self.precision)(batch.noise, batch.tags)
+        return drawn
 
     def _judge(self, pictures: Tensor, labels: Tensor) -> Judgement:
         seen = diff_augment(pictures) if self.config.training.diff_augment else pictures
-        with forward_pass(self.precision, pictures.device):
-            judged: Judgement = self.discriminator(seen, self.encode(labels))
-        return Judgement(widened(judged.realness), [widened(tags) for tags in judged.tags])
-
-    def _penalty(self, real: Tensor, fake: Tensor, codes: Tensor) -> Tensor:
-        def critic(pictures: Tensor, tags: Tensor) -> Tensor:
-            # In float32 always: of bfloat16's 8 bits too few are left in the slope of a slope.
-            realness: Tensor = self.discriminator(pictures, tags).realness
-            return realness
-
-        losses = self.config.losses
-        if losses.penalty == "dragan":
-            return penalties.dragan(critic, real, codes, losses.penalty_noise)
-        if losses.penalty == "r1":
-            return penalties.r1(critic, real, codes)
-        return penalties.wgan_gp(critic, real, fake, codes, on_tags=losses.penalty_on_tags)
+        judged: Judgement = in_precision(self.discriminator, self.precision)(seen, self.encode(labels))
+        return judged

@@ -8,7 +8,8 @@ from tests.support.tiny import PAIR, random_data, tiny_config
 from trainables.data.tags import UNKNOWN
 from trainables.loop import TrainingLoop
 from trainables.losses.tags import wrong_tags
-from trainables.systems.conditional import Batch, ConditionalGan
+from trainables.systems.conditional import ConditionalGan
+from trainables.systems.system import Batch
 
 
 def make(**changes) -> ConditionalGan:

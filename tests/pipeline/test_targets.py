@@ -1,0 +1,82 @@
+"""Which data a space can translate, and which options mean nothing to one that draws from noise."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pipeline.settings import SweepSettings
+from pipeline.targets import require_selection, require_targets
+from search_spaces.registry import find_space
+from search_spaces.space import Space
+from tests.support.tiny import PAIR, painted_images, random_labels
+from trainables.config import TRANSLATING
+from trainables.data.selection import Selection
+from trainables.data.tags import TagGroup, Vocabulary
+from trainables.errors import UsageError, UserError
+
+CYCLEGAN, STARGAN = (
+    Space(name, "", {"system": name, "losses.labels": "hard", **parts}, ()) for name, parts in TRANSLATING.items()
+)
+ACGAN, WGAN_GP = find_space("acgan"), find_space("wgan_gp")
+DOMAINS = Vocabulary((TagGroup("domain", ("a", "b")), TagGroup("eyes", ("dark", "light", "none"))))
+SELECTED = Selection("hair=black", "hair=blonde")
+
+
+def pictures(counts: tuple[int, int] = (20, 20), targets: tuple[str, ...] = ("domain",)):
+    labels = np.stack([np.repeat([0, 1], counts), np.arange(sum(counts)) % 3], axis=1)
+    return dataclasses.replace(painted_images(labels, DOMAINS), targets=targets)
+
+
+@pytest.mark.parametrize("space", [CYCLEGAN, STARGAN])
+def test_two_domains_can_be_translated(space: Space) -> None:
+    require_selection(space, SELECTED)
+    require_targets(space, pictures((16, 30)))
+
+
+def test_several_groups_of_many_classes_are_for_stargan() -> None:
+    images = painted_images(random_labels(40), PAIR)
+    require_targets(STARGAN, images)
+    require_targets(STARGAN, dataclasses.replace(images, targets=("hair",)))
+    with pytest.raises(
+        UsageError, match=r"cyclegan translates .*hair \(3 classes\) and eyes \(2 classes\) .*--domain-a"
+    ):
+        require_targets(CYCLEGAN, images)
+    with pytest.raises(UsageError, match=r"the data has hair \(3 classes\) to translate; .*subfolders A and B"):
+        require_targets(CYCLEGAN, dataclasses.replace(images, targets=("hair",)))
+    require_targets(CYCLEGAN, dataclasses.replace(images, targets=("eyes",)))
+
+
+def test_a_domain_of_few_pictures_is_refused() -> None:
+    for space in (CYCLEGAN, STARGAN):
+        with pytest.raises(UserError, match=r"15 pictures of b domain with every tag are too few .*16 are needed"):
+            require_targets(space, pictures((40, 15)))
+
+
+@pytest.mark.parametrize("space", [ACGAN, WGAN_GP])
+def test_systems_that_draw_from_noise_have_no_domains(space: Space) -> None:
+    with pytest.raises(UsageError, match=f"--domain-a and --domain-b are .*{space.name} draws from noise"):
+        require_selection(space, SELECTED)
+    with pytest.raises(UsageError, match=f"--attributes eyes names tags to change, and {space.name} draws from noise"):
+        require_targets(space, pictures(targets=("eyes",)))
+
+
+@pytest.mark.parametrize("space", [ACGAN, WGAN_GP])
+def test_folders_a_and_b_and_attribute_lists_are_tags_like_others(space: Space) -> None:
+    require_selection(space, Selection(attributes="Male,Young"))
+    require_targets(space, pictures(targets=("domain", "eyes")))
+    require_targets(space, pictures(targets=()))
+
+
+def test_the_settings_carry_the_selection(tmp_path) -> None:
+    chosen = SweepSettings("stargan", tmp_path, "s", domain_a="hair=black", domain_b="hair=blonde")
+    assert chosen.selection() == SELECTED
+    assert SweepSettings.from_json(chosen.to_json()) == chosen
+    older = {name: value for name, value in chosen.to_json().items() if name not in ("domain_a", "domain_b")}
+    assert SweepSettings.from_json(older).selection() == Selection()
+    with pytest.raises(UsageError, match="--domain-a is given without --domain-b"):
+        SweepSettings("stargan", tmp_path, "s", domain_a="hair=black")
+    with pytest.raises(UserError, match="attributes is 3"):
+        SweepSettings.from_json({**chosen.to_json(), "attributes": 3})

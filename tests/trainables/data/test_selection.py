@@ -1,0 +1,263 @@
+"""Domains and attributes: folders A and B, tag selections, attribute lists; what is kept and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainables.data.dataset import load_folder
+from trainables.data.defects import Defect
+from trainables.data.inspect import format_inspection, inspect_folder
+from trainables.data.selection import Selection
+from trainables.data.tags import UNKNOWN
+from trainables.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DOMAINS = Selection("hair=black", "hair=blonde")
+
+
+def write(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (sum(map(ord, name)) % 256, len(name), 99)).save(path)
+
+
+@pytest.fixture
+def tagged(tmp_path) -> Path:
+    place = tmp_path / "tagged"
+    write(place, *(f"{number}.png" for number in range(1, 8)))
+    rows = ["black hair red eyes", "blonde hair red eyes", "black hair blue eyes", "red hair red eyes",
+            "blonde hair blue eyes", "black hair", "red eyes"]  # fmt: skip
+    (place / "tags.csv").write_text("\n".join(f"{number},{text}" for number, text in enumerate(rows, 1)))
+    return place
+
+
+@pytest.fixture
+def pair(tmp_path) -> Path:
+    """Three pictures in A, two in B, one name in both."""
+    place = tmp_path / "pair"
+    write(place, "A/10.png", "A/2.png", "A/deep/x.png", "B/2.png", "B/7.png")
+    return place
+
+
+@pytest.fixture
+def attributes(tmp_path) -> Path:
+    place = tmp_path / "attributes"
+    write(place, "images/1.png", "images/2.png", "images/3.png")
+    (place / "list_attr.txt").write_text("3\nBlack_Hair Male Young\n1.jpg 1 -1 1\n2.jpg -1 1 1\n3.jpg -1 -1 -1\n")
+    return place
+
+
+def test_folders_a_and_b_are_the_classes_of_a_domain(pair) -> None:
+    images = load_folder(pair, 4)
+    assert images.vocabulary.names == ("domain",)
+    assert images.vocabulary.groups[0].classes == ("a", "b")
+    assert images.ids == ("A/2", "A/10", "A/x", "B/2", "B/7")
+    assert images.labels.tolist() == [[0], [0], [0], [1], [1]]
+    assert (images.complete, images.targets, images.target_places) == (5, (), (0,))
+    assert images.defects == ()
+    for place, name in enumerate(("A/2.png", "A/10.png", "A/deep/x.png", "B/2.png", "B/7.png")):
+        assert (images.pixels[place] == [sum(map(ord, name)) % 256, len(name), 99]).all()
+
+
+def test_what_lies_beside_the_domains_is_named(pair) -> None:
+    write(pair, "C/1.png", "loose.png", "A/2.bmp")
+    images = load_folder(pair, 4)
+    assert len(images) == 5
+    assert set(images.defects) == {
+        Defect("ignored file", "C/1.png", "in neither A nor B"),
+        Defect("ignored file", "loose.png", "in neither A nor B"),
+        Defect("same id twice", "A/2.png", "A/2.bmp is used"),
+    }
+
+
+def test_train_folders_with_test_folders_beside_them(tmp_path) -> None:
+    write(tmp_path, "trainA/1.png", "trainB/1.png", "testA/1.png", "testB/1.png")
+    images = load_folder(tmp_path, 4)
+    assert images.ids == ("trainA/1", "trainB/1")
+    assert {defect.name for defect in images.defects} == {"testA/1.png", "testB/1.png"}
+
+
+def test_tags_go_before_folders_and_one_folder_is_no_pair(pair, tmp_path) -> None:
+    (pair / "tags.csv").write_text("10,blue hair red eyes\n7,red hair red eyes\n2,red hair red eyes\nx,red hair\n")
+    assert load_folder(pair, 4).vocabulary.names == ("hair", "eyes")
+    write(tmp_path / "half", "A/1.png", "b/1.png")
+    with pytest.raises(UserError, match=r"no tag file at its top .* and no pictures in subfolders A and B"):
+        load_folder(tmp_path / "half", 4)
+
+
+def test_two_tag_selections_become_domains(tagged) -> None:
+    images = load_folder(tagged, 4, selection=DOMAINS)
+    assert images.vocabulary.names == ("domain", "eyes")
+    assert images.vocabulary.groups[0].classes == ("black hair", "blonde hair")
+    assert images.ids == ("1", "2", "3", "5", "6")
+    eyes = images.vocabulary.groups[1].classes
+    red, blue = eyes.index("red"), eyes.index("blue")
+    assert images.labels.tolist() == [[0, red], [1, red], [0, blue], [1, blue], [0, UNKNOWN]]
+    assert (images.complete, images.targets, images.target_places) == (4, ("domain",), (0,))
+    whole = load_folder(tagged, 4)
+    for name, pixels in zip(images.ids, images.pixels, strict=True):
+        assert (pixels == whole.pixels[whole.ids.index(name)]).all()
+
+
+def test_several_tags_of_a_selection_must_all_be_there(tagged) -> None:
+    images = load_folder(tagged, 4, selection=Selection(" Hair = black, eyes=red", "hair=blonde,eyes=blue"))
+    assert images.ids == ("1", "5")
+    assert images.vocabulary.names == ("domain",)
+    assert images.vocabulary.groups[0].classes == ("black hair red eyes", "blonde hair blue eyes")
+
+
+def test_pictures_of_both_selections_are_left_out(tagged) -> None:
+    images = load_folder(tagged, 4, selection=Selection("hair=black", "eyes=red"))
+    assert images.ids == ("2", "3", "4", "6", "7")  # 1 is both
+    assert images.labels.tolist() == [[1], [0], [1], [0], [1]]
+
+
+def test_names_that_would_be_too_long_give_way_to_letters(tmp_path) -> None:
+    groups = [{"name": f"{letter * 30}", "classes": ["no", "yes"]} for letter in "xyz"]
+    (tmp_path / "vocabulary.json").write_text(json.dumps({"groups": groups}))
+    (tmp_path / "tags.csv").write_text("".join(f"{place},{word} {'x' * 30} {word} {'y' * 30}\n"
+                                               for place, word in enumerate(("no", "yes"))))  # fmt: skip
+    write(tmp_path, "0.png", "1.png")
+    both = [f"{'x' * 30}={word},{'y' * 30}={word}" for word in ("no", "yes")]
+    with pytest.raises(UserError, match="no picture with complete tags"):  # z is never known
+        load_folder(tmp_path, 4, selection=Selection(*both))
+    chosen = Selection(*(f"{text},{'z' * 30}=no" for text in both))
+    with pytest.raises(UsageError, match=f"--domain-a '{'x' * 30}.*' fits no picture"):
+        load_folder(tmp_path, 4, selection=chosen)
+    (tmp_path / "tags.csv").write_text("".join(f"{place},{word} {'x' * 30} {word} {'y' * 30} no {'z' * 30}\n"
+                                               for place, word in enumerate(("no", "yes"))))  # fmt: skip
+    assert load_folder(tmp_path, 4, selection=chosen).vocabulary.groups[0].classes == ("a", "b")
+
+
+def test_rows_without_pictures_count_only_where_they_are_selected(tagged) -> None:
+    (tagged / "tags.csv").open("a").write("".join(f"\nx{n},red hair red eyes" for n in range(20)))
+    with pytest.raises(UserError, match="20 of 27 files are bad"):
+        load_folder(tagged, 4)
+    assert len(load_folder(tagged, 4, selection=DOMAINS)) == 5
+
+
+def test_chosen_attributes_are_all_that_is_used(attributes) -> None:
+    images = load_folder(attributes, 4, selection=Selection(attributes="young, BLACK_HAIR"))
+    assert images.vocabulary.names == images.targets == ("young", "black_hair")
+    assert images.labels.tolist() == [[1, 1], [1, 0], [0, 0]]
+    assert images.ids == ("1", "2", "3")
+
+
+def test_an_attribute_list_wants_a_choice_but_can_be_looked_at(attributes) -> None:
+    with pytest.raises(UserError, match="3 attributes; choose, for instance --attributes Black_Hair,Male, from: "
+                                        "Black_Hair, Male, Young") as caught:  # fmt: skip
+        load_folder(attributes, 4)
+    assert "\n" not in str(caught.value)
+    report = inspect_folder(attributes, 4)
+    assert report["classes"]["male"] == {"no": 2, "yes": 1}
+    assert "choose" in report["refusal"]
+    chosen = inspect_folder(attributes, 4, selection=Selection(attributes="Male"))
+    assert (chosen["targets"], chosen["unselected"], chosen["refusal"]) == (["male"], 0, None)
+
+
+def test_domains_of_an_attribute_list(attributes) -> None:
+    images = load_folder(attributes, 4, selection=Selection("Black_Hair=yes", "Male=Yes"))
+    assert images.vocabulary.names == ("domain", "young")
+    assert (images.ids, images.labels.tolist()) == (("1", "2"), [[0, 1], [1, 1]])
+
+
+def test_a_second_list_and_lists_beside_tags_are_named(attributes) -> None:
+    (attributes / "other.txt").write_text("Smiling\n1 1\n2 -1\n3 1\n")
+    selected = load_folder(attributes, 4, selection=Selection(attributes="Male"))
+    assert (
+        Defect("ignored file", "other.txt", "attribute list; the tags are those of list_attr.txt") in selected.defects
+    )
+    (attributes / "tags.csv").write_text("1,blue hair red eyes\n2,red hair red eyes\n3,red hair red eyes\n")
+    images = load_folder(attributes, 4)
+    assert images.vocabulary.names == ("hair", "eyes")
+    assert {defect.name for defect in images.defects} == {"list_attr.txt", "other.txt"}
+
+
+def test_attributes_of_a_tagged_folder_are_its_groups(tagged) -> None:
+    images = load_folder(tagged, 4, selection=Selection(attributes="eyes"))
+    assert (images.vocabulary.names, images.targets, images.target_places) == (("hair", "eyes"), ("eyes",), (1,))
+    assert images.ids == load_folder(tagged, 4).ids
+
+
+def test_the_fingerprint_changes_with_the_selection(tagged, attributes) -> None:
+    selections = [
+        Selection(), DOMAINS, Selection("hair=blonde", "hair=black"), Selection("hair=black", "hair=red"),
+        Selection(attributes="eyes"), Selection(attributes="hair"), Selection(attributes="hair,eyes"),
+    ]  # fmt: skip
+    prints = [load_folder(tagged, 4, selection=one).fingerprint for one in selections]
+    assert len(set(prints)) == len(selections)
+    assert [load_folder(tagged, 4, selection=one).fingerprint for one in selections] == prints
+    lists = [load_folder(attributes, 4, selection=Selection(attributes=name)).fingerprint for name in ("Male", "Young")]
+    assert len(set(lists)) == 2
+
+
+def test_inspection_of_a_selection(tagged) -> None:
+    report = inspect_folder(tagged, 4, selection=DOMAINS)
+    assert report["classes"]["domain"] == {"black hair": 3, "blonde hair": 2}
+    assert (report["targets"], report["unselected"], report["pictures"]) == (["domain"], 2, 5)
+    assert "to translate: domain; 2 pictures not selected" in format_inspection(report)
+    assert "to translate" not in format_inspection(inspect_folder(tagged, 4))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("hair=black", None), "--domain-a is given without --domain-b; for instance --domain-a"),
+        ((None, "hair=black"), "--domain-b is given without --domain-a"),
+        (("hair=black", "hair=red", "hair"), "--attributes and --domain-a are both given"),
+        (("black", "hair=red"), "--domain-a is 'black'; expected GROUP=CLASS"),
+        (("hair=red", "hair="), "--domain-b is 'hair='; expected GROUP=CLASS"),
+        (("hair=red", ""), "--domain-b is ''; expected GROUP=CLASS"),
+        ((None, None, ""), "--attributes is ''; expected different names"),
+        ((None, None, "Male,,Young"), "expected different names"),
+        ((None, None, "Male,male"), "expected different names"),
+    ],
+)
+def test_selections_that_say_nothing_are_refused(given, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Selection(*given)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        (Selection("hair=blak", "hair=red"), "--domain-a: unknown hair 'blak'; allowed: .*did you mean 'black'"),
+        (Selection("hair=red", "hare=black"), "--domain-b: unknown tag group 'hare'; .*did you mean 'hair'"),
+        (Selection("hair=red,hair=black", "hair=blue"), "--domain-a names hair twice"),
+        (Selection("hair=red", "hair=green"), "--domain-b 'hair=green' fits no picture of .*data inspect"),
+        (Selection("hair=red", "hair=red"), "--domain-a 'hair=red' selects only pictures that the other .* too"),
+        (Selection("eyes=red", "hair=red"), "--domain-b 'hair=red' selects only pictures that the other .* too"),
+        (Selection(attributes="hairs"), "unknown tag group 'hairs' of .*; there are: hair, eyes; did you mean 'hair'"),
+    ],
+)
+def test_selections_that_the_tags_do_not_allow_are_refused(tagged, selection, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        load_folder(tagged, 4, selection=selection)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_attribute_is_refused_with_the_nearest(attributes) -> None:
+    with pytest.raises(UsageError, match=r"unknown attribute 'Yung' .*Black_Hair, Male, Young; did you mean 'Young'"):
+        load_folder(attributes, 4, selection=Selection(attributes="Male,Yung"))
+
+
+def test_only_pictures_that_are_there_make_a_domain(tagged) -> None:
+    (tagged / "tags.csv").open("a").write("\nx,green hair red eyes")
+    with pytest.raises(UsageError, match="--domain-a 'hair=green' fits no picture"):
+        load_folder(tagged, 4, selection=Selection("hair=green", "hair=red"))
+
+
+def test_the_real_folders(shared_data, tmp_path) -> None:
+    pair = load_folder(shared_data / "translation/black2blond", 16, cache=tmp_path)
+    assert np.bincount(pair.labels[:, 0]).tolist() == [400, 400]
+    faces = load_folder(shared_data / "anime-faces", 16, cache=tmp_path, selection=DOMAINS)
+    assert np.bincount(faces.labels[: faces.complete, 0]).tolist() == [1179, 1676]
