@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from tests.support.recipes import RECIPES, recipe_loop
+from tests.support.tiny import tiny_translator
 from trainables.loop import TrainingLoop
 from trainables.networks.blocks import StridedConv2d
 from trainables.precision import forward_pass
+from trainables.systems.build import build_system
 from trainables.systems.system import Batch, Loss
 
 STEP_OF_BF16 = 2.0**-8
@@ -146,3 +148,20 @@ def test_larger_maps_stay_in_bf16() -> None:
     maps = torch.randn(2, 4, 2, 2)
     with forward_pass("bf16", maps.device):
         assert StridedConv2d(4, 4, 3, 2, 1)(maps).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("name", ["cyclegan", "stargan"])
+def test_translators_are_near_float32_and_not_equal(name) -> None:
+    torch.manual_seed(2)
+    labels = torch.tensor([[0, 0], [1, 0], [2, 1], [0, 1]])
+    given = Batch(torch.rand(4, 3, 16, 16) * 2 - 1, labels, torch.empty(0), labels.flip(0))
+    found = {}
+    for precision in ("float32", "bf16"):
+        torch.manual_seed(0)
+        config = tiny_translator(name, losses__labels="hard", losses__penalty="none", losses__adversarial="lsgan")
+        system = build_system(config, (3, 2), (1,), (), precision)
+        losses = [*system.discriminator_losses(given), system.generator_loss(given)]
+        found[precision] = torch.stack([loss.total.detach() for loss in losses])
+        assert found[precision].dtype == torch.float32
+    error = (found["bf16"] - found["float32"]).abs().max() / found["float32"].abs().max()
+    assert 0 < error < 10 * STEP_OF_BF16
