@@ -123,11 +123,12 @@ class CostModel:
     @property
     def error(self) -> float:
         """Typical relative error of ``update``: of each measured one from the others, ``LEAST_ERROR`` at least."""
-        inner = [
-            math.log(_between(at, [(a, o.update) for a, o in self.points if o is not one]) / one.update)
-            for at, one in self.points
-            if min(a for a, _ in self.points) < at < max(a for a, _ in self.points)
-        ]
+        ends = min(at for at, _ in self.points), max(at for at, _ in self.points)
+        inner = []
+        for place, (at, one) in enumerate(self.points):
+            if ends[0] < at < ends[1]:
+                others = [(count, other.update) for count, other in (*self.points[:place], *self.points[place + 1 :])]
+                inner.append(math.log(_between(at, others) / one.update))
         return max(LEAST_ERROR, math.sqrt(sum(value**2 for value in inner) / len(inner))) if inner else LEAST_ERROR
 
 

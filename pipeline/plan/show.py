@@ -29,8 +29,8 @@ def format_plan(plan: Mapping[str, Any]) -> str:
         f"{memory['largest'] / GIB:.2f} GiB",
         f"measured here: {len(measured['configurations'])} configurations, {measured['at_once']} at once, a few "
         f"updates and a scoring each; seconds of the others by their operations, +-{plan['error_of_seconds']:.0%}",
-        "not counted: what comes before the first trial (the judge is trained once), and that trials which diverge or are "
-        "beyond hope cost less; of a search that proposes ever better trials fewer are stopped",
+        "not counted: what comes before the first trial (the judge is trained once), and that trials which diverge or "
+        "are beyond hope cost less; of a search that proposes ever better trials fewer are stopped",
     ]
     if "actual" in plan:
         lines += [f"so far really: {text}" for text in planned_lines(plan, plan["actual"])]

@@ -1,0 +1,164 @@
+"""``gansweep plan``: what it tells, what it keeps, and how it compares with the sweep that follows."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import pipeline.plan.command as command
+from analysis import schema
+from analysis.rank import rank
+from analysis.report_text import method
+from analysis.runs import load
+from pipeline.cli import main
+from pipeline.home import Home
+from pipeline.plan.measure import Measured, measure_all
+from pipeline.plan.model import sampled
+from tests.pipeline.conftest import command_words, sweep, tiny_settings
+from trainables.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.settings import SweepSettings
+
+MEASURED = Measured(update=0.1, early=2.0, final=5.0, start=1.0, peak=1000)
+"""Of every configuration."""
+
+
+@pytest.fixture
+def stopwatch(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Nothing is measured; gives what would have been."""
+    asked: list[dict[str, Any]] = []
+
+    def instead(settings: SweepSettings, configurations: Any, processes: int, device: str) -> list[Measured]:
+        asked.append({"configurations": len(configurations), "processes": processes, "device": device})
+        return [MEASURED] * len(configurations)
+
+    def memory(request: dict[str, Any]) -> dict[str, int]:
+        return {"peak": 300 + 10 * request["params"]["discriminator.width"], "total": 10**9}
+
+    monkeypatch.setattr(command, "measure_all", instead)
+    monkeypatch.setattr(command, "measure", memory)
+    monkeypatch.setattr(command, "sampled", lambda space, seed: sampled(space, seed, 6))
+    return asked
+
+
+def words(settings: SweepSettings) -> list[str]:
+    return ["plan", *command_words(settings)[1:]]
+
+
+def told(settings: SweepSettings, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert main([*words(settings), "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_a_plan_adds_up(
+    judged_home: Path, faces: Path, stopwatch: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tiny_settings(
+        judged_home, faces, "adds-up", scheduler="none", eval_kimg=1, trials=6,
+        fix=("generator.width=4", "generator.noise_dim=8", "training.batch_size=50"),
+        choices=("discriminator.width=4,12",), range=("updates.generator_steps=1:1",), set=("discriminator.width=4",),
+    )  # fmt: skip
+    found = told(settings, capsys)
+    assert found["kimg"] == {"median": 12.0, "low": 12.0, "high": 12.0}
+    assert found["trials"]["median"] == 6.0
+    # 20 updates of 0.1 s for a kimg, an early score of 2 and a last one of 5, 1 s to build it, and 0.4 between two.
+    trial = 0.4 + 1 + 2 + 2 + 2 + 5
+    assert found["recipe_hours"] == pytest.approx(trial / 3600)
+    assert found["hours"]["median"] == pytest.approx(3 * trial / 3600, rel=0.1)  # two slots; seconds vary by a tenth
+    assert found["hours"]["low"] < found["hours"]["median"] < found["hours"]["high"]
+    assert found["memory_per_trial"] == {"recipe": 1000, "largest": 1000 + 10 * (12 - 4)}
+    assert stopwatch[0]["device"] == "cpu"
+    assert 1 <= stopwatch[0]["processes"] <= 2
+    assert found == json.loads((Home.find(judged_home).sweep("adds-up") / schema.PLAN_FILE).read_text())
+
+
+@pytest.mark.usefixtures("stopwatch")
+def test_a_plan_without_a_name_leaves_nothing_but_the_cache(
+    judged_home: Path, faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path for path in judged_home.rglob("*") if "cache" not in path.parts}
+    given = words(tiny_settings(judged_home, faces, "nameless"))
+    place = given.index("--name")
+    assert main([*given[:place], *given[place + 2 :]]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("plan of plan, over acgan, on 2 slots")
+    assert "12 without stopping" in out
+    assert {path for path in judged_home.rglob("*") if "cache" not in path.parts} == before
+
+
+@pytest.mark.usefixtures("stopwatch", "local_ray")
+def test_a_sweep_is_compared_with_its_plan(judged_home: Path, faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = tiny_settings(judged_home, faces, "planned", trials=2, scheduler="none")
+    before = told(settings, capsys)
+    assert "actual" not in before
+    assert "planned" not in sweep(settings).printed  # of the same options: nothing to say
+    after = told(settings, capsys)
+    assert {name: after[name] for name in before} == before  # what was kept, not a new one
+    assert (after["actual"]["trials"], after["actual"]["kimg"]) == (2.0, 4.0)
+    assert after["error"]["kimg"] == 0.0
+    assert after["error"]["hours"] == pytest.approx(before["hours"]["median"] / after["actual"]["hours"] - 1)
+    found = load("planned", home=judged_home)
+    assert found.plan == before
+    assert dict(dict(method(rank(found)))["What it took"])["kimg"] == "4; planned 4 (4 to 4), +0%"
+    assert main(words(settings)) == 0
+    assert "so far really: kimg 4; planned 4" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("stopwatch", "local_ray")
+def test_a_plan_of_other_options_is_not_compared_and_it_is_said(
+    judged_home: Path, faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tiny_settings(judged_home, faces, "other", trials=1, scheduler="none")
+    told(tiny_settings(judged_home, faces, "other", trials=3, seed=1), capsys)
+    printed = " ".join(sweep(settings).printed.split())
+    assert "plan.json was made with another --trials, --scheduler, --seed: the sweep is not compared" in printed
+    assert load("other", home=judged_home).plan == {}
+
+
+def test_a_plan_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    for content in ("{", "[]", "{}", '{"settings": 3}'):
+        (tmp_path / schema.PLAN_FILE).write_text(content)
+        with pytest.raises(UserError, match=r"cannot read .*plan.json: .*; delete it"):
+            command.kept_plan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--address", "10.0.0.1:6379"], "give --concurrent"),
+        (["--sampler", "cmaes"], "--sampler cmaes takes one objective"),
+        (["--trials", "0"], "--trials is 0"),
+        (["--name", "a/b"], "1 to 64 letters"),
+    ],
+)
+def test_mistakes_are_one_line(
+    faces: Path, tmp_path: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "acgan", "--data", str(faces), "--home", str(tmp_path), *options]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_measuring_takes_real_seconds_and_memory(judged_home: Path, faces: Path) -> None:
+    settings = tiny_settings(judged_home, faces, "real")
+    recipe = dict(settings.resolve_space().recipe)
+    wide = {**recipe, "generator.width": 32, "discriminator.width": 32}
+    first, second = measure_all(settings, [recipe, wide], 2, "cpu")
+    assert 0 < first.update < second.update
+    assert first.early > 0
+    assert first.final > 0
+    assert second.final == 0.0
+    assert 10**8 < first.peak <= second.peak < 10**10
+
+
+@pytest.mark.slow
+def test_a_configuration_that_cannot_be_trained_is_one_line(judged_home: Path, faces: Path) -> None:
+    settings = tiny_settings(judged_home, faces, "broken")
+    with pytest.raises(UserError, match=r"cannot measure a trial: .*generator.width"):
+        measure_all(settings, [{**settings.resolve_space().recipe, "generator.width": -1}], 1, "cpu")
