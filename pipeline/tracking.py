@@ -115,6 +115,8 @@ class Tracker:
         with readable_errors(client.tracking_uri):
             self.experiment = claim_experiment(client, home, sweep, artifacts=artifacts, adopt=adopt)
             self.parent = self._parent()
+            self.figures = dict(client.get_run(self.parent).data.metrics)
+            """Metrics of the sweep's run, as an earlier driver left them."""
             writer = MlflowWriter(client, self.experiment, self.parent, storage)
             spool = Spool(home.sweep(sweep) / SPOOL)
             self.sender = Sender(spool, writer, lasts, shown(client.tracking_uri), say)
@@ -241,6 +243,11 @@ class Tracker:
         self._put("metrics", key, step=step, values=values)
         for picture in result.get("pictures", ()):
             self._put("picture", key, name=f"{key}/{picture}")
+
+    def log_sweep(self, values: Mapping[str, float]) -> None:
+        """Metrics of the sweep's own run; the step counts the seconds that its slots were there."""
+        if values:
+            self._put("metrics", None, step=int(values[schema.SLOT_SECONDS]), values=dict(values))
 
     def reconcile(self, key: str, ended: Outcome) -> None:
         """Close the run of a trial that has ended, where an earlier driver died before it could."""
