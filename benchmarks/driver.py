@@ -13,10 +13,13 @@ Prints one JSON object and saves it with a plot.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import logging
 import multiprocessing
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -107,8 +110,13 @@ def run_ray(trials: int, results: int, slots: int) -> dict[str, float]:
         def save_checkpoint(self, checkpoint_dir: str) -> None:
             return None
 
-    with tempfile.TemporaryDirectory(prefix="gansweep-driver-") as folder:
-        ray.init(address="local", num_cpus=slots, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    with (
+        tempfile.TemporaryDirectory(prefix="gansweep-driver-") as folder,
+        contextlib.redirect_stdout(sys.stderr),  # where Tune says where its files are
+    ):
+        ray.init(
+            address="local", num_cpus=slots, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+        )
         tune.Tuner(
             tune.with_resources(Idle, {"cpu": 1}),
             param_space={f"dimension_{n}": tune.uniform(0, 1) for n in range(DIMENSIONS)},
@@ -157,7 +165,7 @@ def run_gansweep(trials: int, results: int, slots: int) -> dict[str, float]:
             "dcgan", root / "faces", "driver", trials=trials, image_size=SIZE, max_kimg=results, eval_kimg=1,
             concurrent=slots, gpus_per_trial="0", sampler="random", scheduler="none", samples=16, rung_samples=16,
             home=root / "home",
-        )  # type: ignore[arg-type] # fmt: skip
+        )  # fmt: skip
         patches = [
             mock.patch("trainables.tune.TuneTrial", quick_trial()),
             mock.patch("pipeline.preflight.DISK_PER_TRIAL", 2**16),
@@ -251,7 +259,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round of 100 trials")
     parser.add_argument("-o", "--output", default="driver", help="where .json and .png are put")
     options = parser.parse_args()
-    found = measure(*((100, 1) if options.quick else (options.trials, options.rounds)), options.slots)
+    trials, rounds = (100, 1) if options.quick else (options.trials, options.rounds)
+    found = measure(trials, rounds, options.slots)
     text = json.dumps(found, indent=2)
     Path(f"{options.output}.json").write_text(text, encoding="utf-8")
     draw(found, Path(f"{options.output}.png"))

@@ -17,8 +17,8 @@ import statistics
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,15 +66,16 @@ def track_ray(folder: Path, space: Space, trials: int, results: int) -> dict[str
     """By the callback that users of Ray Tune take."""
     from ray.air.integrations.mlflow import MLflowLoggerCallback
 
-    callback = MLflowLoggerCallback(f"sqlite:///{folder}/mlflow.db", experiment_name="tracked")
+    callback: Any = MLflowLoggerCallback(f"sqlite:///{folder}/mlflow.db", experiment_name="tracked")
     callback.setup()
 
-    class Trial(SimpleNamespace):
-        def __hash__(self) -> int:
-            return id(self)
+    @dataclass(frozen=True, eq=False)
+    class Trial:
+        config: dict[str, Any]
+        local_path: str = str(folder)
 
     def run(number: int) -> None:
-        trial = Trial(trial_id=f"{number:05d}", config=dict(space.recipe), local_path=str(folder))
+        trial = Trial(dict(space.recipe))
         callback.log_trial_start(trial)
         for step in range(1, results + 1):
             callback.log_trial_result(step, trial, result_of(step))

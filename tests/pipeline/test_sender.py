@@ -205,7 +205,7 @@ def test_a_process_that_dies_between_doing_and_marking_repeats_that_one_alone(
                 raise Crash
             mark()
 
-        one.spool.mark = dying  # type: ignore[method-assign]
+        one.spool.mark = dying  # type: ignore[method-assign, assignment]
         try:
             one.flush()
             break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -173,7 +174,7 @@ def test_a_power_cut_takes_nothing_that_was_given_out_or_synced(
 ) -> None:
     spool, durable = Spool(tmp_path), [0]
     path = tmp_path / OPERATIONS
-    monkeypatch.setattr(module.os, "fsync", lambda number: durable.append(path.stat().st_size))
+    monkeypatch.setattr(os, "fsync", lambda number: durable.append(path.stat().st_size))
     spool.append({"say": "a"}, {"say": "b"}, {"say": "c"})
     spool.append({"say": "d"})
     assert durable == [0]  # who appends does not wait for the disk
@@ -202,7 +203,7 @@ def test_a_disk_that_does_not_sync_is_told(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(5, "Input/output error")
 
     spool = fill(tmp_path, "a")
-    monkeypatch.setattr(module.os, "fsync", broken)
+    monkeypatch.setattr(os, "fsync", broken)
     assert spool.waiting(9) == [{"say": "a"}]
     assert spool.notice.startswith(f"cannot write to {tmp_path} (")
     assert spool.notice.endswith("what waits is in memory alone")

@@ -112,7 +112,7 @@ def test_processes_that_die_at_every_step_leave_what_one_that_lives_leaves(
             mortal.die(f"before the mark of {one.first()}")
             mark()
 
-        one.mark = dying  # type: ignore[method-assign]
+        one.mark = dying  # type: ignore[method-assign, assignment]
         try:
             Sender(one, MlflowWriter(mortal, *place, storage), lasts, "x", print).flush()  # type: ignore[arg-type]
             break
