@@ -196,11 +196,19 @@ def method(ranking: Ranking) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Changes of the space", changed),
         ("What it took", planned_entries(sweep.plan, actual(sweep)) if sweep.plan else []),
         ("Seeds", seeds if "seed" in settings else []),
+        ("Slots", _slots(sweep.figures)),
         ("Data", _data(data)),
         ("Versions", [(name, str(value)) for name, value in data.get("versions", {}).items()]),
         ("Where it is tracked", [("MLflow run", sweep.mlflow_run_id)] if sweep.mlflow_run_id else []),
     ]
     return [(title, entries) for title, entries in sections if entries]
+
+
+def _slots(figures: Mapping[str, float]) -> list[tuple[str, str]]:
+    if schema.SLOT_USE not in figures:
+        return []
+    offered = duration(figures[schema.SLOT_SECONDS])
+    return [("training and scoring", f"{figures[schema.SLOT_USE]:.1%} of {offered} of slot time")]
 
 
 def _data(data: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -95,6 +95,8 @@ class Sweep:
     """The parent run."""
     tracking: str = ""
     """The tracking URI it was read from."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """Last metrics of the parent run."""
     repeats: pd.DataFrame = field(default_factory=_no_repeats)
     """One row per run of a confirmation or an ablation; they are no trials."""
     cache: Path | None = None
@@ -147,6 +149,7 @@ def load(sweep: str, *, home: Path | str | None = None, tracking: str | None = N
         plan=files[schema.PLAN_FILE],
         mlflow_run_id=parent.info.run_id,
         tracking=uri,
+        figures=dict(parent.data.metrics),
         repeats=_table(repeats, files[schema.SPACE_FILE], fingerprint, _repeat, REPEAT_COLUMNS),
         cache=cache,
         versions=versions_of(runs),

@@ -89,6 +89,15 @@ TAG_ACCURACY: Final = "tag_accuracy"
 KIMG: Final = "kimg"
 SECONDS: Final = "seconds"
 """Seconds of wall time inside the trial so far."""
+TRAIN_SECONDS: Final = "train_seconds"
+"""Seconds that a trial trained since its last result."""
+SCORE_SECONDS: Final = "score_seconds"
+"""Seconds that a trial took to score a result and to draw its pictures."""
+SLOT_USE: Final = "slot_use"
+"""On the parent run: share of slot-seconds spent in training and needed evaluation, ``BUSY_SECONDS / SLOT_SECONDS``;
+``pipeline.slot_use`` says what counts."""
+SLOT_SECONDS: Final = "slot_seconds"
+BUSY_SECONDS: Final = "busy_seconds"
 IMAGES_PER_SECOND: Final = "images_per_second"
 OBJECTIVES: Final = {DISTANCE: "minimize", TAG_ACCURACY: "maximize"}
 MUTATIONS: Final = "mutations"
@@ -138,7 +147,7 @@ def needs_equal_samples(score: str) -> bool:
 
 def logged_name(name: str) -> str:
     """The name under which a figure of a trial is logged: scores and costs as they are, signals of training apart."""
-    costs = (KIMG, SECONDS, SAMPLES, IMAGES_PER_SECOND, "score_seconds", MUTATIONS)
+    costs = (KIMG, SECONDS, SAMPLES, IMAGES_PER_SECOND, TRAIN_SECONDS, SCORE_SECONDS, MUTATIONS)
     sizes = ("generator_parameters", "discriminator_parameters")
     plain = "/" in name or is_score(name) or name in (*costs, *sizes)
     return name if plain else f"{TRAINING}{name}"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pipeline.outcome import Outcome
     from pipeline.progress import Progress
+    from pipeline.slot_use import SlotUse
     from pipeline.tracking import Tracker
     from trainables.storage import Storage
 
@@ -26,11 +27,16 @@ if TYPE_CHECKING:
 class SweepCallback(tune.Callback):
     """Tells the tracker and the progress display of every start, result and end."""
 
-    def __init__(self, tracker: Tracker, progress: Progress, max_kimg: int, storage: Storage) -> None:
+    def __init__(
+        self, tracker: Tracker, progress: Progress, max_kimg: int, storage: Storage, slot_use: SlotUse | None = None
+    ) -> None:
         self.tracker, self.progress, self.max_kimg, self.storage = tracker, progress, max_kimg, storage
+        self.slot_use = slot_use
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has a slot."""
+        if self.slot_use is not None:
+            self.slot_use.ready()
         self.tracker.start_trial(trial.config)
         key = trial.config["key"]
         self.progress.started(key, self.tracker.last_kimg(key))
@@ -39,6 +45,10 @@ class SweepCallback(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial was scored, or has diverged."""
+        if self.slot_use is not None:
+            self.slot_use.result(result)
+            if self.slot_use.due():
+                self.tracker.log_sweep(self.slot_use.figures())
         key = trial.config["key"]
         self.tracker.ran_on(key, str(result.get("hostname") or ""))
         if schema.DISTANCE in result:  # a trial beyond hope has scores, one that diverged has none

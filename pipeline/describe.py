@@ -61,7 +61,8 @@ def sweep_status(sweep: Sweep, *, driven: bool = True) -> dict[str, Any]:
     """Counts by state and reason, slots in use, and the best so far of trials that have not failed.
 
     A confirmed best has its mean over fresh seeds as its value, and ``confirmed`` says so. ``driven`` says whether a
-    driver is at work; without one, a run that is marked as running was interrupted.
+    driver is at work; without one, a run that is marked as running was interrupted. ``slot_use`` is the share of the
+    slots' time that went into training and scoring, ``None`` before the first result.
     """
     trials, repeats = sweep.trials, sweep.repeats
     counts = _counts(trials, driven=driven)
@@ -80,6 +81,7 @@ def sweep_status(sweep: Sweep, *, driven: bool = True) -> dict[str, Any]:
         "reasons": dict(Counter(failed).most_common()),
         "reason_kinds": {kind.name: {"count": kind.trials, "said": str(kind)} for kind in kinds},
         "workers": {"slots": slots, "running": running, "use": running / slots if slots else None},
+        "slot_use": sweep.figures.get(schema.SLOT_USE),
         "repeats": again,
         "best": {name: about for name, about in best.items() if about},
     }
@@ -113,6 +115,8 @@ def format_status(found: dict[str, Any]) -> str:
     workers = found["workers"]
     if workers["slots"]:
         lines.append(f"  {workers['running']} of {workers['slots']} slots in use")
+    if found["slot_use"] is not None:
+        lines.append(f"  {found['slot_use']:.1%} of all slot time so far was training and scoring")
     lines += [f"  {kind['count']} failed: {kind['said']}" for kind in found["reason_kinds"].values()]
     for kind, statuses in found["repeats"].items():
         lines.append(f"  {kind}: {', '.join(f'{count} {status}' for status, count in statuses.items())}")

@@ -27,6 +27,7 @@ from pipeline.schedulers import TO_THE_END, make_scheduler, replay
 from pipeline.schedulers.halving import REDUCTION
 from pipeline.schedulers.population import Explorer
 from pipeline.showcase import Showcase
+from pipeline.slot_use import SlotUse
 from pipeline.study import StudySearcher, objectives, open_study
 from pipeline.tracking import Tracker, open_client
 from trainables.hopeless import parse_rules
@@ -95,7 +96,7 @@ def _run(settings: SweepSettings, home: Home, space: Space, nodes: tuple[Node, .
         tracker.reconcile(key, ended)
     showcase = Showcase(tracker, say)
     showcase.start()
-    status = schema.INTERRUPTED
+    status, slot_use = schema.INTERRUPTED, SlotUse(settings.slots(), tracker.figures)
     try:
         if searcher.pending:
             scheduler = make_scheduler(settings.scheduler, rungs(settings), settings.max_kimg)
@@ -103,13 +104,14 @@ def _run(settings: SweepSettings, home: Home, space: Space, nodes: tuple[Node, .
             scheduler.explore = Explorer(prepared.storage, prepared.space)
             replay(scheduler, recorded_results(tracker.client, tracker.experiment))
             scheduler.rule.readmit(going_on)  # past the budget that they completed
-            run_trials(prepared, settings, searcher, scheduler, tracker, console)
+            run_trials(prepared, settings, searcher, scheduler, tracker, console, slot_use)
         if not searcher.pending and not searcher.running:
             status = schema.COMPLETE
             if searcher.unused:
                 say(f"--total-kimg {settings.total_kimg} is used: {searcher.unused} of the {settings.trials} trials "
                     "do not begin; a larger one goes on")  # fmt: skip
     finally:
+        tracker.log_sweep(slot_use.figures())
         tracker.finish(status, Outcome(schema.INTERRUPTED, "the sweep was interrupted"))
         showcase.finish()
     return status
@@ -122,6 +124,7 @@ def run_trials(
     scheduler: RuleScheduler,
     tracker: Tracker,
     console: Console,
+    slot_use: SlotUse | None = None,
 ) -> None:
     """Let Ray Tune run what the searcher has pending, with the budget and the limits of ``settings``."""
     from ray import tune
@@ -165,7 +168,7 @@ def run_trials(
                 run_config=tune.RunConfig(
                     name=settings.name,
                     storage_path=scratch,
-                    callbacks=[SweepCallback(tracker, progress, settings.max_kimg, prepared.storage)],
+                    callbacks=[SweepCallback(tracker, progress, settings.max_kimg, prepared.storage, slot_use)],
                     verbose=0,
                     stop=Deadline(settings.seconds()),
                     failure_config=tune.FailureConfig(max_failures=1),  # a node may die under a trial

@@ -21,6 +21,10 @@ PATIENCE = 60.0
 """Seconds without one success after which the end of a sweep waits no longer."""
 SAY_EVERY = 10.0
 """Seconds between two lines while the end of a sweep waits."""
+MANY = 500
+"""Operations that are carried out together at the most."""
+GATHER = 0.5
+"""Seconds in which more may come before those that wait are sent."""
 CLOSE_WITHIN = 2.0
 """Seconds for a request under way to end; what is not marked by then is repeated by the next driver."""
 
@@ -36,6 +40,7 @@ class Sender:
         say: tells the user one line.
         wait: waits so many seconds between attempts; default: until the end of the sweep at most.
         clock: seconds from any start.
+        together: carries out many at once, with the same effect as one after the other; default: one after the other.
     """
 
     def __init__(
@@ -47,12 +52,15 @@ class Sender:
         say: Callable[[str], None],
         wait: Callable[[float], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        together: Callable[[list[dict[str, Any]]], None] | None = None,
     ) -> None:
         self.spool, self.place = spool, place
         self.refused, self.patience = 0, PATIENCE
         self._carry_out, self._lasts, self._say, self._clock = carry_out, lasts, say, clock
         self._work, self._hurry, self._closing = threading.Event(), threading.Event(), threading.Event()
         self._wait = wait or self._wait_unless_hurried
+        self._together, self._alone = together, 0
+        """How many are to be carried out one by one: there is one among them that fails."""
         self._failures = 0
         self._reasons: set[str] = set()
         self._thread: threading.Thread | None = None
@@ -63,9 +71,15 @@ class Sender:
         self._thread = threading.Thread(target=self._run, name="gansweep-tracking", daemon=True)
         self._thread.start()
 
-    def put(self, operation: dict[str, Any]) -> None:
-        """Have an operation carried out after all that wait; returns when it is on the disk."""
-        self.spool.append(operation)
+    def put(self, *operations: dict[str, Any], sync: bool = False) -> None:
+        """Have operations carried out after all that wait; from now on they outlast the process.
+
+        Args:
+            sync: and a power cut too.
+        """
+        self.spool.append(*operations)
+        if sync:
+            self.spool.sync()
         self._tell_notice()
         self._work.set()
 
@@ -86,17 +100,20 @@ class Sender:
                 ) from error
 
     def step(self) -> float:
-        """Try the first operation once.
+        """Try those that wait together once, or the first operation where that fails.
 
         Returns:
             Seconds to wait before the next attempt: 0 when it was done or refused for good, or there is none.
         """
+        if self._step_together():
+            self._answered()
+            return 0.0
         operation = self.spool.first()
         error = self._attempt(operation) if operation is not None else None
         if error is None:
-            if operation is not None and self._failures:
-                self._failures = 0
-                self._say(f"tracking: {self.place} answers again")
+            if operation is not None:
+                self._alone = max(0, self._alone - 1)
+                self._answered()
             return 0.0
         if not self._failures:
             self._say(
@@ -105,6 +122,23 @@ class Sender:
             )
         self._failures += 1
         return float(min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failures - 1, 30)))
+
+    def _step_together(self) -> bool:
+        operations = self.spool.waiting(MANY) if self._together is not None and not self._alone else []
+        if self._together is None or len(operations) < 2:
+            return False
+        try:
+            self._together(operations)
+        except Exception:  # whose fault it is, and whether it lasts, comes out one by one
+            self._alone = len(operations)
+            return False
+        self.spool.mark(len(operations))
+        return True
+
+    def _answered(self) -> None:
+        if self._failures:
+            self._failures = 0
+            self._say(f"tracking: {self.place} answers again")
 
     def finish(self) -> None:
         """Wait until all is sent, or until nothing could be sent for ``patience`` seconds, and say what is left."""
@@ -151,6 +185,9 @@ class Sender:
             elif not len(self.spool):
                 self._work.wait()
                 self._work.clear()
+                if self._together is not None:
+                    self.spool.sync()
+                    self._hurry.wait(GATHER)
 
     def _attempt(self, operation: dict[str, Any]) -> Exception | None:
         """Try an operation; returns an error that may pass."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import threading
@@ -36,6 +37,7 @@ class Spool:
         """What the user should know: damaged lines, a disk that takes no more."""
         self._changed = threading.Condition()
         self._file: IO[bytes] | None = None
+        self._unsynced = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._done = max((int(line) for line in _lines(folder / DONE) if line.isdigit()), default=0)
@@ -49,29 +51,52 @@ class Spool:
         """Operations that wait."""
         return len(self._waiting)
 
-    def append(self, operation: dict[str, Any]) -> None:
-        """Add an operation at the end; it is on the disk when this returns, or ``notice`` says why it is not."""
+    def append(self, *operations: dict[str, Any]) -> None:
+        """Add operations at the end; no end of this process loses them now, or ``notice`` says why one may.
+
+        The end of the machine may, until ``sync``.
+        """
         with self._changed:
-            self._number += 1
-            self._write(f"{json.dumps({'number': self._number, **operation}, allow_nan=False)}\n".encode())
-            self._waiting.append((self._number, operation))
+            numbered = list(enumerate(operations, self._number + 1))
+            lines = [json.dumps({"number": number, **operation}, allow_nan=False) for number, operation in numbered]
+            self._number += len(operations)
+            self._write("".join(f"{line}\n" for line in lines).encode())
+            self._waiting.extend(numbered)
             self._changed.notify_all()
 
     def first(self) -> dict[str, Any] | None:
         """The operation whose turn it is."""
-        with self._changed:
-            return self._waiting[0][1] if self._waiting else None
+        return next(iter(self.waiting(1)), None)
 
-    def mark(self) -> None:
-        """The first operation is done."""
+    def waiting(self, most: int) -> list[dict[str, Any]]:
+        """The operations whose turn it is, on the disk: none is carried out that a power cut could take."""
+        self.sync()
         with self._changed:
-            self._done = self._waiting[0][0]
+            return [operation for _, operation in itertools.islice(self._waiting, most)]
+
+    def sync(self) -> None:
+        """Have the disk write down what was appended."""
+        with self._changed:
+            file, self._unsynced = self._file if self._unsynced else None, False
+        if file is None:
+            return
+        try:
+            os.fsync(file.fileno())  # others may append meanwhile
+        except (OSError, ValueError) as error:
+            if not file.closed:
+                self.notice = f"cannot write to {self.folder} ({first_line(error)}): what waits is in memory alone"
+
+    def mark(self, count: int = 1) -> None:
+        """The first operations are done."""
+        with self._changed:
+            self._done = self._waiting[count - 1][0]
             with contextlib.suppress(OSError):  # a mark that is lost has the operation repeated, which does no harm
                 with (self.folder / DONE).open("a", encoding="utf-8") as file:
                     file.write(f"{self._done}\n")
-                if len(self._waiting) == 1 and self._file is not None and _size(self._file) > COMPACT_BYTES:
+                if len(self._waiting) == count and self._file is not None and _size(self._file) > COMPACT_BYTES:
                     self._file.truncate(0)
-            self._waiting.popleft()
+            for _ in range(count):
+                self._waiting.popleft()
             self._changed.notify_all()
 
     def refuse(self, reason: str) -> None:
@@ -94,6 +119,9 @@ class Spool:
         """Let go of the files; those that hold nothing are removed."""
         with self._changed:
             if self._file is not None:
+                if self._unsynced and self._waiting:
+                    with contextlib.suppress(OSError):
+                        os.fsync(self._file.fileno())
                 self._file.close()
                 self._file = None
             with contextlib.suppress(OSError):
@@ -136,13 +164,13 @@ class Spool:
         finally:
             os.close(folder)
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, lines: bytes) -> None:
         assert self._file is not None, "the spool is closed"
         size = _size(self._file)
         try:
-            if self._file.write(line) != len(line):
+            if self._file.write(lines) != len(lines):
                 raise OSError("no space left")
-            os.fsync(self._file.fileno())
+            self._unsynced = True
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._file.truncate(size)  # half a line would spoil the next

@@ -115,12 +115,15 @@ class Tracker:
         with readable_errors(client.tracking_uri):
             self.experiment = claim_experiment(client, home, sweep, artifacts=artifacts, adopt=adopt)
             self.parent = self._parent()
+            self.figures = dict(client.get_run(self.parent).data.metrics)
+            """Metrics of the sweep's run, as an earlier driver left them."""
             writer = MlflowWriter(client, self.experiment, self.parent, storage)
             spool = Spool(home.sweep(sweep) / SPOOL)
-            self.sender = Sender(spool, writer, lasts, shown(client.tracking_uri), say)
+            self.sender = Sender(spool, writer, lasts, shown(client.tracking_uri), say, together=writer.together)
             self.sender.flush()
             kinds = (schema.KIND_TRIAL, *schema.REPEATS)
             runs = {key: run for kind in kinds for key, run in trial_runs(client, self.experiment, kind).items()}
+            writer.know({key: run.info.run_id for key, run in runs.items()})
         self.ended = {
             key
             for key, run in runs.items()
@@ -241,14 +244,20 @@ class Tracker:
             for name, value in result.items()
             if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         }
-        self._put("metrics", key, step=step, values=values)
-        for picture in result.get("pictures", ()):
-            self._put("picture", key, name=f"{key}/{picture}")
+        pictures = [self._operation("picture", key, name=f"{key}/{name}") for name in result.get("pictures", ())]
+        self.sender.put(self._operation("metrics", key, step=step, values=values), *pictures)
+
+    def log_sweep(self, values: Mapping[str, float]) -> None:
+        """Metrics of the sweep's own run; the step counts the seconds that its slots were there."""
+        if values:
+            self._put("metrics", None, step=int(values[schema.SLOT_SECONDS]), values=dict(values))
 
     def reconcile(self, key: str, ended: Outcome) -> None:
         """Close the run of a trial that has ended, where an earlier driver died before it could."""
         if key in self._stale:
             self._stale.discard(key)
+            for result in read_results(self.storage.below(key)):  # a power cut may have taken the last of them
+                self.log_result(key, result)
             self.finish_trial(key, ended)
 
     def finish_trial(self, key: str, ended: Outcome) -> None:
@@ -258,7 +267,8 @@ class Tracker:
             self._open.discard(key)
             self._stretches.end(key)
             tags[schema.STRETCHES] = self._stretches.to_json(key)
-        self._put("end", key, tags=tags, status=MLFLOW_STATUS[ended.status])
+        # The study knows of the end already: no later start would make up for it.
+        self.sender.put(self._operation("end", key, tags=tags, status=MLFLOW_STATUS[ended.status]), sync=True)
 
     def finish(self, status: str, interrupted: Outcome) -> None:
         """Close what is still open, then the parent run; wait a while until all is sent, and say what is not."""
@@ -281,9 +291,12 @@ class Tracker:
         return self._written
 
     def _put(self, do: str, key: str | None, **what: Any) -> None:
+        self.sender.put(self._operation(do, key, **what))
+
+    def _operation(self, do: str, key: str | None, **what: Any) -> dict[str, Any]:
         self._written += 1
         self._time = max(self._time + 1, int(time.time() * 1000))
-        self.sender.put({"do": do, "key": key, "time": self._time, **what})
+        return {"do": do, "key": key, "time": self._time, **what}
 
     def _parent(self) -> str:
         query = f"tags.`{schema.KIND}` = '{schema.KIND_SWEEP}'"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +23,26 @@ if TYPE_CHECKING:
 
     from trainables.storage import Storage
 
-PARAMETERS_PER_CALL = 100
-"""MLflow refuses more parameters in one request."""
 MAY_PASS = (401, 403, 408, 429, 499)
 """HTTP states of the 4xx that another attempt may mend: a login can be renewed, load and time-outs pass."""
 _DATABASE_TROUBLE = re.compile(r"InterfaceError|OperationalError|PendingRollbackError|QueuePool limit")
 """MLflow calls some failures of its database's connection a bad request."""
 
 
+@dataclass
+class _Batch:
+    """What one request can tell MLflow of a run; its client divides what is too much for one."""
+
+    metrics: list[Metric] = field(default_factory=list)
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def clear(self) -> None:
+        self.metrics, self.params, self.tags = [], {}, {}
+
+
 class MlflowWriter:
-    """One method per kind of operation.
+    """Operations, one by one or together.
 
     An operation names its trial by ``key`` (none: the sweep's parent run), since the run may not be there yet; ``of``
     names likewise the trial under whose run a new one is nested. It carries ``time``, the milliseconds since 1970 at
@@ -41,6 +52,12 @@ class MlflowWriter:
     def __init__(self, client: MlflowClient, experiment: str, parent: str, storage: Storage) -> None:
         self.client, self.experiment, self.parent, self.storage = client, experiment, parent, storage
         self._runs: dict[str, str] = {}
+        self._all_known, self._in_doubt = False, set[str]()
+
+    def know(self, runs: Mapping[str, str]) -> None:
+        """There are these runs by key, and no others: from now on nobody else makes one."""
+        self._runs |= runs
+        self._all_known = True
 
     def __call__(self, operation: dict[str, Any]) -> None:
         """Carry out an operation.
@@ -48,21 +65,54 @@ class MlflowWriter:
         Raises:
             Exception: whatever MLflow and its stores raise; see ``lasts``.
         """
-        kinds = {
-            "start": self._start,
-            "go on": self._go_on,
-            "metrics": self._metrics,
-            "picture": self._picture,
-            "end": self._end,
-        }
-        if operation["do"] not in kinds:
-            raise UserError(f"this version does not know the operation {operation['do']!r}")
-        kinds[operation["do"]](operation)
+        self._of_one_run([operation])
 
-    def _start(self, operation: dict[str, Any]) -> None:
+    def together(self, operations: list[dict[str, Any]]) -> None:
+        """Carry out operations, each run's in their order and with as few requests as there can be.
+
+        Raises:
+            Exception: as above; some of them have been carried out then.
+        """
+        of_runs: dict[str | None, list[dict[str, Any]]] = {}
+        for operation in operations:
+            of_runs.setdefault(operation["key"], []).append(operation)
+        for own in of_runs.values():
+            self._of_one_run(own)
+
+    def _of_one_run(self, operations: list[dict[str, Any]]) -> None:
+        batch = _Batch()
+        for operation in operations:
+            match operation["do"]:
+                case "start":
+                    self._start(operation, batch)
+                case "go on":
+                    self._send(batch, operation)
+                    self.client.update_run(self._run(operation["key"]), status="RUNNING")
+                    batch.tags |= {schema.STATUS: schema.RUNNING} | operation.get("tags", {})
+                case "metrics":
+                    values, at = operation["values"], (operation["time"], operation["step"])
+                    batch.metrics += [Metric(name, value, *at) for name, value in values.items()]
+                case "picture":
+                    self._picture(operation)
+                case "end":
+                    batch.tags |= operation["tags"]
+                    self._send(batch, operation)
+                    self.client.set_terminated(self._run(operation["key"]), operation["status"], operation["time"])
+                case unknown:
+                    raise UserError(f"this version does not know the operation {unknown!r}")
+        self._send(batch, operations[-1])
+
+    def _send(self, batch: _Batch, operation: dict[str, Any]) -> None:
+        if batch.params or batch.metrics or batch.tags:
+            run = self._run(operation["key"])
+            self.client.log_batch(run, metrics=batch.metrics, params=to_params(batch.params), tags=to_tags(batch.tags))
+        batch.clear()
+
+    def _start(self, operation: dict[str, Any], batch: _Batch) -> None:
         """Make a trial's run, unless it is there: the answer to an earlier attempt may have been lost."""
         key, run = operation["key"], self._find(operation["key"])
         if run is None:
+            self._in_doubt.add(key)
             run = self.client.create_run(
                 self.experiment,
                 start_time=operation["time"],
@@ -70,33 +120,15 @@ class MlflowWriter:
                 run_name=operation["name"],
             ).info.run_id
             self._runs[key] = run
-        params = to_params(operation["params"])
-        for first in range(0, len(params), PARAMETERS_PER_CALL):
-            self.client.log_batch(run, params=params[first : first + PARAMETERS_PER_CALL])
+        batch.params |= operation["params"]
         self.client.log_inputs(run, [dataset_input(operation["data"])])
         self.client.log_dict(run, operation["config"], "config.json")
-
-    def _go_on(self, operation: dict[str, Any]) -> None:
-        run = self._run(operation["key"])
-        self.client.update_run(run, status="RUNNING")
-        self.client.log_batch(run, tags=to_tags({schema.STATUS: schema.RUNNING} | operation.get("tags", {})))
-
-    def _metrics(self, operation: dict[str, Any]) -> None:
-        metrics = [
-            Metric(name, value, operation["time"], operation["step"]) for name, value in operation["values"].items()
-        ]
-        self.client.log_batch(self._run(operation["key"]), metrics=metrics)
 
     def _picture(self, operation: dict[str, Any]) -> None:
         with self.storage.fetched(operation["name"]) as path:
             self.client.log_artifact(
                 self._run(operation["key"]), str(path), str(PurePosixPath(operation["name"]).parent.name)
             )
-
-    def _end(self, operation: dict[str, Any]) -> None:
-        run = self._run(operation["key"])
-        self.client.log_batch(run, tags=to_tags(operation["tags"]))
-        self.client.set_terminated(run, operation["status"], operation["time"])
 
     def _run(self, key: str | None) -> str:
         run = self.parent if key is None else self._find(key)
@@ -106,6 +138,8 @@ class MlflowWriter:
 
     def _find(self, key: str) -> str | None:
         if key not in self._runs:
+            if self._all_known and key not in self._in_doubt:
+                return None
             found = self.client.search_runs([self.experiment], f"tags.`{schema.KEY}` = '{key}'", max_results=1)
             if not found:
                 return None

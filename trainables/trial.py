@@ -148,7 +148,7 @@ class Trial:
         )
         self.kimg, self.seconds = 0, 0.0
         self.results: list[dict[str, Any]] = []
-        self._counted = self._saved = self._clock()
+        self._stepped = self._counted = self._saved = self._clock()
 
     @torch.no_grad()
     def draw(self, noise: Tensor, tags: Tensor) -> Tensor:
@@ -175,15 +175,16 @@ class Trial:
         said = {"notice": self.notice} if self.notice else {}
         self.notice = ""
         if self.results and (self.kimg >= self.context.max_kimg or self._hopeless()):
-            return {**self.results[-1], **self._hopeless(), **said}
-        self._counted = self._clock()
+            return {**self.results[-1], "train_seconds": 0.0, "score_seconds": 0.0, **self._hopeless(), **said}
+        self._stepped = self._counted = self._clock()
         evaluation = next(one for one in self.context.evaluations if one.kimg > self.kimg)
         limit = math.inf if self.context.max_seconds is None else self.context.max_seconds
         try:
             figures = self.loop.train_until(evaluation.kimg * 1000, limit - self.seconds, self._save_if_due)
         except Diverged as reason:
             self._count_seconds()
-            return {"kimg": self.kimg, "seconds": self.seconds, "failure": f"diverged: {reason}", "done": True, **said}
+            spent = {"seconds": self.seconds, "train_seconds": self._since(self._stepped)}
+            return {"kimg": self.kimg, **spent, "failure": f"diverged: {reason}", "done": True, **said}
         except OutOfTime as reason:
             self._count_seconds()
             return {**self._out_of_time(f"out of time: took more than {limit:g} s, {reason}"), **said}
@@ -262,7 +263,8 @@ class Trial:
             **figures,
             **scores.metrics(),
             **self.parameters,
-            "score_seconds": max(0.0, self._clock() - trained),
+            "train_seconds": max(0.0, trained - self._stepped),
+            "score_seconds": self._since(trained),
             **self._mutation_figures(),
             **system_metrics(self.context.device),
         }
@@ -282,9 +284,10 @@ class Trial:
 
     def _out_of_time(self, reason: str) -> dict[str, Any]:
         """The last result again, which counts at its own kimg; without one the trial has failed."""
+        spent = {"train_seconds": self._since(self._stepped), "score_seconds": 0.0}
         if not self.results:
-            return {"kimg": self.kimg, "seconds": self.seconds, "failure": reason, "done": True}
-        return {**self.results[-1], "stopped": reason, "done": True}
+            return {"kimg": self.kimg, "seconds": self.seconds, **spent, "failure": reason, "done": True}
+        return {**self.results[-1], **spent, "stopped": reason, "done": True}
 
     def save(self) -> None:
         """Store the whole state of training."""
@@ -326,7 +329,12 @@ class Trial:
         # A clock that was set back would keep the next save away for as long as it was set back.
         if not 0 <= self._clock() - self._saved < self.context.checkpoint_seconds:
             self._count_seconds()
+            began = self._clock()
             self.save()
+            self._stepped += self._since(began)  # which was no training
+
+    def _since(self, moment: float) -> float:
+        return max(0.0, self._clock() - moment)
 
     def _count_seconds(self) -> None:
         now = self._clock()

@@ -88,6 +88,26 @@ def test_a_trial_outlasts_a_jump(
     assert "failure" not in result
 
 
+def test_training_counts_apart_from_saving_and_scoring(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, save, score = Clock(0.0, at=0), Trial.save, type(context.scorer).score
+
+    def slow_save(self: Trial) -> None:
+        clock.now += 3
+        save(self)
+
+    def slow_score(self: Any, *given: Any, **options: Any) -> Any:
+        clock.now += 25
+        return score(self, *given, **options)
+
+    monkeypatch.setattr(Trial, "save", slow_save)
+    monkeypatch.setattr(type(context.scorer), "score", slow_score)
+    result, saves = run(context, tmp_path, clock)
+    assert len(saves) == 5
+    assert (result["train_seconds"], result["score_seconds"]) == (400.0, 25.0)
+
+
 @pytest.fixture
 def set_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time of day jumps an hour forward, then two back, at every other look."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from analysis.rank import rank
+from analysis.report_text import method
 from pipeline.cli import main
 from pipeline.describe import format_status, sweep_status
 from tests.support.sweeps import make_repeats, make_sweep
@@ -80,6 +82,7 @@ def test_status_counts_states_and_reasons_and_knows_the_best_that_did_not_fail()
     kinds = {name: about["count"] for name, about in status["reason_kinds"].items()}
     assert kinds == {"collapsed": 3, "diverged": 2, "crashed": 1}
     assert status["workers"] == {"slots": 2, "running": 1, "use": 0.5}
+    assert status["slot_use"] is None
     assert status["best"] == {
         "distance": {"key": "hand-00001", "value": 20.0},
         "tag_accuracy": {"key": "hand-00000", "value": 0.5},
@@ -131,3 +134,15 @@ def test_status_of_the_sessions_sweep(swept: Swept, capsys: pytest.CaptureFixtur
     for name in ("complete", "stopped", "failed", "running"):
         assert said["trials"][name] == statuses.count(name)
     assert sum(said["reasons"].values()) == statuses.count("failed")
+
+
+def test_status_and_report_tell_how_much_of_the_slots_was_used() -> None:
+    sweep = make_sweep(
+        [{"scores.distance": 20.0}], figures={"slot_use": 0.8125, "slot_seconds": 7200.0, "busy_seconds": 5850.0}
+    )
+    status = sweep_status(sweep)
+    assert status["slot_use"] == 0.8125
+    assert "81.2% of all slot time so far was training and scoring" in format_status(status)
+    sections = dict(method(rank(sweep)))
+    assert sections["Slots"] == [("training and scoring", "81.2% of 2h00m of slot time")]
+    assert "Slots" not in dict(method(rank(make_sweep([{"scores.distance": 20.0}]))))

@@ -167,6 +167,21 @@ def test_the_sweep_shows_itself_and_where_its_trials_ran(swept: Swept) -> None:
         assert ("kimg" in run.data.metrics) <= bool(stretch["node"])
 
 
+def test_the_use_of_slots_adds_up_to_what_the_trials_say(swept: Swept) -> None:
+    (parent,) = swept.runs("sweep")
+    figures = parent.data.metrics
+    told = sum(
+        point.value
+        for run in swept.runs()
+        for name in ("train_seconds", "score_seconds")
+        for point in swept.client.get_metric_history(run.info.run_id, name)
+    )
+    # The trial that diverged has trained too, and no result of it is logged.
+    assert 0 < told <= figures["busy_seconds"] + 1e-9
+    assert figures["slot_use"] == pytest.approx(figures["busy_seconds"] / figures["slot_seconds"])
+    assert 0 < figures["slot_use"] <= 1
+
+
 def test_checkpoints_go_and_weights_stay(swept: Swept) -> None:
     for run in swept.runs():
         kept = list((swept.folder / run.data.tags["gansweep.key"]).rglob("*.pt"))

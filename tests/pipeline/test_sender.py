@@ -205,7 +205,7 @@ def test_a_process_that_dies_between_doing_and_marking_repeats_that_one_alone(
                 raise Crash
             mark()
 
-        one.spool.mark = dying  # type: ignore[method-assign]
+        one.spool.mark = dying  # type: ignore[method-assign, assignment]
         try:
             one.flush()
             break
@@ -219,3 +219,78 @@ def test_what_the_spool_noticed_is_said(sender: Callable[..., Sender], said: lis
     (tmp_path / "operations.jsonl").write_text('{"num')
     sender()
     assert said == [f"tracking: 1 damaged line in {tmp_path}/operations.jsonl (a power cut?): not sent"]
+
+
+# ---- many at once ----
+
+
+class Bulk:
+    """Takes many at once, unless one of them is bad."""
+
+    def __init__(self, server: Server) -> None:
+        self.server, self.sizes = server, []  # type: ignore[var-annotated]
+
+    def __call__(self, operations: list[dict[str, Any]]) -> None:
+        self.sizes.append(len(operations))
+        for operation in operations:
+            if operation["key"].startswith("bad"):
+                raise ValueError("bad")
+            self.server(operation)
+
+
+def test_those_that_wait_are_sent_together(sender: Callable[..., Sender], server: Server) -> None:
+    bulk = Bulk(server)
+    one = sender(together=bulk)
+    put(one, *"abc")
+    assert one.step() == 0
+    assert (server.taken, bulk.sizes, len(one.spool)) == (["a", "b", "c"], [3], 0)
+    put(one, "d")
+    one.step()
+    assert (server.taken, bulk.sizes) == (list("abcd"), [3])
+
+
+def test_the_one_that_fails_among_many_is_refused_alone(
+    sender: Callable[..., Sender], server: Server, said: list[str], tmp_path: Path
+) -> None:
+    bulk = Bulk(server)
+    one = sender(together=bulk)
+
+    def judged(operation: dict[str, Any]) -> None:
+        if operation["key"] == "bad":
+            raise ValueError("bad")
+        server(operation)
+
+    one._carry_out = judged
+    put(one, "a", "bad", "c")
+    while len(one.spool):
+        assert one.step() == 0
+    assert server.taken == ["a", "a", "c"]  # twice, which does no harm
+    assert said == ["tracking: metrics of bad cannot be sent to http://there: bad"]
+    put(one, *"de")
+    one.step()
+    assert bulk.sizes == [3, 2]  # together again
+
+
+def test_a_server_that_is_away_is_asked_once_an_attempt(
+    sender: Callable[..., Sender], server: Server, said: list[str]
+) -> None:
+    bulk = Bulk(server)
+    one = sender(together=bulk)
+    put(one, *"abc")
+    server.down = OSError("gone")
+    assert [one.step() for _ in range(4)] == [1, 2, 4, 8]
+    assert bulk.sizes == [3]
+    server.down = None
+    while len(one.spool):
+        assert one.step() == 0
+    assert server.taken == list("abc")
+    assert said[1:] == ["tracking: http://there answers again"]
+
+
+def test_the_thread_loses_none_of_many(sender: Callable[..., Sender], server: Server) -> None:
+    one = sender(together=Bulk(server))
+    one.start()
+    keys = [f"{number}" for number in range(700)]
+    put(one, *keys)
+    one.finish()
+    assert server.taken == keys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -166,3 +167,43 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot use the spool .*/file/spool: Not a directory; give another --home"):
         Spool(tmp_path / "file" / "spool")
+
+
+def test_a_power_cut_takes_nothing_that_was_given_out_or_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool, durable = Spool(tmp_path), [0]
+    path = tmp_path / OPERATIONS
+    monkeypatch.setattr(os, "fsync", lambda number: durable.append(path.stat().st_size))
+    spool.append({"say": "a"}, {"say": "b"}, {"say": "c"})
+    spool.append({"say": "d"})
+    assert durable == [0]  # who appends does not wait for the disk
+    assert [operation["say"] for operation in spool.waiting(3)] == ["a", "b", "c"]
+    assert durable == [0, path.stat().st_size]
+    spool.first()
+    assert len(durable) == 2  # there was nothing new
+    spool.append({"say": "e"})
+    spool.sync()
+    assert durable[2:] == [path.stat().st_size]
+    spool.append({"say": "f"})
+    spool.close()
+    assert len(durable) == 4
+
+
+def test_several_are_done_at_once(tmp_path: Path) -> None:
+    spool = fill(tmp_path, *"abcde")
+    spool.mark(3)
+    assert rest(Spool(tmp_path)) == ["d", "e"]
+    spool.mark(2)
+    assert (len(spool), spool.first()) == (0, None)
+
+
+def test_a_disk_that_does_not_sync_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(number: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    spool = fill(tmp_path, "a")
+    monkeypatch.setattr(os, "fsync", broken)
+    assert spool.waiting(9) == [{"say": "a"}]
+    assert spool.notice.startswith(f"cannot write to {tmp_path} (")
+    assert spool.notice.endswith("what waits is in memory alone")

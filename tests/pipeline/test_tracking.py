@@ -438,6 +438,33 @@ def test_a_run_that_a_dead_driver_left_open_is_closed(track: Callable[..., Track
     assert (run.data.tags["gansweep.status"], run.info.status) == ("stopped", "FINISHED")
 
 
+def test_results_that_a_power_cut_took_come_back_from_the_trials_journal(
+    track: Callable[..., Tracker], space: Space, stored: Any, storage: Storage
+) -> None:
+    tracker = track()
+    tracker.start_trial(config(space))
+    tracker.log_result("k-00000", {"kimg": 1, "distance": 9.0})
+    write_results(storage.below("k-00000"), [{"kimg": 1, "distance": 9.0}, {"kimg": 4, "distance": 2.5}])
+    tracker = track()  # the study was told of the end; the last result and the end were in no file
+    tracker.reconcile("k-00000", Outcome("complete"))
+    (run,) = stored("trial")
+    assert run.data.metrics["distance"] == 2.5
+    assert (run.info.status, run.data.tags["gansweep.status"]) == ("FINISHED", "complete")
+
+
+def test_figures_of_the_sweep_are_metrics_of_its_run_and_known_to_the_next_driver(
+    track: Callable[..., Tracker], stored: Any
+) -> None:
+    figures = {"slot_use": 0.75, "slot_seconds": 200.0, "busy_seconds": 150.0}
+    tracker = track()
+    assert tracker.figures == {}
+    tracker.log_sweep({})
+    tracker.log_sweep(figures)
+    (parent,) = stored("sweep")
+    assert parent.data.metrics == figures
+    assert track().figures == figures
+
+
 def test_another_home_is_refused(
     track: Callable[..., Tracker], space: Space, home: Home, name: str, storage: Storage, tmp_path: Path
 ) -> None:

@@ -112,7 +112,7 @@ def test_processes_that_die_at_every_step_leave_what_one_that_lives_leaves(
             mortal.die(f"before the mark of {one.first()}")
             mark()
 
-        one.mark = dying  # type: ignore[method-assign]
+        one.mark = dying  # type: ignore[method-assign, assignment]
         try:
             Sender(one, MlflowWriter(mortal, *place, storage), lasts, "x", print).flush()  # type: ignore[arg-type]
             break
@@ -122,6 +122,57 @@ def test_processes_that_die_at_every_step_leave_what_one_that_lives_leaves(
     one.close()
     assert not (tmp_path / "spool").exists()
     require_all_there_once(client, place)
+
+
+def test_together_they_leave_the_same_in_fewer_requests_wherever_processes_die(
+    client: MlflowClient, place: tuple[str, str], storage: Storage
+) -> None:
+    mortal, processes = Mortal(client), 0
+    while True:
+        processes += 1
+        try:
+            MlflowWriter(mortal, *place, storage).together(OPERATIONS)  # type: ignore[arg-type]
+            break
+        except Crash:
+            pass
+    assert processes == 1 + len(mortal.died)
+    require_all_there_once(client, place)
+    called = [what.split()[1] for what in mortal.died if what.startswith("before")]
+    # The parameters, the first result and the first end are one; the second and its end another; then the parent's.
+    assert called.count("log_batch") == 3
+
+
+def test_who_knows_all_runs_looks_for_one_only_after_a_failure(
+    client: MlflowClient, place: tuple[str, str], storage: Storage
+) -> None:
+    class Counting:
+        searches, lose = 0, True
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(client, name)
+
+        def search_runs(self, *given: Any, **options: Any) -> Any:
+            self.searches += 1
+            return client.search_runs(*given, **options)
+
+        def create_run(self, *given: Any, **options: Any) -> Any:
+            made = client.create_run(*given, **options)
+            if self.lose:
+                raise OSError("the answer is lost")
+            return made
+
+    counting = Counting()
+    writer = MlflowWriter(counting, *place, storage)  # type: ignore[arg-type]
+    writer.know({})
+    with pytest.raises(OSError, match="lost"):
+        writer(START)
+    assert counting.searches == 0
+    counting.lose = False
+    writer(START)  # finds the run of the first attempt
+    assert counting.searches == 1
+    writer({**START, "key": "s-00001"})
+    assert counting.searches == 1
+    assert len(client.search_runs([place[0]])) == 3
 
 
 def require_all_there_once(client: MlflowClient, place: tuple[str, str]) -> None:
