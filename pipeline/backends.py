@@ -1,8 +1,8 @@
 """Three ways to run an exported generator: its weights in torch, ONNX Runtime, and torch's exported program.
 
-Each takes noise ``(n, noise_dim)`` float32 and labels ``(n, groups)`` int64 and gives pictures ``(n, 3, s, s)``
-float32 in [-1, 1]; what a generator without such an activation draws may leave that range. Only the first and the
-last import torch.
+Each takes noise ``(n, noise_dim)`` float32, or pictures of the kind that come out where the generator translates, and
+labels ``(n, groups)`` int64, and gives pictures ``(n, 3, s, s)`` float32 in [-1, 1]; what a generator without such an
+activation draws may leave that range. Only the first and the last import torch.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
     from trainables.config import GanConfig
     from trainables.networks.conditioning import Pairs
-    from trainables.networks.generator import Generator
 
 BACKENDS = {"torch": WEIGHTS, "onnx": ONNX, "onnx-fp16": ONNX_HALF, "pt2": PROGRAM}
 """Names of the ways, and the file that each reads."""
+NOISE, SOURCES = "noise", "sources"
+"""Names of what goes in beside ``tags``, of generators that draw and of those that translate."""
 _PLAIN = re.compile(
     r"archive_format|archive_version|byteorder|\.data/\w+|models/model\.json"
     r"|data/(weights|constants)/(weight_\d+|tensor_\d+|model_(weights|constants)_config\.json)"
@@ -40,22 +41,23 @@ _SAMPLES = "data/sample_inputs/model.pt"
 class Network(Protocol):
     """A generator that can be run."""
 
-    def render(self, noise: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Draw one picture per row."""
+    def render(self, inputs: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Draw one picture per row of noise, or translate one per picture."""
 
 
 class TorchNetwork:
     """The generator's own weights; the only way that blends tags."""
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: Any, *, translates: bool = False) -> None:
         self.generator = generator.eval().requires_grad_(False)
+        self.run = self.generator if translates else self.generator.picture
 
-    def render(self, noise: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Draw one picture per row."""
+    def render(self, inputs: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Draw or translate one picture per row."""
         import torch
 
         with torch.inference_mode():
-            drawn = self.generator.picture(torch.from_numpy(noise), torch.from_numpy(labels))
+            drawn = self.run(torch.from_numpy(inputs), torch.from_numpy(labels))
         pictures: NDArray[np.float32] = drawn.numpy()
         return pictures
 
@@ -87,9 +89,9 @@ class OnnxNetwork:
         self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self.inputs = {one.name: one.shape for one in self.session.get_inputs()}
 
-    def render(self, noise: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Draw one picture per row."""
-        given = {"noise": noise, "tags": labels}
+    def render(self, inputs: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Draw or translate one picture per row."""
+        given = {NOISE: inputs, SOURCES: inputs, "tags": labels}
         pictures: NDArray[np.float32] = self.session.run(None, {name: given[name] for name in self.inputs})[0]
         return pictures
 
@@ -103,27 +105,34 @@ class ProgramNetwork:
         self.program = torch.export.load(path).module()
         self.conditional = conditional
 
-    def render(self, noise: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Draw one picture per row."""
+    def render(self, inputs: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Draw or translate one picture per row."""
         import torch
 
-        given = [noise, labels] if self.conditional else [noise]
+        given = [inputs, labels] if self.conditional else [inputs]
         with torch.inference_mode():
             pictures: NDArray[np.float32] = self.program(*map(torch.from_numpy, given)).numpy()
         return pictures
 
 
 def open_network(
-    folder: Path, backend: str, config: GanConfig, sizes: Sequence[int], pairs: Pairs, threads: int = 0
+    folder: Path,
+    backend: str,
+    config: GanConfig,
+    sizes: Sequence[int],
+    pairs: Pairs,
+    threads: int = 0,
+    targets: Sequence[int] = (),
 ) -> Network:
-    """Open a verified export's network.
+    """Open a verified export's network; ``targets`` are the places of the groups that a translation changes.
 
     Raises:
         UserError: a file that does not fit the configuration, or that reaches beyond itself.
     """
     path = folder / BACKENDS[backend]
     if backend == "torch":
-        return TorchNetwork(load_generator(path, config, sizes, pairs))
+        generator = load_generator(path, config, sizes, pairs, targets)
+        return TorchNetwork(generator, translates=config.translates)
     if backend == "pt2":
         _require_plain(path)
         return ProgramNetwork(path, conditional=config.conditional)
@@ -133,13 +142,16 @@ def open_network(
         network = OnnxNetwork(content, threads)
     except Exception as error:  # onnxruntime's errors share no class of their own
         raise UserError(f"{path} is no ONNX file that can be run: {first_line(error)}") from error
-    expected = {"noise": config.generator.noise_dim, **({"tags": len(sizes)} if config.conditional else {})}
-    if {name: shape[-1] for name, shape in network.inputs.items()} != expected:
+    first = {SOURCES: [3, *[config.image_size] * 2]} if config.translates else {NOISE: [config.generator.noise_dim]}
+    expected = {**first, **({"tags": [len(sizes)]} if config.conditional else {})}
+    if {name: shape[1:] for name, shape in network.inputs.items()} != expected:
         raise UserError(f"{path} takes {network.inputs}; the configuration asks for rows of {expected}")
     return network
 
 
-def load_generator(path: Path, config: GanConfig, sizes: Sequence[int], pairs: Pairs) -> Generator:
+def load_generator(
+    path: Path, config: GanConfig, sizes: Sequence[int], pairs: Pairs, targets: Sequence[int] = ()
+) -> Any:
     """Build the generator and fill in its weights; nothing is allocated before the file's shapes are found to fit.
 
     Raises:
@@ -149,10 +161,10 @@ def load_generator(path: Path, config: GanConfig, sizes: Sequence[int], pairs: P
     from safetensors import safe_open
     from safetensors.torch import load_file
 
-    from trainables.networks.generator import Generator
+    from trainables.systems.build import build_generator
 
     with torch.device("meta"):
-        generator = Generator(config, sizes, pairs)
+        generator = build_generator(config, sizes, targets, pairs)
     wanted = {name: list(value.shape) for name, value in generator.state_dict().items()}
     with safe_open(path, framework="pt") as file:
         found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - no mapping

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.backends import BACKENDS, TorchNetwork, open_network
+from pipeline.backends import BACKENDS, NOISE, SOURCES, TorchNetwork, open_network
 from pipeline.manifest import CONFIG, GOLDEN, TAGS, read_json, verify_manifest
 from trainables.config import GanConfig
 from trainables.data.tags import UNKNOWN, Vocabulary
@@ -34,7 +34,9 @@ MOST = 10**12
 
 @dataclass(frozen=True)
 class Bundle:
-    """A generator ready to draw. ``combinations`` ``(m, groups)`` with ``counts`` ``(m,)`` are the data's tags.
+    """A generator ready to draw, or to translate.
+
+    ``combinations`` ``(m, groups)`` with ``counts`` ``(m,)`` are the data's tags.
 
     >>> bundle = Bundle.load(Path("winner"))                                          # doctest: +SKIP
     >>> labels = bundle.complete(bundle.vocabulary.parse("blue hair"), 16, seed=0)    # doctest: +SKIP
@@ -52,6 +54,8 @@ class Bundle:
     folder: Path | None = None
     manifest: dict[str, Any] = field(default_factory=dict)
     """``sweep``, ``trial``, ``scores``, ``fingerprint`` and hashes, as ``manifest.json`` has them."""
+    targets: tuple[str, ...] = ()
+    """The tag groups that a generator that translates changes."""
 
     @classmethod
     def load(cls, folder: Path, backend: str = "torch", *, threads: int = 0) -> Bundle:
@@ -92,8 +96,58 @@ class Bundle:
         counts = np.array([entry["count"] for entry in tags["combinations"]], dtype=np.int64)
         _require_combinations(combinations, counts, vocabulary)
         pairs = tuple(tuple(int(label) for label in pair) for pair in about.get("pairs", ()))
-        network = open_network(folder, backend, config, vocabulary.sizes, pairs, threads)
-        return cls(config, vocabulary, network, combinations, counts, pairs, folder, manifest)
+        targets = _targets(tags, config, vocabulary)
+        places = [vocabulary.index(name) for name in targets]
+        network = open_network(folder, backend, config, vocabulary.sizes, pairs, threads, places)
+        return cls(config, vocabulary, network, combinations, counts, pairs, folder, manifest, targets)
+
+    @property
+    def target_places(self) -> tuple[int, ...]:
+        """Positions of ``targets`` among the tag groups."""
+        return tuple(map(self.vocabulary.index, self.targets))
+
+    def require_drawing(self) -> None:
+        """Refuse to draw from noise with a generator that translates.
+
+        Raises:
+            UsageError: names the command for it.
+        """
+        if self.config.translates:
+            raise UsageError(
+                f"this {self.config.system} generator draws nothing from noise, it translates pictures; use "
+                f"`gansweep translate DIR IMAGE... --to TAGS -o OUT`"
+            )
+
+    def require_translating(self) -> None:
+        """Refuse to translate with a generator that draws from noise.
+
+        Raises:
+            UsageError: names the command for it.
+        """
+        if not self.config.translates:
+            raise UsageError(
+                f"this {self.config.system} generator translates no pictures, it draws them from noise; use "
+                "`gansweep generate DIR TAGS -o OUT`"
+            )
+
+    def translate(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Pictures ``(n, s, s, 3)`` as the target groups of ``labels`` ``(n, groups)`` ask; the others do not count.
+
+        Raises:
+            UsageError: a generator that draws from noise, no picture, another shape, no class of a target group.
+        """
+        self.require_translating()
+        side, groups = self.config.image_size, len(self.vocabulary.sizes)
+        if not len(pixels) or pixels.shape[1:] != (side, side, 3) or labels.shape != (len(pixels), groups):
+            raise UsageError(
+                f"pictures have the shape {pixels.shape} and labels {labels.shape}; needed are (n, {side}, {side}, 3) "
+                f"and (n, {groups}) with n 1 or more"
+            )
+        for name, place in zip(self.targets, self.target_places, strict=True):
+            _require_classes(labels[:, place], name, self.vocabulary.sizes[place])
+        sources = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).astype(np.float32) / np.float32(127.5) - 1
+        parts = [self.network.render(sources[part], labels[part]) for part in _batches(len(sources))]
+        return _to_pixels(np.concatenate(parts))
 
     def complete(self, labels: tuple[int, ...], count: int, seed: int) -> NDArray[np.int64]:
         """``count`` rows of labels; a missing tag is drawn from the data's combinations that agree with the rest."""
@@ -116,8 +170,9 @@ class Bundle:
         less variety). It is the same noise pressed together, so that a picture changes smoothly with T.
 
         Raises:
-            UsageError: a seed or truncation out of range.
+            UsageError: a seed or truncation out of range, or a generator that translates.
         """
+        self.require_drawing()
         if not 0 <= seed < SEEDS:
             raise UsageError(f"seed is {seed}; allowed: 0 to {SEEDS - 1}")
         size = self.config.generator.noise_dim
@@ -187,8 +242,9 @@ class Bundle:
         from safetensors.numpy import load_file
 
         golden = load_file(self.folder / GOLDEN)
-        labels = golden.get("tags", np.zeros((len(golden["noise"]), len(self.vocabulary.sizes)), np.int64))
-        return float(np.abs(self.network.render(golden["noise"], labels) - golden["pictures"]).max())
+        inputs = golden[SOURCES if self.config.translates else NOISE]
+        labels = golden.get("tags", np.zeros((len(inputs), len(self.vocabulary.sizes)), np.int64))
+        return float(np.abs(self.network.render(inputs, labels) - golden["pictures"]).max())
 
     def _require_rows(self, noise: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
         sizes = np.array(self.vocabulary.sizes)
@@ -198,13 +254,9 @@ class Bundle:
                 f"labels have the shape {labels.shape} and noise {noise.shape}; needed are (n, {len(sizes)}) and "
                 f"(n, {self.config.generator.noise_dim}) with n 1 or more"
             )
-        wrong = np.argwhere((labels < 0) | (labels >= sizes))
-        if self.config.conditional and len(wrong):
-            row, group = wrong[0]
-            raise UsageError(
-                f"label {labels[row, group]} is no class of {self.vocabulary.names[group]}; "
-                f"allowed: 0 to {sizes[group] - 1}"
-            )
+        for column, name, size in zip(labels.T, self.vocabulary.names, sizes.tolist(), strict=True):
+            if self.config.conditional:
+                _require_classes(column, name, size)
         self._require_known(labels)
 
     def _require_known(self, labels: NDArray[np.int64]) -> None:
@@ -217,6 +269,23 @@ class Bundle:
                     f"{self.vocabulary.describe(row)!r} did not occur in the training data, and this generator knows "
                     f"only combinations that did; with that {self.vocabulary.names[0]} it knows {examples or 'none'}"
                 )
+
+
+def _require_classes(labels: NDArray[np.int64], group: str, size: int) -> None:
+    wrong = labels[(labels < 0) | (labels >= size)]
+    if len(wrong):
+        raise UsageError(f"label {wrong[0]} is no class of {group}; allowed: 0 to {size - 1}")
+
+
+def _targets(tags: dict[str, Any], config: GanConfig, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """The groups that are changed; all where the file names none, as of a system whose every group is one."""
+    if not config.translates:
+        return ()
+    targets = tuple(str(name) for name in tags.get("targets") or vocabulary.names)
+    sizes = [vocabulary.sizes[vocabulary.index(name)] for name in targets]
+    if len(set(targets)) < len(targets) or (config.system == "cyclegan" and sizes != [2]):
+        raise ValueError(f"{TAGS} names the targets {', '.join(targets)}, which {config.system} cannot translate")
+    return targets
 
 
 def _batches(count: int) -> Iterator[slice]:

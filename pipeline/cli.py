@@ -279,6 +279,25 @@ class GenerateOptions:
 
 
 @dataclass(frozen=True)
+class TranslateOptions:
+    """Translate pictures with an exported generator. Exit code 1 if one of them is bad; the others are done."""
+
+    bundle: tyro.conf.Positional[Path]
+    """Folder that `gansweep export` wrote, of a cyclegan or stargan."""
+    images: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...")]
+    """Picture files of any size, and folders with pictures below them. Of each the centre square is taken."""
+    output: Output
+    """Folder to write; must not exist, or be empty. Names are as below the given folders, as .png."""
+    to: str | None = None
+    """What to make of them, a class of each tag group that the generator changes: "blonde hair"; of a single group the
+    class alone will do. Always needed: nothing in an export sees what a picture shows."""
+    grid: Path | None = None
+    """Also write a .png or .webp sheet of the first pictures, each above its translation."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
 class GalleryOptions:
     """Write a web page that draws from an exported generator in the browser, without a server behind it."""
 
@@ -352,6 +371,7 @@ def _commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
         "report": (ReportOptions, report),
         "export": (ExportOptions, commands.export),
         "generate": (GenerateOptions, commands.generate),
+        "translate": (TranslateOptions, commands.translate),
         "gallery": (GalleryOptions, commands.gallery),
         "score": (ScoreOptions, commands.score),
     }

@@ -258,6 +258,7 @@ def generate(options: cli.GenerateOptions) -> int:
     style = Style(options.format, options.upscale, options.truncation)
     numbers: dict[str, Any] = {"count": options.count, "seed": options.seed, "output": options.output, "style": style}
     bundle = Bundle.load(options.bundle)
+    bundle.require_drawing()
     if options.panel is not None:
         panel = draw_panel(bundle, options.panel, options.seed, options.output, style)
         about = {"output": str(options.output), "panel": options.panel, "pictures": len(panel.labels)}
@@ -270,6 +271,29 @@ def generate(options: cli.GenerateOptions) -> int:
     drawn = generate_pictures(bundle, options.tags if options.tags is not None else options.prompts, **numbers)
     print(_json(drawn.to_json()) if options.json else drawn.summary())
     return 0
+
+
+def translate(options: cli.TranslateOptions) -> int:
+    """Translate pictures with an export."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from pipeline.bundle import Bundle
+    from pipeline.translate import translate_files
+
+    bundle = Bundle.load(options.bundle)
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("translating", total=None)
+        done = translate_files(
+            bundle,
+            options.images,
+            options.to,
+            options.output,
+            sheet=options.grid,
+            progress=lambda ready, total: bar.update(task, completed=ready, total=total),
+        )
+    print(_json(done.to_json()) if options.json else done.summary())
+    return int(bool(done.bad))
 
 
 def gallery(options: cli.GalleryOptions) -> int:

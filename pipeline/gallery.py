@@ -35,9 +35,11 @@ def write_gallery(export: Path, output: Path, runtime: Path) -> int:
         Bytes of all files.
 
     Raises:
+        UsageError: a generator that translates.
         UserError: an export that cannot be used or has no ONNX file, an output that is not empty.
     """
     bundle = Bundle.load(export, "onnx")
+    bundle.require_drawing()
     with whole_folder(output) as folder:
         for name in PARTS:
             (folder / name).write_bytes(files("pipeline").joinpath("site", name).read_bytes())

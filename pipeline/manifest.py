@@ -20,8 +20,8 @@ READABLE = (1, 2)
 MANIFEST, CONFIG, TAGS, WEIGHTS = "manifest.json", "config.json", "tags.json", "weights.safetensors"
 ONNX, ONNX_HALF, PROGRAM = "generator.onnx", "generator-fp16.onnx", "generator.pt2"
 GOLDEN = "golden.safetensors"
-"""``noise`` ``(n, noise_dim)``, ``tags`` ``(n, groups)`` where there are any, and the ``pictures`` ``(n, 3, s, s)`` in
-[-1, 1] that they give."""
+"""``noise`` ``(n, noise_dim)``, or ``sources`` ``(n, 3, s, s)`` in [-1, 1] of a generator that translates; ``tags``
+``(n, groups)`` where there are any; and the ``pictures`` ``(n, 3, s, s)`` in [-1, 1] that they give."""
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 

@@ -1,7 +1,7 @@
 """A generator as files that other programs run: ONNX, torch's exported program, and golden pictures to check both by.
 
-Neither graph draws random numbers: noise comes in, and what training adds to tag embeddings is left out. Both take
-any number of rows.
+Neither graph draws random numbers: noise, or the pictures to translate, comes in, and what training adds to tag
+embeddings is left out. Both take any number of rows.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from safetensors.numpy import save
 from torch import Tensor, nn
 
-from pipeline.backends import OnnxNetwork, ProgramNetwork, TorchNetwork
+from pipeline.backends import NOISE, SOURCES, OnnxNetwork, ProgramNetwork, TorchNetwork
+from pipeline.examples import example_inputs
 from pipeline.manifest import GOLDEN, ONNX, ONNX_HALF, PROGRAM
 from trainables.errors import UserError, first_line
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from pipeline.backends import Network
     from pipeline.bundle import Bundle
-    from trainables.networks.generator import Generator
 
 TOLERANCE = 1e-4
 """Largest difference of any pixel in [-1, 1] that two ways of drawing may have."""
@@ -40,19 +40,20 @@ GOLDEN_PICTURES = 4
 class _Tagged(nn.Module):
     """Noise and tags to pictures in [-1, 1]."""
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: Any) -> None:
         super().__init__()
         self.generator = generator
 
     def forward(self, noise: Tensor, tags: Tensor) -> Tensor:
-        return self.generator.picture(noise, tags)
+        pictures: Tensor = self.generator.picture(noise, tags)
+        return pictures
 
 
 class _Untagged(_Tagged):
     """Noise alone to pictures in [-1, 1]."""
 
     def forward(self, noise: Tensor) -> Tensor:  # type: ignore[override] # one input less
-        return self.generator.picture(noise, noise)
+        return super().forward(noise, noise)
 
 
 def write_portable(bundle: Bundle, folder: Path, *, half: bool = False) -> dict[str, float]:
@@ -75,7 +76,7 @@ def write_portable(bundle: Bundle, folder: Path, *, half: bool = False) -> dict[
         with _quiet():
             program = _trace(bundle.network.generator, bundle)
             torch.export.save(program, folder / PROGRAM)
-            model = _to_onnx(program)
+            model = _to_onnx(program, _first_input(bundle))
             (folder / ONNX).write_bytes(model.SerializeToString())
             if half:
                 (folder / ONNX_HALF).write_bytes(_halved(model).SerializeToString())
@@ -86,12 +87,11 @@ def write_portable(bundle: Bundle, folder: Path, *, half: bool = False) -> dict[
         raise UserError(f"this {bundle.config.system} generator cannot be converted: {first_line(error)}") from error
 
 
-def _trace(generator: Generator, bundle: Bundle) -> torch.export.ExportedProgram:
+def _trace(generator: nn.Module, bundle: Bundle) -> torch.export.ExportedProgram:
     rows = torch.export.Dim("rows", min=1)
-    noise, labels = map(torch.from_numpy, _example(bundle, 2))
-    module, given = (
-        (_Tagged(generator), (noise, labels)) if bundle.config.conditional else (_Untagged(generator), (noise,))
-    )
+    inputs, labels = map(torch.from_numpy, example_inputs(bundle, 2))
+    given: tuple[Tensor, ...] = (inputs, labels) if bundle.config.conditional else (inputs,)
+    module = generator if bundle.config.translates else (_Untagged, _Tagged)[bundle.config.conditional](generator)
     program = torch.export.export(module.eval(), given, dynamic_shapes=tuple({0: rows} for _ in given))
     program.example_inputs = None  # torch would pickle them
     for node in program.graph.nodes:
@@ -99,8 +99,8 @@ def _trace(generator: Generator, bundle: Bundle) -> torch.export.ExportedProgram
     return program
 
 
-def _to_onnx(program: torch.export.ExportedProgram) -> onnx.ModelProto:
-    names = ["noise", "tags"][: len(program.graph_signature.user_inputs)]
+def _to_onnx(program: torch.export.ExportedProgram, first: str) -> onnx.ModelProto:
+    names = [first, "tags"][: len(program.graph_signature.user_inputs)]
     converted = torch.onnx.export(
         program, dynamo=True, input_names=names, output_names=["pictures"], external_data=False, verbose=False
     )
@@ -131,16 +131,20 @@ def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
     return halved
 
 
+def _first_input(bundle: Bundle) -> str:
+    return SOURCES if bundle.config.translates else NOISE
+
+
 def _write_golden(bundle: Bundle, folder: Path) -> None:
-    noise, labels = _example(bundle, GOLDEN_PICTURES)
-    pictures = _render(bundle, noise, labels)
+    inputs, labels = example_inputs(bundle, GOLDEN_PICTURES)
+    pictures = _render(bundle, inputs, labels)
     tags = {"tags": labels} if bundle.config.conditional else {}
-    content = save({"noise": noise, **tags, "pictures": np.ascontiguousarray(pictures)})
+    content = save({_first_input(bundle): inputs, **tags, "pictures": np.ascontiguousarray(pictures)})
     (folder / GOLDEN).write_bytes(content)  # ``save_file`` would shut out all other users
 
 
-def _render(bundle: Bundle, noise: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    pictures = bundle.network.render(noise, labels)
+def _render(bundle: Bundle, inputs: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    pictures = bundle.network.render(inputs, labels)
     if not np.isfinite(pictures).all():
         raise UserError("this generator draws values that are no numbers; export another trial")
     return pictures
@@ -155,7 +159,7 @@ def _differences(bundle: Bundle, folder: Path, *, half: bool) -> dict[str, float
         networks[ONNX_HALF] = OnnxNetwork((folder / ONNX_HALF).read_bytes())
     found = dict.fromkeys(networks, 0.0)
     for count in CHECKED_BATCHES:
-        given = _example(bundle, count)
+        given = example_inputs(bundle, count)
         expected = _render(bundle, *given)
         for name, network in networks.items():
             difference = np.abs(network.render(*given) - expected).max()
@@ -166,12 +170,6 @@ def _differences(bundle: Bundle, folder: Path, *, half: bool) -> dict[str, float
     if not np.isfinite(found.get(ONNX_HALF, 0.0)):
         raise UserError("this generator's values are too large for 16 bits; export without --fp16")
     return found
-
-
-def _example(bundle: Bundle, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The noise of seed 0 and the data's commonest tag combinations in turn."""
-    order = np.argsort(-bundle.counts, kind="stable")
-    return bundle.noise(range(count), seed=0), bundle.combinations[np.resize(order, count)]
 
 
 @contextlib.contextmanager

@@ -11,10 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pipeline.backends import BACKENDS
 from pipeline.bundle import Bundle
+from pipeline.examples import example_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,8 +52,8 @@ def measure_speeds(folder: Path, backends: list[str]) -> dict[str, Any]:
 
 
 def _drawing(bundle: Bundle, count: int) -> Callable[[], object]:
-    noise, labels = bundle.noise(range(count), 0), np.repeat(bundle.combinations[:1], count, axis=0)
-    return lambda: bundle.network.render(noise, labels)
+    given = example_inputs(bundle, count)
+    return lambda: bundle.network.render(*given)
 
 
 def _median_seconds(run: Callable[[], object]) -> float:
