@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from analysis.rank import rank
 from analysis.rank_json import intervals_of
 from analysis.runs import METRICS, SCORES, load
+from analysis.schema import SAMPLES_FOLDER
 from analysis.select import by_kind
 from pipeline.bundle import Bundle
 from pipeline.generate import draw_panel, draw_samples
 from pipeline.home import require_key
-from pipeline.manifest import CONFIG, TAGS, WEIGHTS, write_manifest
+from pipeline.manifest import CONFIG, SHEET, TAGS, WEIGHTS, write_manifest
 from pipeline.model_card import model_card
 from pipeline.portable import write_portable
 from pipeline.speed import measure_speeds
@@ -136,6 +137,7 @@ def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any
             "vocabulary": vocabulary.to_json(),
             "hash": vocabulary.hash,
             "combinations": data["combinations"],
+            "targets": data.get("targets", ()),
         },
     )
     facts = {
@@ -153,14 +155,26 @@ def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any
     write_manifest(folder, facts)
     bundle = Bundle.load(folder)
     _require_weights_of(folder / WEIGHTS, trial)
+    facts |= {"translates": bundle.config.translates, "targets": bundle.targets}
     facts["differences"] = write_portable(bundle, folder, half=half)
     write_manifest(folder, facts)
     facts["speed"] = measure_speeds(folder, ["torch", "onnx", "pt2", *(["onnx-fp16"] if half else [])])
-    draw_samples(bundle, folder / "samples.png")
-    facts["panels_left_out"] = _draw_panels(bundle, folder / "panels")
+    if bundle.config.translates:
+        facts["sheet"] = _take_sheet(source, folder / SHEET)
+    else:
+        draw_samples(bundle, folder / SHEET)
+        facts["panels_left_out"] = _draw_panels(bundle, folder / "panels")
     told = {**trial, "class_accuracy": _class_accuracy(_row(ranking, trial["run"]))}
     (folder / "README.md").write_text(model_card(facts, told, about, ranking.sweep), encoding="utf-8")
     write_manifest(folder, facts)
+
+
+def _take_sheet(source: Storage, path: Path) -> bool:
+    """Copy the trial's last sheet of translations, if it is still there: an export has no pictures to translate."""
+    sheets = sorted(name for name in source.list(SAMPLES_FOLDER) if name.endswith(".png"))
+    if sheets:
+        source.get(sheets[-1], path)
+    return bool(sheets)
 
 
 def _draw_panels(bundle: Bundle, folder: Path) -> list[str]:

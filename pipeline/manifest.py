@@ -19,6 +19,7 @@ READABLE = (1, 2)
 """Format 1 had neither ``generator.onnx`` nor what came with it; its weights are read as ever."""
 MANIFEST, CONFIG, TAGS, WEIGHTS = "manifest.json", "config.json", "tags.json", "weights.safetensors"
 ONNX, ONNX_HALF, PROGRAM = "generator.onnx", "generator-fp16.onnx", "generator.pt2"
+SHEET = "samples.png"
 GOLDEN = "golden.safetensors"
 """``noise`` ``(n, noise_dim)``, or ``sources`` ``(n, 3, s, s)`` in [-1, 1] of a generator that translates; ``tags``
 ``(n, groups)`` where there are any; and the ``pictures`` ``(n, 3, s, s)`` in [-1, 1] that they give."""

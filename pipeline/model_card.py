@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.backends import BACKENDS
 from pipeline.manifest import GOLDEN, ONNX_HALF
+from pipeline.model_card_translation import about_translation, translation_limits, translation_usage
 from pipeline.model_card_usage import usage
 from trainables.mutations import MUTATIONS
 
@@ -29,15 +30,21 @@ def model_card(facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mappin
     sections = [
         _what(facts, trial, about, sweep),
         _scores(facts, trial),
-        _tags(trial, judge),
+        _tags(facts, trial, judge),
         _data(data),
-        _limits(trial, judge),
+        _limits(facts, trial, judge),
         _speed(facts),
-        usage(data["vocabulary"], about["params"], _commonest(data)),
+        _usage(facts, data, about["params"]),
         ["## Configuration", "", *_table(("parameter", "value"), about["params"].items())],
         _mutations(about.get(MUTATIONS, ())),
     ]
     return "\n".join(line for section in sections for line in (*section, ""))
+
+
+def _usage(facts: Mapping[str, Any], data: Mapping[str, Any], params: Mapping[str, Any]) -> list[str]:
+    if facts.get("translates"):
+        return translation_usage(data["vocabulary"], list(facts["targets"]), params["image_size"], _commonest(data))
+    return usage(data["vocabulary"], params, _commonest(data))
 
 
 def _commonest(data: Mapping[str, Any]) -> tuple[int, ...]:
@@ -52,15 +59,24 @@ def _what(facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mapping[str
     budget = "" if most is None else f" of a budget of {most}"
     sweep_seed = f", from the sweep's seed {settings['seed']}" if "seed" in settings else ""
     tagged = params["generator.conditioning"] != "none"
-    left_out = facts.get("panels_left_out", ())
+    told = f"Draws pictures of {params['image_size']} x {params['image_size']} pixels{' by tags' if tagged else ''}."
+    shown = _drawn_pictures(facts, tagged=tagged)
+    if facts.get("translates"):
+        told, shown = about_translation(facts, params["image_size"])
     return [
         f"# {facts['trial']}",
         "",
-        f"Draws pictures of {params['image_size']} x {params['image_size']} pixels{' by tags' if tagged else ''}. "
-        f"System `{params['system']}`, trial `{facts['trial']}` of the gansweep sweep `{facts['sweep']}`: {weights}. "
-        f"Trained on {trial['kimg']:g} thousand real pictures{budget} ({trial['seconds']:.0f} s), training seed "
-        f"{about['seed']}{sweep_seed}. Exported {facts['exported']}.",
+        f"{told} System `{params['system']}`, trial `{facts['trial']}` of the gansweep sweep `{facts['sweep']}`: "
+        f"{weights}. Trained on {trial['kimg']:g} thousand real pictures{budget} ({trial['seconds']:.0f} s), training "
+        f"seed {about['seed']}{sweep_seed}. Exported {facts['exported']}.",
         "",
+        *shown,
+    ]
+
+
+def _drawn_pictures(facts: Mapping[str, Any], *, tagged: bool) -> list[str]:
+    left_out = facts.get("panels_left_out", ())
+    return [
         f"![Samples, none picked out{', tags as common as in the data' if tagged else ''}](samples.png)",
         "",
         (
@@ -79,7 +95,8 @@ def _scores(facts: Mapping[str, Any], trial: Mapping[str, Any]) -> list[str]:
         return "{:.4f} to {:.4f}".format(*intervals[name]) if name in intervals else "not measured"
 
     rows = [(name, f"{value:.4f}", interval(name)) for name, value in trial["scores"].items() if value is not None]
-    samples = f" on {trial['samples']:g} drawn pictures" if trial.get("samples") else ""
+    kind = "translated" if facts.get("translates") else "drawn"
+    samples = f" on {trial['samples']:g} {kind} pictures" if trial.get("samples") else ""
     return [
         "## Scores",
         "",
@@ -124,22 +141,26 @@ def _certainty(facts: Mapping[str, Any]) -> str:
     )
 
 
-def _tags(trial: Mapping[str, Any], judge: Mapping[str, Any]) -> list[str]:
+def _tags(facts: Mapping[str, Any], trial: Mapping[str, Any], judge: Mapping[str, Any]) -> list[str]:
     if not judge or trial["scores"].get("tag_accuracy") is None:
         return ["The generator takes no tags, so there is no tag accuracy."]
+    translated = list(facts["targets"]) if facts.get("translates") else None
     shares = ", ".join(f"{name} {share:.1%}" for name, share in judge["accuracy"].items() if share is not None)
     lines = [
         f"The judge of the tags was trained on real pictures only. On {judge['held_out']} held-out real pictures it "
         f"agrees with the tags on {shares}. Generated pictures can be tagged more surely than real ones, by "
         "exaggerated colours.",
     ]
+    kind = "drawn" if translated is None else "translated"
     for name, classes in (judge.get("per_class") or {}).items():
+        if translated is not None and name not in translated:
+            continue
         drawn = trial["class_accuracy"].get(name, {})
         rows = [
             (label, f"{drawn[label]:.0%}" if label in drawn else "not measured", _share(own))
             for label, own in classes.items()
         ]
-        lines += ["", *_table((name, "drawn pictures judged as asked", "judge right on held-out real ones"), rows)]
+        lines += ["", *_table((name, f"{kind} pictures judged as asked", "judge right on held-out real ones"), rows)]
     return lines
 
 
@@ -159,18 +180,23 @@ def _data(data: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _limits(trial: Mapping[str, Any], judge: Mapping[str, Any]) -> list[str]:
+def _limits(facts: Mapping[str, Any], trial: Mapping[str, Any], judge: Mapping[str, Any]) -> list[str]:
+    title = ["## Limits and licence", ""]
+    licence = (
+        "- The licence of the training pictures bounds the use of this generator and of what it draws; gansweep does "
+        "not know it. Ask whoever made the data set before you publish either."
+    )
+    if facts.get("translates"):
+        return [*title, *translation_limits(), licence]
     copies = trial["scores"].get("memorised")
     lines = [
-        "## Limits and licence",
-        "",
+        *title,
         "- It draws what its training pictures show, with their gaps and their bias; a tag that is rare among them is "
         "learnt badly.",
         "- The scores compare sets of pictures. They do not promise that a single picture is good.",
         "- Some drawn pictures may be near-copies of training pictures"
         + (f" (score `memorised`: {copies:.1%})." if copies is not None else "; that was not measured."),
-        "- The licence of the training pictures bounds the use of this generator and of what it draws; gansweep does "
-        "not know it. Ask whoever made the data set before you publish either.",
+        licence,
     ]
     if judge and trial["scores"].get("tag_accuracy") is not None:
         lines.insert(3, "- It knows the tags of `tags.json` and no other words.")
@@ -198,7 +224,8 @@ def _speed(facts: Mapping[str, Any]) -> list[str]:
         *_table(("how", "MB", "ms for 1 picture", "pictures/s in batches of 64", "difference"), rows),
         *half,
         "",
-        f"`{GOLDEN}` holds noise, tags and the pictures that they must give: check any other way to run it by them.",
+        f"`{GOLDEN}` holds {'made-up pictures' if facts.get('translates') else 'noise'}, tags and the pictures that "
+        "they must give: check any other way to run it by them.",
     ]
 
 

@@ -16,6 +16,7 @@ from pipeline.bundle import Bundle
 from pipeline.manifest import CONFIG, ONNX, TAGS
 from pipeline.promotion import Measured, refusal
 from pipeline.writer import trial_runs
+from trainables.config import TRANSLATING
 from trainables.errors import UsageError, UserError, first_line
 
 if TYPE_CHECKING:
@@ -77,15 +78,22 @@ class Registration:
         return CHAMPION if self.promote else CANDIDATE
 
     def check(self, facts: Mapping[str, Any]) -> None:
-        """Refuse, before anything is written, a promotion that the scores do not bear out.
+        """Refuse, before anything is written, a promotion that the scores do not bear out, or what cannot be served.
 
         Args:
             facts: ``trial``, ``scores``, ``intervals``, ``fingerprint`` and ``confirmation``, as an export's manifest
-                has them.
+                has them; and the trial's ``params``.
 
         Raises:
-            UserError: the new model is not clearly better than the champion, or the first and not measured surely.
+            UserError: the new model is not clearly better than the champion, or the first and not measured surely; or
+                it translates pictures.
         """
+        system = facts.get("params", {}).get("system")
+        if system in TRANSLATING:
+            raise UserError(
+                f"--register: what is served draws from tags, and a {system} generator translates pictures; export it "
+                "without, for `gansweep translate`"
+            )
         if self.promote:
             self._require_better(measured(facts), self.champion())
 

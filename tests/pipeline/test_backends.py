@@ -128,7 +128,7 @@ def test_an_onnx_file_of_another_generator_is_refused(folder: Path, tmp_path: Pa
     write_manifest(folder, {})
     said = refusal(folder, "onnx")
     assert "takes {'noise': ['rows', 9], 'tags': ['rows', 2]}" in said
-    assert said.endswith("the configuration asks for rows of {'noise': 8, 'tags': 2}")
+    assert said.endswith("the configuration asks for rows of {'noise': [8], 'tags': [2]}")
 
 
 @pytest.mark.parametrize("member", ["data/sample_inputs/model.pt", "data/aotinductor/model/a.so", "data/weights/x.pt"])
