@@ -20,24 +20,26 @@ from trainables.config import GanConfig
 from trainables.data.tags import REPORT_VOCABULARY, combinations
 from trainables.loop import TrainingData, TrainingLoop
 from trainables.networks.blocks import count_parameters
-from trainables.systems.conditional import ConditionalGan
+from trainables.systems.build import build_system
 
 SYSTEMS = tuple(name for name in SPACES if not name.startswith("anything"))
 
 
 def make_loop(name: str, size: int, width: int | None, blocks: int | None) -> TrainingLoop:
-    """A recipe on noise pictures with every pair of the reports' tags."""
+    """A recipe on noise pictures with every pair of the reports' tags, or of two domains."""
     params = {**SPACES[name].recipe, "image_size": size}
     if width:
         params |= {"generator.width": width, "discriminator.width": width}
     if blocks:
         params["generator.blocks"] = blocks
     config = GanConfig.from_params(params)
-    sizes = REPORT_VOCABULARY.sizes
+    sizes = (2,) if name == "cyclegan" else REPORT_VOCABULARY.sizes
     labels = torch.stack([torch.randint(count, (512,)) for count in sizes], 1)
     pairs = combinations(labels.numpy()) if config.tags.encoding == "pairs" else ()
     pictures = torch.randint(0, 256, (512, size, size, 3), dtype=torch.uint8)
-    return TrainingLoop(ConditionalGan(config, sizes, pairs), TrainingData(pictures, labels, labels), config)
+    domains = tuple((labels[:, 0] == label).nonzero()[:, 0] for label in range(2)) if name == "cyclegan" else ()
+    data = TrainingData(pictures, labels, labels, domains)
+    return TrainingLoop(build_system(config, sizes, pairs=pairs), data, config)
 
 
 def main() -> None:

@@ -52,7 +52,7 @@ def _cycles(images: TaggedImages, translate: Translate, random: np.random.Genera
         there = translate(pictures, asked)
         rows += [pictures, there, translate(there, known), translate(pictures, known)]
         first, second = (images.vocabulary.groups[place].classes[one] for one in (label, 1 - label))
-        names += [first, f"{first} to {second}", f"{first} to {second} to {first}", f"{first} to {first}"]
+        names += [first, f"to {second}", f"back to {first}", "to itself"]
     return _sheet(rows, columns, names)
 
 

@@ -100,7 +100,7 @@ def perturbed(space: Space, own: Mapping[str, Any], theirs: Mapping[str, Any], d
         if dimension.name in MUTABLE and not dimension.choices:
             active = dimension.active(now)
             now[dimension.name] = _moved(dimension, theirs[dimension.name], draw) if active else dimension.default
-    return {name: now[name] for name in MUTABLE if now[name] != own[name]}
+    return {name: now[name] for name in MUTABLE if now.get(name) != own.get(name)}
 
 
 def _moved(dimension: Dimension, value: Any, draw: random.Random) -> Value:

@@ -79,6 +79,11 @@ def test_rates_move_by_a_fifth_or_a_quarter_from_the_others_value_and_whole_numb
     assert not [one for one in seen if set(dict(one)) - {"optimizer.generator_lr", "updates.generator_steps"}]
 
 
+def test_a_trial_that_knows_less_than_this_version_keeps_what_it_knows() -> None:
+    old = {name: value for name, value in RECIPE.items() if name != "losses.cycle_weight"}
+    assert set(perturbed(SPACE, old, {**old, "optimizer.generator_lr": 4e-4}, random.Random(0))) <= set(old)
+
+
 def test_values_stay_inside_the_space() -> None:
     for seed in range(50):
         moved = perturbed(SPACE, RECIPE, {**RECIPE, "updates.generator_steps": 4}, random.Random(seed))

@@ -76,7 +76,7 @@ class CycleGenerator(nn.Module):
         to_b = labels[:, self.target] == 1
         if torch.compiler.is_exporting():  # an exported graph has no branches: both directions, then a choice
             return torch.where(to_b[:, None, None, None], self.a_to_b(pictures), self.b_to_a(pictures))
-        order = to_b.argsort(stable=True)
+        order = to_b.int().argsort(stable=True)
         first = len(to_b) - int(to_b.sum())
         parts = zip((self.b_to_a, self.a_to_b), (order[:first], order[first:]), strict=True)
         translated = torch.cat([network(pictures[rows]) for network, rows in parts if len(rows)])
