@@ -111,5 +111,5 @@ def test_folders_a_and_b_are_asked_tags_where_names_repeat(tmp_path: Path) -> No
 
 def test_attribute_lists_are_not_scored(tmp_path: Path) -> None:
     paint(tmp_path / "real", ("1.png", "2.png"), "Male Young\n1.png 1 -1\n2.png -1 -1\n")
-    with pytest.raises(UserError, match="--tags: .*real has a list of attributes, which are not scored"):
+    with pytest.raises(UserError, match=r"--tags: .*real has a list of attributes, which are not scored"):
         read_real(tmp_path / "real", {(20, 20): 1}, None)
