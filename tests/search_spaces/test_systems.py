@@ -92,6 +92,7 @@ OURS = {
     "cyclegan": ("image_size", "generator.width", "discriminator.width", "training.batch_size", "optimizer.decay"),
     "stargan": (
         "generator.blocks",
+        "discriminator.init",
         "losses.cycle_weight",
         "losses.tag_weight",
         "updates.discriminator_steps",

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from search_spaces.registry import SPACES
 from tests.support.tiny import tiny_translator
+from trainables.config import GanConfig
 from trainables.networks.blocks import count_parameters
 from trainables.networks.translation import (
     CycleGenerator,
@@ -76,6 +78,15 @@ def test_hs_discriminator_layer_by_layer(size, shapes, map_side) -> None:
     assert network(torch.randn(2, 3, size, size)).realness.shape == (2, map_side, map_side)
     slopes = {module.negative_slope for module in network.modules() if isinstance(module, nn.LeakyReLU)}
     assert slopes == {0.2}
+
+
+@pytest.mark.parametrize("name", ["cyclegan", "stargan"])
+def test_pictures_do_not_fade_on_their_way_through_a_recipes_discriminator(name) -> None:
+    torch.manual_seed(0)
+    config = GanConfig.from_params({**SPACES[name].recipe, "image_size": 64, "discriminator.width": 16})
+    network = PatchDiscriminator(config) if name == "cyclegan" else StarDiscriminator(config, (2,))
+    with torch.no_grad():
+        assert network.trunk(torch.rand(4, 3, 64, 64) * 2 - 1).std(dim=0).mean() > 0.01
 
 
 def test_hs_patch_is_seventy_pixels_wide() -> None:
