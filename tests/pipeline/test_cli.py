@@ -13,7 +13,20 @@ from pipeline.cli import main
 from tests.pipeline.conftest import REPOSITORY, command_words, run_cli, tiny_settings
 from tests.support.stub_judge import place_judge
 
-COMMANDS = ("demo", "data", "spaces", "run", "status", "clean", "ui", "rank", "export", "generate", "score")
+COMMANDS = (
+    "demo",
+    "data",
+    "spaces",
+    "run",
+    "status",
+    "clean",
+    "ui",
+    "rank",
+    "export",
+    "generate",
+    "translate",
+    "score",
+)
 CASES = [
     # what is typed, exit code, what the line says
     ("rnu acgan", 2, "rnu"),
