@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from search_spaces.registry import SPACES
-from trainables.config import GanConfig
+from trainables.config import TRANSLATING, GanConfig
 from trainables.data.tags import REPORT_VOCABULARY, combinations
 from trainables.files import write_json
 from trainables.loop import TrainingData, TrainingLoop
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
     Step = Callable[[], None]
 
-SYSTEMS = tuple(name for name in SPACES if not name.startswith("anything"))
+SYSTEMS = tuple(name for name in SPACES if not name.startswith("anything") and name not in TRANSLATING)
+"""Those that draw: a straightforward step of a translation has nothing to compare with here."""
 PLAIN, EXAMPLE, OURS, OURS_BF16 = "straightforward", "official example", "gansweep", "gansweep bf16"
 PICTURES = 256
 QUICK: dict[str, Any] = {
@@ -194,14 +195,15 @@ def measure(steps: dict[str, Step], rounds: int, device: str) -> dict[str, float
 
 
 def timed(step: Step, device: str) -> float:
-    if device == "cpu":
+    if device == "cpu" and torch.get_num_threads() == 1:  # of several threads the processor's time would be the sum
         began = time.process_time()
         step()
         return time.process_time() - began
-    torch.cuda.synchronize()
+    wait = torch.cuda.synchronize if device != "cpu" else lambda: None
+    wait()
     began = time.perf_counter()
     step()
-    torch.cuda.synchronize()
+    wait()
     return time.perf_counter() - began
 
 

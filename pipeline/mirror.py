@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from optuna.storages import InMemoryStorage
 
 from pipeline.patient import PatientStorage
-from pipeline.whole import Change, store_at_once
+from pipeline.whole import MARK, Change, store_at_once
 
 if TYPE_CHECKING:
     import optuna
@@ -85,6 +86,7 @@ class Mirror(InMemoryStorage):
         trial = self._create_running_trial() if template_trial is None else copy.deepcopy(template_trial)
         trial.number = len(self._studies[_STUDY].trials)
         trial._trial_id = -1 - trial.number
+        trial.system_attrs = {**trial.system_attrs, MARK: uuid.uuid4().hex}
         self._studies[_STUDY].trials.append(trial)
         self._trial_id_to_study_id_and_number[trial._trial_id] = (_STUDY, trial.number)
         return trial._trial_id if template_trial is None else self.commit(trial._trial_id)._trial_id

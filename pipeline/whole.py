@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
+MARK = "gansweep:mark"
+"""System attribute of a trial that no other has: by it a second attempt knows what the first has written."""
+
+
 @dataclass(frozen=True)
 class Change:
     """What a database does not know of a trial yet; it takes state, values and times from ``trial`` as they are."""
@@ -66,12 +70,18 @@ def _new_row(session: Session, study_id: int, trial: FrozenTrial) -> tuple[model
     # As Optuna does it: the number is how many came before, so that no two may count at once.
     session.execute(select(models.StudyModel.study_id).where(models.StudyModel.study_id == study_id).with_for_update())
     last = session.query(table).filter(table.study_id == study_id).order_by(table.trial_id.desc()).first()
-    if last is not None and last.number == trial.number and last.datetime_start == trial.datetime_start is not None:
+    if last is not None and last.number == trial.number and _mark(session, last) == trial.system_attrs[MARK]:
         return last, True
     row = table(study_id=study_id, state=trial.state, number=0 if last is None else last.number + 1)
     session.add(row)
     session.flush()
     return row, False
+
+
+def _mark(session: Session, row: models.TrialModel) -> str | None:
+    table = models.TrialSystemAttributeModel
+    found = session.query(table).filter(table.trial_id == row.trial_id, table.key == MARK).one_or_none()
+    return None if found is None else str(json.loads(found.value_json))
 
 
 def _old_row(session: Session, trial: FrozenTrial) -> tuple[models.TrialModel, bool]:

@@ -162,6 +162,29 @@ def test_a_lost_answer_doubles_nothing(url: str, space: Space, monkeypatch: pyte
     assert recorded(url)[1].user_attrs["kimg"] == 10
 
 
+@pytest.mark.usefixtures("impatient")
+def test_a_lost_answer_enqueues_nothing_twice(url: str, space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    lose, lost = [True], []
+
+    def stored(*given: Any) -> Any:
+        answer = store_at_once(*given)
+        if lose:
+            lost.append(lose.pop())
+            raise optuna.exceptions.StorageInternalError("lost") from OperationalError("commit", {}, Exception("cut"))
+        return answer
+
+    monkeypatch.setattr("pipeline.mirror.store_at_once", stored)
+    asked = searcher(url, space)
+    assert [trial.state.name for trial in recorded(url)] == ["WAITING"]  # the recipe
+    first, second = ask(asked, "a"), ask(asked, "b")
+    assert ([first["number"], second["number"]], [first["recipe"], second["recipe"]]) == ([0, 1], [True, False])
+    asked.on_trial_complete("a", FULL)
+    lose.append(True)
+    assert asked.go_on(10, 1) == ["s-00000"]
+    states = [(trial.state.name, trial.user_attrs.get("continues")) for trial in recorded(url)]
+    assert (states, len(lost)) == ([("COMPLETE", None), ("RUNNING", None), ("WAITING", 0)], 2)
+
+
 def test_an_end_that_contradicts_another_is_refused(url: str, space: Space) -> None:
     asked = searcher(url, space)
     ask(asked, "a")
