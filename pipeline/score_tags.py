@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,6 +51,10 @@ def read_real(folder: Path, sizes: dict[tuple[int, int], int], cache: Path | Non
     """
     side = min(max(min(next(iter(sizes))), JUDGE_SIZES[0]), JUDGE_SIZES[1])
     loaded = read_folder(folder, side, cache=cache)
+    if loaded.attributes:
+        raise UserError(
+            f"--tags: {folder} has a list of attributes, which are not scored; give a folder with tag files"
+        )
     if refusal := loaded.refusal(1.0):  # however many files are bad: they are named
         raise UserError(f"--tags: {refusal}")
     return loaded.images
@@ -71,9 +74,9 @@ def read_asked(folder: Path, files: Sequence[Path], vocabulary: Vocabulary) -> A
         raise UserError(f"--tags: {folder} has no tag file at its top (a .csv or .txt with lines '7,{example}')")
     labels = np.full((len(files), len(vocabulary.groups)), UNKNOWN, dtype=np.int64)
     untold = []
+    names = {path: name for name, path in found.pictures.items()}
     for place, file in enumerate(files):
-        name = unicodedata.normalize("NFC", file.stem)
-        if name in found.tags and found.pictures[name] == file:
+        if (name := names.get(file, "")) in found.tags:
             labels[place] = found.tags[name].labels
         else:
             untold.append(Defect("picture without tags", file.relative_to(folder).as_posix()))

@@ -58,6 +58,20 @@ def require_targets(space: Space, images: TaggedImages) -> None:
         _require_enough(images, place)
 
 
+def told_of_repeats(space: Space, images: TaggedImages, samples: int) -> str | None:
+    """What to say where two domains have too few pictures for each to be translated once for the scores."""
+    places = images.target_places
+    if not _translates(space) or [images.vocabulary.sizes[place] for place in places] != [2]:
+        return None
+    most = 2 * int(np.bincount(images.labels[: images.complete, places[0]], minlength=2).min())
+    if samples <= most:
+        return None
+    return (
+        f"scores translate {samples} pictures, and {most} can be translated once each, equally many either way: the "
+        f"others are the same again, which makes intervals too narrow; --samples {most} has none"
+    )
+
+
 def _require_enough(images: TaggedImages, place: int) -> None:
     group = images.vocabulary.groups[place]
     counts = np.bincount(images.labels[: images.complete, place], minlength=2)

@@ -97,3 +97,19 @@ def test_without_a_cache_the_judge_is_trained_and_not_kept(tmp_path: Path, monke
     monkeypatch.setattr(score_tags, "cached_judge", lambda cache, *given, **options: ("kept", cache))
     assert open_judge(images, None, "cpu", lambda share, text: None) == ("trained", 2)
     assert open_judge(images, tmp_path, "cpu", lambda share, text: None) == ("kept", tmp_path)
+
+
+def test_folders_a_and_b_are_asked_tags_where_names_repeat(tmp_path: Path) -> None:
+    real, fake = (tmp_path / name for name in ("real", "fake"))
+    for folder in (real, fake):
+        files = paint(folder, ("A/0.png", "B/0.png", "B/1.png"), "")
+        (folder / "tags.txt").unlink()
+    images = read_real(real, {(20, 20): 1}, None)
+    assert images.vocabulary.names == ("domain",)
+    assert read_asked(fake, [files[1], files[0], files[2]], images.vocabulary).labels.tolist() == [[1], [0], [1]]
+
+
+def test_attribute_lists_are_not_scored(tmp_path: Path) -> None:
+    paint(tmp_path / "real", ("1.png", "2.png"), "Male Young\n1.png 1 -1\n2.png -1 -1\n")
+    with pytest.raises(UserError, match=r"--tags: .*real has a list of attributes, which are not scored"):
+        read_real(tmp_path / "real", {(20, 20): 1}, None)

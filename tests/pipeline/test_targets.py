@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.settings import SweepSettings
-from pipeline.targets import require_selection, require_targets
+from pipeline.targets import require_selection, require_targets, told_of_repeats
 from search_spaces.registry import find_space
 from search_spaces.space import Space
 from tests.support.tiny import PAIR, painted_images, random_labels
@@ -68,6 +68,16 @@ def test_folders_a_and_b_and_attribute_lists_are_tags_like_others(space: Space) 
     require_selection(space, Selection(attributes="Male,Young"))
     require_targets(space, pictures(targets=("domain", "eyes")))
     require_targets(space, pictures(targets=()))
+
+
+def test_pictures_that_are_scored_twice_are_told_of() -> None:
+    images = pictures((20, 50))
+    for space, samples, said in ((CYCLEGAN, 40, False), (CYCLEGAN, 41, True), (STARGAN, 41, True), (ACGAN, 41, False)):
+        told = told_of_repeats(space, images, samples)
+        assert (told is not None) == said
+        if told:
+            assert "scores translate 41 pictures, and 40 can be translated once each" in told
+    assert told_of_repeats(STARGAN, dataclasses.replace(images, targets=("eyes",)), 4000) is None
 
 
 def test_the_settings_carry_the_selection(tmp_path) -> None:

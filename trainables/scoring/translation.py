@@ -50,7 +50,8 @@ class TranslationTask:
 
     Attributes:
         images: the data.
-        sources: ``(samples,)`` places of complete pictures. Where more are scored than there are, pictures repeat.
+        sources: ``(samples,)`` places of complete pictures. Where more are scored than there are, pictures repeat, and
+            intervals of what is the same twice are too narrow.
         asked: ``(samples, groups)`` labels: the sources' own but for the target groups.
         domains: statistics of the real pictures of either class, where one group of two classes is the target and
             has enough pictures of both; else none.

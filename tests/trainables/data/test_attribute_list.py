@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from trainables.data.attribute_list import attribute_vocabulary, read_attributes
 from trainables.data.defects import Defect
@@ -103,3 +105,23 @@ def test_the_real_list(shared_data) -> None:
     counts = {name: sum(row.labels[place] for row in table.rows) for place, name in enumerate(names)}
     known = {"Male": 1058, "Black_Hair": 610, "Blond_Hair": 354, "Gray_Hair": 108, "Young": 1935, "Eyeglasses": 160}
     assert {name: counts[name] for name in known} == known
+
+
+CELLS = st.sampled_from(
+    ["1", "-1", "0", "2", "Male", "Black_Hair", "1.jpg", "../1.jpg", "", "é", "\u0663", "'", "\x85"]
+)
+LINES = st.lists(st.lists(CELLS, max_size=4).map(" ".join) | st.lists(CELLS, max_size=4).map(",".join), max_size=8)
+
+
+@settings(max_examples=300, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(lines=LINES)
+def test_whatever_a_file_holds_it_is_a_list_or_none(tmp_path: Path, lines: list[str]) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    if found := read_attributes(path):
+        names, table = found
+        assert attribute_vocabulary(names).names == tuple(name.lower() for name in names)
+        for row in table.rows:
+            assert len(row.labels) == len(names)
+            assert set(row.labels) <= {0, 1}
+            assert "/" not in row.id

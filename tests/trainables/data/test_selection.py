@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from trainables.data.dataset import load_folder
 from trainables.data.defects import Defect
+from trainables.data.folder import scan_folder
 from trainables.data.inspect import format_inspection, inspect_folder
 from trainables.data.selection import Selection
 from trainables.data.tags import UNKNOWN
@@ -261,3 +264,25 @@ def test_the_real_folders(shared_data, tmp_path) -> None:
     assert np.bincount(pair.labels[:, 0]).tolist() == [400, 400]
     faces = load_folder(shared_data / "anime-faces", 16, cache=tmp_path, selection=DOMAINS)
     assert np.bincount(faces.labels[: faces.complete, 0]).tolist() == [1179, 1676]
+
+
+TERMS = st.lists(
+    st.sampled_from(["hair=black", "hair=red", "eyes=blue", "EYES = red", "hair", "=", "", "x=y"]), max_size=3
+)
+TEXTS = st.none() | TERMS.map(",".join) | st.text(max_size=6)
+
+
+@settings(max_examples=300, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(texts=st.tuples(TEXTS, TEXTS, st.none() | TEXTS))
+def test_whatever_is_selected_is_a_part_of_the_folder_or_refused(tagged: Path, texts) -> None:
+    found = scan_folder(tagged)
+    try:
+        part, targets = Selection(*texts).apply(found)
+    except UsageError:
+        return
+    assert set(part.pictures) <= set(found.pictures)
+    assert set(targets) <= set(part.vocabulary.names)
+    for row in part.tags.values():
+        assert all(-1 <= label < size for label, size in zip(row.labels, part.vocabulary.sizes, strict=True))
+    if texts[0] is not None:
+        assert {row.labels[0] for row in part.tags.values()} == {0, 1}
