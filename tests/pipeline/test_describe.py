@@ -66,7 +66,7 @@ def test_parameters_of_translations_by_hand(capsys: pytest.CaptureFixture[str]) 
     assert counts["cyclegan"] == {"generator": 2 * (body + conv(3, 64, 7)), "discriminator": 2 * judge}
     trunk = [*patches[:-1], (512, 1024, 4), (1024, 1, 3), (1024, 12, 4), (1024, 11, 4)]
     judge = sum(conv(*shape) for shape in trunk)
-    assert counts["stargan"] == {"generator": body + conv(3 + 23, 64, 7), "discriminator": judge}
+    assert counts["stargan"] == {"generator": body - 2 * 64 + conv(3 + 23, 64, 7), "discriminator": judge}
 
 
 def test_spaces_in_words(capsys: pytest.CaptureFixture[str]) -> None:

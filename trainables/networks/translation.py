@@ -28,10 +28,15 @@ STRIDED = 3
 """Stride-2 convolutions of a patch discriminator, fewer where less than 6 x 6 judgements would be left (H: 70 px)."""
 
 
-def translating_body(config: GeneratorConfig, inputs: int) -> nn.Sequential:
-    """H: mirrored k7, two convolutions k3s2, residual blocks, two transposed k3s2, mirrored k7, tanh."""
+def translating_body(config: GeneratorConfig, code: int = 0) -> nn.Sequential:
+    """H: mirrored k7, two convolutions k3s2, residual blocks, two transposed k3s2, mirrored k7, tanh.
+
+    With a ``code`` of so many maps beside the colours, each of one value, the first convolution has no norm: what is
+    the same everywhere would leave instance norm as nothing.
+    """
     width = config.width
-    layers: list[nn.Module] = [_normed(_mirrored(inputs, width, 7, config), width, config)]
+    first = _mirrored(3 + code, width, 7, config)
+    layers: list[nn.Module] = [nn.Sequential(first, nn.ReLU(inplace=True)) if code else _normed(first, width, config)]
     for _ in range(HALVINGS):
         layers.append(_normed(nn.Conv2d(width, 2 * width, 3, 2, 1, bias=config.bias), 2 * width, config))
         width *= 2
@@ -67,8 +72,8 @@ class CycleGenerator(nn.Module):
     def __init__(self, config: GanConfig, target: int) -> None:
         super().__init__()
         self.target = target
-        self.a_to_b = translating_body(config.generator, 3)
-        self.b_to_a = translating_body(config.generator, 3)
+        self.a_to_b = translating_body(config.generator)
+        self.b_to_a = translating_body(config.generator)
         initialise(self, config.generator.init)
 
     def forward(self, pictures: Tensor, labels: Tensor) -> Tensor:
@@ -92,7 +97,7 @@ class StarGenerator(nn.Module):
         super().__init__()
         self.targets = list(targets)
         self.encode = TagEncoder("one_hot", tuple(tag_sizes[place] for place in targets))
-        self.body = translating_body(config.generator, 3 + self.encode.width)
+        self.body = translating_body(config.generator, self.encode.width)
         initialise(self, config.generator.init)
 
     def forward(self, pictures: Tensor, labels: Tensor) -> Tensor:
