@@ -21,8 +21,8 @@ PATIENCE = 60.0
 """Seconds without one success after which the end of a sweep waits no longer."""
 SAY_EVERY = 10.0
 """Seconds between two lines while the end of a sweep waits."""
-MANY = 500
-"""Operations that are carried out together at the most."""
+MANY = 100
+"""Operations that are carried out together at the most; few enough for a slow server within ``PATIENCE``."""
 GATHER = 0.5
 """Seconds in which more may come before those that wait are sent."""
 CLOSE_WITHIN = 2.0
