@@ -21,7 +21,7 @@ from trainables.networks.generator import Generator
 from trainables.precision import forward_pass, widened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -78,16 +78,22 @@ class ConditionalGan:
 
     def discriminator_losses(self, batch: Batch) -> Iterator[Loss]:
         """What one discriminator update minimises, in order; take a step on each before asking for the next."""
+        real, fake = self.shown(batch)
+        for loss in self.discriminator_terms:
+            yield loss(real, fake, batch)
+
+    def shown(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Real pictures in the generator's own range, and its fakes, without gradients."""
         real = batch.pictures * 0.5 + 0.5 if self.generator.unit_range else batch.pictures
         with torch.no_grad():
-            fake = self._draw(batch)
-        losses = [self._real_loss, self._fake_loss]
+            return real, self._draw(batch)
+
+    @property
+    def discriminator_terms(self) -> tuple[Callable[[Tensor, Tensor, Batch], Loss], ...]:
+        """The losses of one discriminator update, in order, each of real pictures, fakes and their batch."""
         if self.config.updates.split_discriminator:
-            for loss in losses:
-                yield loss(real, fake, batch)
-        else:
-            both = [loss(real, fake, batch) for loss in losses]
-            yield Loss(both[0].total + both[1].total, both[0].figures | both[1].figures)
+            return self._real_loss, self._fake_loss
+        return (self._both_losses,)
 
     def generator_loss(self, batch: Batch) -> Loss:
         """Fakes should be called real and classified as the tags that were asked for."""
@@ -109,6 +115,10 @@ class ConditionalGan:
             with torch.no_grad():
                 torch._foreach_clamp_min_(list(self.discriminator.parameters()), -clip)
                 torch._foreach_clamp_max_(list(self.discriminator.parameters()), clip)
+
+    def _both_losses(self, real: Tensor, fake: Tensor, batch: Batch) -> Loss:
+        one, other = self._real_loss(real, fake, batch), self._fake_loss(real, fake, batch)
+        return Loss(one.total + other.total, one.figures | other.figures)
 
     def _real_loss(self, real: Tensor, fake: Tensor, batch: Batch) -> Loss:
         weights = self.config.losses
