@@ -51,6 +51,16 @@ def fusable(one: GanConfig, other: GanConfig) -> bool:
     return not one.discriminator.spectral_norm and all(mine[name] == theirs[name] for name in mine if name not in FREE)
 
 
+def go_together(one: TrainingLoop, other: TrainingLoop) -> bool:
+    """Whether two loops can be trained as one batched program."""
+    return (
+        fusable(one.config, other.config)
+        and one.device == other.device
+        and one.system.precision == other.system.precision == "float32"  # vmap and autocast do not go together
+        and one.system.encode == other.system.encode
+    )
+
+
 class FusedLoop:
     """Trains the loops of several trials together.
 
@@ -63,15 +73,8 @@ class FusedLoop:
     """
 
     def __init__(self, loops: Sequence[TrainingLoop], streams: Sequence[Stream]) -> None:
-        first = loops[0]
-        for loop in loops:
-            alike = (
-                fusable(first.config, loop.config)
-                and (first.device, first.system.precision) == (loop.device, loop.system.precision)
-                and first.system.encode == loop.system.encode
-            )
-            if not alike:
-                raise ValueError("these loops differ in more than scalars, and cannot be trained as one")
+        if not all(go_together(loops[0], loop) for loop in loops[1:]):
+            raise ValueError("these loops are in bf16 or differ in more than scalars: they cannot be trained as one")
         self.loops, self.streams = tuple(loops), tuple(streams)
 
     def train_until(
@@ -117,7 +120,7 @@ class FusedLoop:
         return [outcomes[place] for place in range(len(self.loops))]
 
     def _train(self, places: Sequence[int], updates: int) -> None:
-        loops, streams = ([of[place] for place in places] for of in (self.loops, self.streams))
+        loops, streams = [self.loops[place] for place in places], [self.streams[place] for place in places]
         if len(loops) == 1:
             with streams[0].active():
                 for _ in range(updates):

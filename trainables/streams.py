@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -94,20 +94,20 @@ class EachDraws(TorchFunctionMode):
     def _dropout(self, tensor: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         if not training or p == 0:
             return tensor
-        return tensor * self._each(lambda: F.dropout(_alone(tensor).fill_(1.0), p))
+        return tensor * self._each(lambda: F.dropout(_maps(tensor).fill_(1.0), p))
 
     def _alpha_dropout(self, tensor: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
         """Dropped activations take SELU's lowest value; scale and shift keep mean and variance."""
         if not training or p == 0:
             return tensor
-        kept = self._each(lambda: _alone(tensor).bernoulli_(1 - p))
+        kept = self._each(lambda: _maps(tensor).bernoulli_(1 - p))
         scale = ((ALPHA**2 * p + 1) * (1 - p)) ** -0.5
         return tensor * (kept * scale) + ((kept - 1) * (ALPHA * scale) + ALPHA * scale * p)
 
 
 def _batched(stacked: Tensor, dimension: int) -> Tensor:
     """A tensor with a dimension of trials as ``vmap`` sees it, without that dimension."""
-    return _functorch._add_batch_dim(stacked, dimension, _functorch.maybe_current_level())  # type: ignore[no-any-return]
+    return cast(Tensor, _functorch._add_batch_dim(stacked, dimension, _functorch.current_level()))
 
 
 def _alone(tensor: Tensor) -> Tensor:
@@ -119,9 +119,16 @@ def _alone(tensor: Tensor) -> Tensor:
     return dense.permute([order.index(place) for place in range(len(order))])
 
 
+def _maps(tensor: Tensor) -> Tensor:
+    """The same of maps inside a network, which alone are in channels-last order; grouped convolutions may change it."""
+    found = _alone(tensor)
+    return found.contiguous(memory_format=torch.channels_last) if found.dim() == 4 else found
+
+
 def memory_order(tensor: Tensor) -> list[int]:
     """The dimensions of a tensor, the slowest first."""
-    return sorted(range(tensor.dim()), key=lambda place: -tensor.stride(place))
+    strides = tensor.stride()
+    return sorted(range(tensor.dim()), key=lambda place: -strides[place])
 
 
 def _require_grad(tensor: Tensor) -> Tensor:
