@@ -84,11 +84,14 @@ class TrialGroup:
         members = [self._members[key] for key in keys]
         fused = FusedLoop([one.trial.loop for one in members], [one.stream for one in members])
         answers: dict[str, Answer] = {}
-        trained = fused.train_until(
-            begun[keys[0]].evaluation.kimg * 1000,
-            [begun[key].seconds for key in keys],
-            lambda place: members[place].trial.save_if_due(),
-        )
+        try:
+            trained = fused.train_until(
+                begun[keys[0]].evaluation.kimg * 1000,
+                [begun[key].seconds for key in keys],
+                lambda place: members[place].trial.save_if_due(),
+            )
+        except Exception as error:  # memory, say: nobody can tell whose
+            return dict.fromkeys(keys, error)
         for key, member, outcome in zip(keys, members, trained, strict=True):
             answers[key] = _caught(member, member.trial.end_interval, begun[key], outcome)
         return answers

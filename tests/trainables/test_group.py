@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.support.tiny import cheap_context, evaluations
+from trainables import fused
 from trainables.group import TrialGroup
 from trainables.storage import Storage
 from trainables.trial import Trial, TrialContext
@@ -30,7 +31,7 @@ def float64() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrialContext]:
-    with cheap_context(tmp_path_factory.mktemp("cache"), evaluations(3)) as made:
+    with cheap_context(tmp_path_factory.mktemp("cache"), evaluations(2)) as made:
         yield made
 
 
@@ -68,9 +69,9 @@ def test_every_result_is_that_of_the_trial_alone(context: TrialContext, tmp_path
         expected.append([])
         torch.manual_seed(seed)  # of the process: trials in turn would draw from one place
         trial._begin()
-        for _ in range(3):
+        for _ in range(2):
             expected[-1].append(trial.step())
-    for step in range(3):
+    for step in range(2):
         results = group.step()
         for seed in range(len(CHANGES)):
             require_equal(results[str(seed)], expected[seed][step])
@@ -106,6 +107,22 @@ def test_what_one_raises_is_its_own(context: TrialContext, tmp_path: Path, monke
     assert str(results["0"]) == "no space left"
     assert "diverged: " in results["1"]["failure"]  # type: ignore[index]
     assert results["2"]["kimg"] == 1  # type: ignore[index]
+
+
+def test_a_program_that_fails_is_every_members_failure(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = TrialGroup()
+    for key, changes in (("0", {}), ("1", {}), ("wide", {"generator.width": 3})):
+        group.join(key, lambda key=key, changes=changes: make(context, tmp_path / key, 1, **changes))
+
+    def full(*given: object) -> None:
+        raise MemoryError("cannot allocate memory")
+
+    monkeypatch.setattr(fused._Stack, "update", full)
+    results = group.step()
+    assert [str(results[key]) for key in "01"] == ["cannot allocate memory"] * 2
+    assert results["wide"]["kimg"] == 1  # type: ignore[index]
 
 
 def broken(*given: object) -> None:
