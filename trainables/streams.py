@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -102,12 +102,13 @@ class EachDraws(TorchFunctionMode):
             return tensor
         kept = self._each(lambda: _maps(tensor).bernoulli_(1 - p))
         scale = ((ALPHA**2 * p + 1) * (1 - p)) ** -0.5
-        return tensor * (kept * scale) + ((kept - 1) * (ALPHA * scale) + ALPHA * scale * p)
+        shifted: Tensor = tensor * (kept * scale) + ((kept - 1) * (ALPHA * scale) + ALPHA * scale * p)
+        return shifted
 
 
 def _batched(stacked: Tensor, dimension: int) -> Tensor:
     """A tensor with a dimension of trials as ``vmap`` sees it, without that dimension."""
-    return cast(Tensor, _functorch._add_batch_dim(stacked, dimension, _functorch.current_level()))
+    return _functorch._add_batch_dim(stacked, dimension, _functorch.current_level())
 
 
 def _alone(tensor: Tensor) -> Tensor:
