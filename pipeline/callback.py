@@ -61,7 +61,7 @@ class SweepCallback(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial has used its budget, was stopped, or has diverged."""
         ended = outcome(trial.last_result, self.max_kimg)
-        self._end(trial.config, ended)
+        self.end(trial.config, ended)
         # A complete trial may go on when the sweep is extended; what stays goes with `gansweep clean`. No repeat does.
         if ended.status != schema.COMPLETE or "repeat" in trial.config:
             with contextlib.suppress(UserError):
@@ -71,9 +71,10 @@ class SweepCallback(tune.Callback):
         """A trial has crashed."""
         with contextlib.suppress(UserError):  # what it had stored before
             self.tracker.start_trial(trial.config)
-        self._end(trial.config, outcome(None, self.max_kimg, error_text(trial)))
+        self.end(trial.config, outcome(None, self.max_kimg, error_text(trial)))
 
-    def _end(self, config: dict[str, Any], ended: Outcome) -> None:
+    def end(self, config: dict[str, Any], ended: Outcome) -> None:
+        """Close the run of a trial, and say so."""
         key = config["key"]
         self.tracker.open_trial(config)  # a trial can die before Tune says that it has started
         self.tracker.finish_trial(key, ended)

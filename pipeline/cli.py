@@ -153,6 +153,9 @@ class ConfirmOptions(RepeatOptions):
 
     top: int = 5
     """So many configurations, the best by search score; the recipe comes with them."""
+    fuse: int | None = None
+    """Train so many runs of equal structure as one batched program, in this process; it pays on a GPU that small
+    networks leave idle. Default: each by itself."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,14 @@ def run_confirmation(options: ConfirmOptions) -> Repeated:
     """
     if not 1 <= options.top <= MOST_SEEDS:
         raise UsageError(f"--top is {options.top}; allowed: 1 to {MOST_SEEDS}")
+    if options.fuse is not None and not 1 <= options.fuse <= MOST_SEEDS:
+        raise UsageError(f"--fuse is {options.fuse}; allowed: 1 to {MOST_SEEDS}")
     settings, sweep, budget = opened(options)
+    if options.fuse is not None and settings.address is not None:
+        raise UsageError(
+            f"--fuse {options.fuse} trains in this process and the sweep runs on the Ray cluster {settings.address}; "
+            "leave one of the two out"
+        )
     if count := len(mutated_keys(sweep)):
         print(
             f"{settings.name}: {count} trial{'s' * (count != 1)} not considered for confirmation: their scores come of "
@@ -44,7 +51,7 @@ def run_confirmation(options: ConfirmOptions) -> Repeated:
             file=sys.stderr,
         )
     plan = confirmation_plan(sweep, settings, top=options.top, seeds=options.seeds, budget=budget)
-    return Repeated(carry_out(plan, settings, sweep), budget, settings.home, settings.tracking)
+    return Repeated(carry_out(plan, settings, sweep, fuse=options.fuse), budget, settings.home, settings.tracking)
 
 
 def opened(options: RepeatOptions) -> tuple[SweepSettings, Sweep, int]:

@@ -117,6 +117,23 @@ def _run(settings: SweepSettings, home: Home, space: Space, nodes: tuple[Node, .
     return status
 
 
+def trial_context(prepared: Prepared, settings: SweepSettings) -> TrialContext:
+    """What all trials get, with the budget and the limits of ``settings``."""
+    gpus = settings.gpus() or 0.0  # placed() has settled "auto"
+    return TrialContext(
+        images=prepared.images,
+        scorer=prepared.scorer,
+        evaluations=evaluations(settings),
+        threads=settings.cpus_per_trial,
+        device="cuda" if gpus else "cpu",
+        gpu_share=min(gpus, 1.0),
+        max_seconds=settings.max_trial_seconds,
+        checkpoint_seconds=settings.checkpoint_seconds,
+        end_hopeless=parse_rules(settings.end_hopeless),
+        precision=settings.precision,
+    )
+
+
 def run_trials(
     prepared: Prepared,
     settings: SweepSettings,
@@ -136,18 +153,7 @@ def run_trials(
     folder = prepared.home.sweep(settings.name)
     tracker.precision = settings.precision
     gpus = settings.gpus() or 0.0  # placed() has settled "auto"
-    context = TrialContext(
-        images=prepared.images,
-        scorer=prepared.scorer,
-        evaluations=evaluations(settings),
-        threads=settings.cpus_per_trial,
-        device="cuda" if gpus else "cpu",
-        gpu_share=min(gpus, 1.0),
-        max_seconds=settings.max_trial_seconds,
-        checkpoint_seconds=settings.checkpoint_seconds,
-        end_hopeless=parse_rules(settings.end_hopeless),
-        precision=settings.precision,
-    )
+    context = trial_context(prepared, settings)
     trials = searcher.pending
     cores = settings.slots() * settings.cpus_per_trial
     with local_ray(folder, cores), tempfile.TemporaryDirectory(prefix="gansweep-tune-") as scratch:

@@ -22,6 +22,7 @@ from analysis.connect import readable_errors
 from analysis.runs import METRICS
 from pipeline.cluster import connected
 from pipeline.failures import Failures
+from pipeline.fuse import run_fused
 from pipeline.home import Home
 from pipeline.launch import run_trials
 from pipeline.lock import exclusive
@@ -183,7 +184,13 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def carry_out(plan: Sequence[Repeat], settings: SweepSettings, sweep: Sweep, console: Console | None = None) -> str:
+def carry_out(
+    plan: Sequence[Repeat],
+    settings: SweepSettings,
+    sweep: Sweep,
+    console: Console | None = None,
+    fuse: int | None = None,
+) -> str:
     """Run what of a plan has not ended yet.
 
     Args:
@@ -191,6 +198,7 @@ def carry_out(plan: Sequence[Repeat], settings: SweepSettings, sweep: Sweep, con
         settings: the sweep's own; where and how fast may be given anew.
         sweep: it tells how long a run takes.
         console: for progress; default: stderr.
+        fuse: train so many runs as one program, in this process; default: Ray Tune runs them one by one.
 
     Returns:
         ``complete``, or ``interrupted`` where the time limit came first.
@@ -213,10 +221,12 @@ def carry_out(plan: Sequence[Repeat], settings: SweepSettings, sweep: Sweep, con
             return schema.COMPLETE
         with connected(settings.address) as nodes:
             prepared = prepare(settings, home, space, console, require_nodes(nodes, storage))
-            return _run(left, prepared, tracker, console)
+            return _run(left, prepared, tracker, console, fuse)
 
 
-def _run(left: Sequence[Repeat], prepared: Prepared, tracker: Tracker, console: Console) -> str:
+def _run(
+    left: Sequence[Repeat], prepared: Prepared, tracker: Tracker, console: Console, fuse: int | None = None
+) -> str:
     settings, budget = prepared.settings, left[0].budget
     own = dataclasses.replace(
         settings,
@@ -232,6 +242,9 @@ def _run(left: Sequence[Repeat], prepared: Prepared, tracker: Tracker, console: 
     searcher, scheduler = PlanSearcher(left), make_scheduler("none", (), budget)
     searcher.failures = scheduler.failures
     try:
+        if fuse is not None:
+            unfinished = run_fused(left, prepared, own, tracker, console, fuse)
+            return schema.INTERRUPTED if unfinished else schema.COMPLETE
         run_trials(prepared, own, searcher, scheduler, tracker, console)
     finally:
         tracker.finish_repeats(Outcome(schema.INTERRUPTED, f"the {left[0].kind} was interrupted"))

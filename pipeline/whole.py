@@ -81,7 +81,7 @@ def _new_row(session: Session, study_id: int, trial: FrozenTrial) -> tuple[model
 def _mark(session: Session, row: models.TrialModel) -> str | None:
     table = models.TrialSystemAttributeModel
     found = session.query(table).filter(table.trial_id == row.trial_id, table.key == MARK).one_or_none()
-    return None if found is None else str(json.loads(found.value_json))
+    return None if found is None else str(json.loads(str(found.value_json)))
 
 
 def _old_row(session: Session, trial: FrozenTrial) -> tuple[models.TrialModel, bool]:

@@ -105,16 +105,19 @@ class TrainingLoop:
             self._update(figures)
             self.updates += 1
             if self.updates % CHECK_EVERY == 0:
-                self._require_finite(figures)
+                self.require_finite()
                 on_check()
             if time.perf_counter() - start > seconds:
                 raise OutOfTime(f"{self.images / 1000:.1f} kimg trained")
-        self._require_finite(figures)
+        return self.end_interval(self.images - before, time.perf_counter() - start)
+
+    def end_interval(self, images: int, seconds: float) -> dict[str, float]:
+        """What ``train_until`` returns after so many images in so many seconds, or ``Diverged``."""
+        self.require_finite()
         if not all(bool(weight.isfinite().all()) for weight in self.generator.parameters()):
             raise Diverged(f"weights of the generator are not finite after {self.images / 1000:.1f} kimg")
-        self._figures = _Means()
-        seconds = time.perf_counter() - start
-        return figures.means() | {"images_per_second": (self.images - before) / max(seconds, 1e-9)}
+        figures, self._figures = self._figures, _Means()
+        return figures.means() | {"images_per_second": images / max(seconds, 1e-9)}
 
     def _update(self, figures: _Means) -> None:
         measure = self.updates % NORM_EVERY == 0
@@ -146,9 +149,15 @@ class TrainingLoop:
         loss.total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
+    @property
+    def images_per_update(self) -> int:
+        """Real pictures that one update shows the discriminator: a batch of each domain, where there are several."""
+        pictures = self.config.training.batch_size * max(1, len(self.data.domains))
+        return pictures * self.config.updates.discriminator_steps
+
     def _draw_batch(self) -> Batch:
         chosen = self._draw_pictures()
-        pictures = self.data.pictures[chosen].permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+        pictures = self.data.pictures[chosen].permute(0, 3, 1, 2).to(torch.get_default_dtype()).div_(127.5).sub_(1.0)
         if self.config.training.flip:
             mirrored = torch.rand(len(pictures), device=self.device) < 0.5
             pictures = torch.where(mirrored[:, None, None, None], pictures.flip(3), pictures)
@@ -192,8 +201,9 @@ class TrainingLoop:
                 1.0 - decay,
             )
 
-    def _require_finite(self, figures: _Means) -> None:
-        for name, value in figures.worst().items():
+    def require_finite(self) -> None:
+        """Raise ``Diverged`` when a figure since the last look is not finite, or a loss has exploded."""
+        for name, value in self._figures.worst().items():
             # A critic's score and a gradient's norm have no scale of their own; NaN compares as false.
             limit = LOSS_LIMIT if "loss" in name else sys.float_info.max
             if not value <= limit:
@@ -302,6 +312,14 @@ class _Means:
         """Largest magnitude of each figure since the last look."""
         worst, self._worst = self._worst, {}
         return _read(worst)
+
+    def take(self, others: _Means, place: int) -> None:
+        """Add what was counted of trial number ``place`` in means of several, whose values are ``(k,)``."""
+        for name, sums in others._sums.items():
+            worst = others._worst[name][place]
+            self._sums[name] = self._sums[name] + sums[place] if name in self._sums else sums[place]
+            self._counts[name] += others._counts[name]
+            self._worst[name] = torch.maximum(self._worst[name], worst) if name in self._worst else worst
 
     def state_dict(self) -> dict[str, Any]:
         return {"sums": dict(self._sums), "counts": dict(self._counts), "worst": dict(self._worst)}

@@ -83,6 +83,21 @@ class TrialContext:
         return self.evaluations[-1].kimg
 
 
+@dataclass(frozen=True)
+class Interval:
+    """What a trial trains for before its next score."""
+
+    evaluation: Evaluation
+    seconds: float
+    """How long it may take."""
+    said: dict[str, str]
+    """What the result tells the user besides."""
+
+
+Trained = dict[str, float] | Diverged | OutOfTime
+"""What training for an interval comes to: figures, or why it ended early."""
+
+
 class Trial:
     """Trains one configuration, one evaluation interval per ``step``.
 
@@ -170,6 +185,18 @@ class Trial:
             on divergence, or where there is no hope, ``failure`` with the reason and ``done``; ``notice``, when the
             user should know something. A trial that has used its budget, or its hope, gives its last result again.
         """
+        interval = self.begin_interval()
+        if isinstance(interval, dict):
+            return interval
+        trained: Trained
+        try:
+            trained = self.loop.train_until(interval.evaluation.kimg * 1000, interval.seconds, self.save_if_due)
+        except (Diverged, OutOfTime) as reason:
+            trained = reason
+        return self.end_interval(interval, trained)
+
+    def begin_interval(self) -> Interval | dict[str, Any]:
+        """What is to be trained next, or the result where there is nothing to train any more."""
         if self.others is not None and self.kimg < self.context.max_kimg:
             self._mutate(self.others)
         said = {"notice": self.notice} if self.notice else {}
@@ -179,19 +206,23 @@ class Trial:
         self._stepped = self._counted = self._clock()
         evaluation = next(one for one in self.context.evaluations if one.kimg > self.kimg)
         limit = math.inf if self.context.max_seconds is None else self.context.max_seconds
-        try:
-            figures = self.loop.train_until(evaluation.kimg * 1000, limit - self.seconds, self._save_if_due)
-        except Diverged as reason:
+        return Interval(evaluation, limit - self.seconds, said)
+
+    def end_interval(self, interval: Interval, trained: Trained) -> dict[str, Any]:
+        """Score, draw samples and save after an interval, or say why it did not come to its end."""
+        evaluation, said = interval.evaluation, interval.said
+        if isinstance(trained, Diverged):
             self._count_seconds()
             spent = {"seconds": self.seconds, "train_seconds": self._since(self._stepped)}
-            return {"kimg": self.kimg, **spent, "failure": f"diverged: {reason}", "done": True, **said}
-        except OutOfTime as reason:
+            return {"kimg": self.kimg, **spent, "failure": f"diverged: {trained}", "done": True, **said}
+        if isinstance(trained, OutOfTime):
             self._count_seconds()
-            return {**self._out_of_time(f"out of time: took more than {limit:g} s, {reason}"), **said}
+            reason = f"out of time: took more than {self.context.max_seconds:g} s, {trained}"
+            return {**self._out_of_time(reason), **said}
         self.kimg = evaluation.kimg
         # What a process does at its first score alone (building networks, say) must not reach the training.
         with torch.random.fork_rng([self.context.device] if self.context.device.startswith("cuda") else []):
-            result = self._evaluate(figures, evaluation.samples)
+            result = self._evaluate(trained, evaluation.samples)
         # A distance of more samples never competes with one of fewer.
         alike = [earlier for earlier in self.results if earlier["samples"] == result["samples"]]
         best = all(result["distance"] < earlier["distance"] for earlier in alike)
@@ -325,7 +356,8 @@ class Trial:
         if state.get(MUTATIONS):
             self._go_on_mutated(list(state[MUTATIONS]))
 
-    def _save_if_due(self) -> None:
+    def save_if_due(self) -> None:
+        """Store the state of training where the last time is long enough ago."""
         # A clock that was set back would keep the next save away for as long as it was set back.
         if not 0 <= self._clock() - self._saved < self.context.checkpoint_seconds:
             self._count_seconds()

@@ -24,7 +24,7 @@ def tag_cross_entropy(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
     total = labels.new_zeros((), dtype=torch.float32)
     for place, group in enumerate(logits):
         wanted = labels[:, place]
-        summed = F.cross_entropy(group.float(), wanted, ignore_index=UNKNOWN, reduction="sum")
+        summed = F.cross_entropy(group, wanted, ignore_index=UNKNOWN, reduction="sum")
         # The mean of no rows would be NaN; an all-masked batch must weigh nothing instead.
         total = total + summed / (wanted != UNKNOWN).sum().clamp_min(1)
     return total
@@ -41,8 +41,8 @@ def multilabel_bce(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
     for place, group in enumerate(logits):
         wanted = labels[:, place]
         known = (wanted != UNKNOWN).float()
-        yes = F.one_hot(wanted.clamp_min(0), group.shape[1]).float()
-        rows = F.binary_cross_entropy_with_logits(group.float(), yes, reduction="none").sum(dim=1)
+        yes = F.one_hot(wanted.clamp_min(0), group.shape[1]).to(group.dtype)
+        rows = F.binary_cross_entropy_with_logits(group, yes, reduction="none").sum(dim=1)
         total = total + (rows * known).sum() / known.sum().clamp_min(1)
     return total
 

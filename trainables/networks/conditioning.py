@@ -47,14 +47,14 @@ class TagEncoder:
                 columns.append((~known).long())
         if self.encoding == "one_hot_unknown":
             columns.append((labels < 0).any(dim=1, keepdim=True).long())
-        return torch.cat(columns, dim=1).float()
+        return torch.cat(columns, dim=1).to(torch.get_default_dtype())
 
     @cached_property
     def _table(self) -> Tensor:
         return torch.tensor(self.pairs, dtype=torch.long, device="cpu").view(len(self.pairs), len(self.sizes))
 
     def _encode_pairs(self, labels: Tensor) -> Tensor:
-        return (labels.unsqueeze(1) == self._table.to(labels.device)).all(dim=2).float()
+        return (labels.unsqueeze(1) == self._table.to(labels.device)).all(dim=2).to(torch.get_default_dtype())
 
 
 class TagEmbedding(nn.Module):

@@ -18,10 +18,10 @@ from trainables.networks.discriminator import Discriminator
 from trainables.networks.generator import Generator
 from trainables.precision import Precision, in_precision
 from trainables.systems.system import Loss
-from trainables.systems.terms import clip_weights, in_steps, realness_loss, weighted, with_penalty, with_tags
+from trainables.systems.terms import clip_weights, realness_loss, weighted, with_penalty, with_tags
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -53,13 +53,22 @@ class ConditionalGan:
 
     def discriminator_losses(self, batch: Batch) -> Iterator[Loss]:
         """What one discriminator update minimises, in order; take a step on each before asking for the next."""
+        real, fake = self.shown(batch)
+        for loss in self.discriminator_terms:
+            yield loss(real, fake, batch)
+
+    def shown(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Real pictures in the generator's own range, and its fakes, without gradients."""
         real = batch.pictures * 0.5 + 0.5 if self.generator.unit_range else batch.pictures
         with torch.no_grad():
-            fake = self._draw(batch)
-        yield from in_steps(
-            [lambda: self._real_loss(real, fake, batch), lambda: self._fake_loss(real, fake, batch)],
-            split=self.config.updates.split_discriminator,
-        )
+            return real, self._draw(batch)
+
+    @property
+    def discriminator_terms(self) -> tuple[Callable[[Tensor, Tensor, Batch], Loss], ...]:
+        """The losses of one discriminator update, in order, each of real pictures, fakes and their batch."""
+        if self.config.updates.split_discriminator:
+            return self._real_loss, self._fake_loss
+        return (self._both_losses,)
 
     def generator_loss(self, batch: Batch) -> Loss:
         """Fakes should be called real and classified as the tags that were asked for."""
@@ -80,6 +89,10 @@ class ConditionalGan:
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Nothing."""
+
+    def _both_losses(self, real: Tensor, fake: Tensor, batch: Batch) -> Loss:
+        one, other = self._real_loss(real, fake, batch), self._fake_loss(real, fake, batch)
+        return Loss(one.total + other.total, one.figures | other.figures)
 
     def _real_loss(self, real: Tensor, fake: Tensor, batch: Batch) -> Loss:
         def critic(pictures: Tensor, codes: Tensor) -> Tensor:
