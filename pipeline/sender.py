@@ -105,11 +105,13 @@ class Sender:
         Returns:
             Seconds to wait before the next attempt: 0 when it was done or refused for good, or there is none.
         """
-        if self._step_together():
+        error = self._attempt_together()
+        if error is None and not self._alone and not len(self.spool):
             self._answered()
             return 0.0
-        operation = self.spool.first()
-        error = self._attempt(operation) if operation is not None else None
+        operation = self.spool.first() if error is None else None
+        if operation is not None:
+            error = self._attempt(operation)
         if error is None:
             if operation is not None:
                 self._alone = max(0, self._alone - 1)
@@ -123,17 +125,18 @@ class Sender:
         self._failures += 1
         return float(min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self._failures - 1, 30)))
 
-    def _step_together(self) -> bool:
+    def _attempt_together(self) -> Exception | None:
+        """Try those that wait, if there are several; returns an error that may pass."""
         operations = self.spool.waiting(MANY) if self._together is not None and not self._alone else []
         if self._together is None or len(operations) < 2:
-            return False
+            return None
         try:
             self._together(operations)
-        except Exception:  # whose fault it is, and whether it lasts, comes out one by one
+        except Exception as error:  # whose fault it is comes out one by one
             self._alone = len(operations)
-            return False
+            return None if self._lasts(error) else error
         self.spool.mark(len(operations))
-        return True
+        return None
 
     def _answered(self) -> None:
         if self._failures:

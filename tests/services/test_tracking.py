@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,10 @@ def outage(driver: Driver, down: Callable[[], None], up: Callable[[], None]) -> 
     driver.begin(tracker, 1)
     driver.log(tracker, 1, 1, 2)
     tracker.finish_trial("s-00000", Outcome("complete"))
+    for _ in range(600):  # what is sent is gathered first: the outage must be met
+        if driver.said:
+            break
+        time.sleep(0.1)
     up()
     assert tracker.sender.spool.shrinks(1, timeout=120)
     assert driver.recorded() == {"s-00000": ("complete", [1, 2, 3, 4]), "s-00001": ("running", [1, 2])}
