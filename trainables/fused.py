@@ -47,8 +47,12 @@ TRIALS = -1
 def fusable(one: GanConfig, other: GanConfig) -> bool:
     """Whether two configurations can be trained as one batched program: all is equal but the values of ``FREE``."""
     mine, theirs = one.to_params(), other.to_params()
-    # With spectral norm torch writes into buffers in a way that cannot be batched.
-    return not one.discriminator.spectral_norm and all(mine[name] == theirs[name] for name in mine if name not in FREE)
+    # With spectral norm torch writes into buffers in a way that cannot be batched; the masks of dropout follow the
+    # order of memory, which SRResNet has to itself.
+    batched = not one.discriminator.spectral_norm and not any(
+        part.architecture == "srresnet" and part.dropout for part in (one.generator, one.discriminator)
+    )
+    return batched and all(mine[name] == theirs[name] for name in mine if name not in FREE)
 
 
 def go_together(one: TrainingLoop, other: TrainingLoop) -> bool:

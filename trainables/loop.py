@@ -71,8 +71,8 @@ class TrainingLoop:
     ) -> None:
         self.system, self.data, self.config = system, data, config
         self.device = data.pictures.device
-        self.generator = system.generator.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.discriminator = system.discriminator.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.generator = placed(system.generator, config.generator.architecture, self.device)
+        self.discriminator = placed(system.discriminator, config.discriminator.architecture, self.device)
         self.average = copy.deepcopy(self.generator) if config.training.ema_decay else self.generator
         rates = config.optimizer
         self.generator_optimizer = make_optimizer(rates, self.generator, rates.generator_lr)
@@ -252,6 +252,16 @@ class TrainingLoop:
         torch.set_rng_state(state["random"].cpu())
         if "random_cuda" in state:
             torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.device)
+
+
+def placed(network: nn.Module, architecture: str, device: torch.device) -> nn.Module:
+    """The network on its device, in the order of memory that is fastest there: channels-last.
+
+    Not so the many narrow convolutions of SRResNet on a CPU (measured: a fifth slower in channels-last).
+    """
+    plain = architecture == "srresnet" and device.type == "cpu"
+    order = torch.contiguous_format if plain else torch.channels_last
+    return network.to(device, memory_format=order)  # type: ignore[call-overload, no-any-return]
 
 
 def make_optimizer(config: OptimizerConfig, network: nn.Module, rate: float) -> torch.optim.Optimizer:
