@@ -13,7 +13,7 @@ import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from trainables.config import GanConfig, OptimizerConfig
     from trainables.systems.conditional import Loss
+
+Network = TypeVar("Network", bound="nn.Module")
 
 CHECK_EVERY = 25
 """Updates between two looks at whether the losses are still finite; each look waits for the device."""
@@ -254,7 +256,7 @@ class TrainingLoop:
             torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.device)
 
 
-def placed(network: nn.Module, architecture: str, device: torch.device) -> nn.Module:
+def placed(network: Network, architecture: str, device: torch.device) -> Network:
     """The network on its device, in the order of memory that is fastest there: channels-last.
 
     Not so the many narrow convolutions of SRResNet on a CPU (measured: a fifth slower in channels-last).
