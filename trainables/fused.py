@@ -51,9 +51,11 @@ def fusable(one: GanConfig, other: GanConfig) -> bool:
     Systems that translate are trained one by one.
     """
     mine, theirs = one.to_params(), other.to_params()
-    # With spectral norm torch writes into buffers in a way that cannot be batched.
-    plain = not (one.translates or one.discriminator.spectral_norm)
-    return plain and all(mine[name] == theirs[name] for name in mine if name not in FREE)
+    # With spectral norm torch writes into buffers in a way that cannot be batched; the masks of dropout follow the
+    # order of memory, which SRResNet has to itself.
+    alone = one.translates or one.discriminator.spectral_norm
+    alone |= any(part.architecture == "srresnet" and part.dropout > 0 for part in (one.generator, one.discriminator))
+    return not alone and all(mine[name] == theirs[name] for name in mine if name not in FREE)
 
 
 def go_together(one: TrainingLoop, other: TrainingLoop) -> bool:

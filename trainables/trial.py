@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainables.data.dataset import TaggedImages
+    from trainables.networks.generator import Generator
     from trainables.precision import Precision
     from trainables.scoring.scorer import Scorer, Scores
     from trainables.storage import Storage
@@ -168,8 +169,7 @@ class Trial:
     @torch.no_grad()
     def draw(self, noise: Tensor, tags: Tensor) -> Tensor:
         """Pictures ``(n, 3, s, s)`` in [-1, 1] from the averaged generator."""
-        pictures: Tensor = self.loop.average.picture(noise, tags)
-        return pictures
+        return cast("Generator", self.loop.average).picture(noise, tags)
 
     @torch.no_grad()
     def translate(self, pictures: Tensor, labels: Tensor) -> Tensor:

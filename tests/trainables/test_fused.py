@@ -252,6 +252,14 @@ def test_spectral_norm_is_not_fused() -> None:
     assert not fusable(one, one)
 
 
+def test_srresnet_with_dropout_is_not_fused() -> None:
+    one = recipe_config("srresnet_acgan")
+    assert fusable(one, one)
+    for name in ("generator__dropout", "discriminator__dropout"):
+        other = recipe_config("srresnet_acgan", **{name: 0.1})
+        assert not fusable(other, other)
+
+
 def test_bf16_is_not_fused() -> None:
     pairs = loops_of("dcgan", [{}, {}], precision="bf16")
     with pytest.raises(ValueError, match="trained as one"):

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainables.data.tags import UNKNOWN
+from trainables.precision import widened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ def tag_cross_entropy(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
         labels: ``(n, groups)`` int64, ``UNKNOWN`` where masked: such rows get exactly zero gradient.
     """
     total = labels.new_zeros((), dtype=torch.float32)
-    for place, group in enumerate(logits):
+    for place, group in enumerate(map(widened, logits)):
         wanted = labels[:, place]
         summed = F.cross_entropy(group, wanted, ignore_index=UNKNOWN, reduction="sum")
         # The mean of no rows would be NaN; an all-masked batch must weigh nothing instead.
@@ -38,7 +39,7 @@ def multilabel_bce(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
         labels: ``(n, groups)`` int64, ``UNKNOWN`` where masked: such rows get exactly zero gradient.
     """
     total = labels.new_zeros((), dtype=torch.float32)
-    for place, group in enumerate(logits):
+    for place, group in enumerate(map(widened, logits)):
         wanted = labels[:, place]
         known = (wanted != UNKNOWN).float()
         yes = F.one_hot(wanted.clamp_min(0), group.shape[1]).to(group.dtype)
