@@ -20,7 +20,7 @@ from ray import tune
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchmetrics.image.fid import FrechetInceptionDistance
-from torchvision import transforms
+from torchvision import transforms  # type: ignore[import-untyped]
 
 from benchmarks.steps import default_optimizer
 from trainables.config import GanConfig
@@ -113,7 +113,7 @@ class PlainTrial(tune.Trainable):
         for network in (self.system.generator, self.system.discriminator):
             for module in network.modules():
                 if isinstance(module, PointConvTranspose2d):
-                    module.__class__ = nn.ConvTranspose2d
+                    module.__class__ = nn.ConvTranspose2d  # type: ignore[assignment]
         self.optimizer_d = default_optimizer(settings, self.system.discriminator)
         self.optimizer_g = default_optimizer(settings, self.system.generator)
         self.fid: FrechetInceptionDistance | None = None
@@ -161,9 +161,8 @@ class PlainTrial(tune.Trainable):
 
     def ask(self, pictures: Tensor, labels: Tensor) -> Batch:
         """A batch with fresh noise and tags to be drawn."""
-        return Batch(
-            pictures, labels, torch.randn(len(labels), self.noise_dim), labels[torch.randperm(len(labels))]
-        )  # fmt: skip
+        noise = torch.randn(len(labels), self.noise_dim)
+        return Batch(pictures, labels, noise, labels[torch.randperm(len(labels))])
 
     @torch.no_grad()
     def score(self, samples: int) -> float:
