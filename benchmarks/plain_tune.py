@@ -1,0 +1,214 @@
+"""A sweep as users of Ray Tune write one: the peer of ``benchmarks.sweep``.
+
+A class Trainable whose every trial reads the tag file, decodes pictures with Pillow in a ``DataLoader``, trains in the
+manner of PyTorch's DCGAN example and scores with torchmetrics' ``FrechetInceptionDistance``; OptunaSearch proposes,
+MLflowLoggerCallback logs, and Tune keeps a checkpoint of every evaluation. Networks, losses and feature network are
+gansweep's own, so that both train and measure the same. Besides, trials note when they begin what.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+from ray import tune
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchvision import transforms  # type: ignore[import-untyped]
+
+from benchmarks.steps import default_optimizer
+from trainables.config import GanConfig
+from trainables.data.tags import REPORT_VOCABULARY
+from trainables.networks.blocks import PointConvTranspose2d
+from trainables.pictures import to_uint8
+from trainables.scoring.features import open_extractor
+from trainables.systems.conditional import ConditionalGan
+from trainables.systems.system import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SCORED_AT_ONCE = 128
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What both sides of the comparison are told."""
+
+    faces: Path
+    folder: Path
+    """All that a run writes."""
+    trials: int
+    slots: int
+    size: int
+    fixed: dict[str, Any]
+    """Parameters that do not vary."""
+    ranges: dict[str, tuple[float, float]]
+    """Of those that do, on a logarithmic scale."""
+    evaluations: tuple[tuple[int, int], ...]
+    """Each at so many kimg, on so many generated pictures."""
+
+    @property
+    def marks(self) -> Path:
+        """Where trials note what they do."""
+        return self.folder / "marks.jsonl"
+
+
+def note(marks: Path, trial: str, what: str, **more: float) -> None:
+    """Add a line; the clock is the machine's, one for all processes."""
+    with marks.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"trial": trial, "what": what, "at": time.monotonic(), **more}) + "\n")
+
+
+class Faces(Dataset[tuple[Tensor, Tensor]]):
+    """Tagged pictures of a folder, each decoded when it is asked for."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self.folder = folder / "faces"
+        with (folder / "tags.csv").open(encoding="utf-8", newline="") as file:
+            self.rows = [(name, torch.tensor(REPORT_VOCABULARY.parse(text))) for name, text in csv.reader(file)]
+        self.transform = transforms.Compose([
+            transforms.Resize(size), transforms.CenterCrop(size), transforms.ToTensor(),
+            transforms.Normalize((0.5,) * 3, (0.5,) * 3),
+        ])  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
+        name, labels = self.rows[place]
+        with Image.open(self.folder / f"{name}.png") as picture:
+            return self.transform(picture.convert("RGB")), labels
+
+
+class Features(nn.Module):
+    """The feature network, as torchmetrics takes one."""
+
+    num_features = 1280
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return open_extractor("efficientnet")(pictures)
+
+
+class PlainTrial(tune.Trainable):
+    """Trains and scores one configuration."""
+
+    def setup(self, config: dict[str, Any], plan: Plan | None = None) -> None:
+        assert plan is not None, "tune.with_parameters gives the plan"
+        note(plan.marks, self.trial_id, "setup")
+        self.plan = plan
+        settings = GanConfig.from_params({**plan.fixed, **config, "image_size": plan.size})
+        self.noise_dim, batch = settings.generator.noise_dim, settings.training.batch_size
+        self.faces = Faces(plan.faces, plan.size)
+        self.loader = DataLoader(self.faces, batch, shuffle=True, drop_last=True)
+        self.batches: Iterator[list[Tensor]] = iter(())
+        self.system = ConditionalGan(settings, REPORT_VOCABULARY.sizes)
+        for network in (self.system.generator, self.system.discriminator):
+            for module in network.modules():
+                if isinstance(module, PointConvTranspose2d):
+                    module.__class__ = nn.ConvTranspose2d  # type: ignore[assignment]
+        self.optimizer_d = default_optimizer(settings, self.system.discriminator)
+        self.optimizer_g = default_optimizer(settings, self.system.generator)
+        self.fid: FrechetInceptionDistance | None = None
+        self.images = self.evaluated = 0
+
+    def step(self) -> dict[str, Any]:
+        """Train until the next evaluation, and score."""
+        kimg, samples = self.plan.evaluations[self.evaluated]
+        began, losses = time.monotonic(), dict[str, float]()
+        self.system.generator.train()
+        while self.images < 1000 * kimg:
+            pictures, labels = self.draw()
+            if not self.images:
+                note(self.plan.marks, self.trial_id, "training")
+            losses = self.update(pictures, labels)
+            self.images += len(pictures)
+        trained = time.monotonic()
+        distance, self.evaluated = self.score(samples), self.evaluated + 1
+        done, seconds = self.evaluated == len(self.plan.evaluations), time.monotonic() - trained
+        note(self.plan.marks, self.trial_id, "result",
+             distance=distance, train=trained - began, score=seconds, samples=samples)  # fmt: skip
+        return {"kimg": kimg, "distance": distance, **losses, "done": done}
+
+    def draw(self) -> list[Tensor]:
+        """The next batch, over and over."""
+        batch = next(self.batches, None)
+        if batch is None:
+            self.batches = iter(self.loader)
+            batch = next(self.batches)
+        return batch
+
+    def update(self, pictures: Tensor, labels: Tensor) -> dict[str, float]:
+        """One step of either network; losses as numbers."""
+        losses: dict[str, float] = {}
+        for loss in self.system.discriminator_losses(self.ask(pictures, labels)):
+            self.system.discriminator.zero_grad()
+            loss.total.backward()  # type: ignore[no-untyped-call]
+            self.optimizer_d.step()
+            losses |= {name: figure.item() for name, figure in loss.figures.items()}
+        loss = self.system.generator_loss(self.ask(pictures, labels))
+        self.system.generator.zero_grad()
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        self.optimizer_g.step()
+        return losses | {name: figure.item() for name, figure in loss.figures.items()}
+
+    def ask(self, pictures: Tensor, labels: Tensor) -> Batch:
+        """A batch with fresh noise and tags to be drawn."""
+        noise = torch.randn(len(labels), self.noise_dim)
+        return Batch(pictures, labels, noise, labels[torch.randperm(len(labels))])
+
+    @torch.no_grad()
+    def score(self, samples: int) -> float:
+        """The distance to all real pictures, which are measured at the first time."""
+        if self.fid is None:
+            self.fid = FrechetInceptionDistance(feature=Features(), reset_real_features=False)
+            for pictures, _ in DataLoader(self.faces, SCORED_AT_ONCE):
+                self.fid.update(to_uint8(pictures), real=True)
+        self.system.generator.eval()
+        tags = torch.stack([labels for _, labels in self.faces.rows])
+        for asked in torch.split(tags[torch.randint(len(tags), (samples,))], SCORED_AT_ONCE):
+            drawn = self.system.generator(torch.randn(len(asked), self.noise_dim), asked)
+            self.fid.update(to_uint8(drawn), real=False)
+        distance = float(self.fid.compute())
+        self.fid.reset()
+        return distance
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        state = {name: getattr(self.system, name).state_dict() for name in ("generator", "discriminator")}
+        state |= {name: getattr(self, name).state_dict() for name in ("optimizer_d", "optimizer_g")}
+        torch.save({**state, "images": self.images, "evaluated": self.evaluated}, f"{checkpoint_dir}/state.pt")
+        note(self.plan.marks, self.trial_id, "saved")
+
+
+def run(plan: Plan) -> None:
+    """The script."""
+    import ray
+    from ray.air.integrations.mlflow import MLflowLoggerCallback
+    from ray.tune.search.optuna import OptunaSearch
+
+    ray.init(address="local", num_cpus=plan.slots, include_dashboard=False, log_to_driver=False)
+    tune.Tuner(
+        tune.with_resources(tune.with_parameters(PlainTrial, plan=plan), {"cpu": 1}),
+        param_space={name: tune.loguniform(*ends) for name, ends in plan.ranges.items()},
+        tune_config=tune.TuneConfig(
+            metric="distance", mode="min", search_alg=OptunaSearch(), num_samples=plan.trials,
+            max_concurrent_trials=plan.slots,
+        ),
+        run_config=tune.RunConfig(
+            name="plain",
+            storage_path=str(plan.folder / "tune"),
+            callbacks=[
+                MLflowLoggerCallback(tracking_uri=f"sqlite:///{plan.folder}/mlflow.db", experiment_name="plain")
+            ],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=1),
+            verbose=0,
+        ),
+    ).fit()  # fmt: skip
+    ray.shutdown()
