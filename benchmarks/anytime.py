@@ -4,13 +4,15 @@
                                  [--repeats 10] [--output anytime.json]
 
 Without ``--sweep`` the curves are a synthetic family with a known truth, over the dimensions of `acgan`: the distance
-falls as a power of the training towards a level that the configuration sets, faster or slower by the learning rates
-(so that curves cross), with noise at every evaluation; a twentieth diverges. Searches get the curve of the very
-configuration that they propose; then, as ``gansweep simulate`` does, the nearest of ``--recorded`` curves, which tells
-what snapping changes. With ``--sweep`` the curves are those of a recorded sweep that stopped no trial. The JSON and
-pictures beside it tell the share of random search's training that each other search had used when it had an answer as
-good (medians and quartiles of the repeats). Wide networks are slow: with many workers, the others use training while a
-good one is under way, so that the share grows with ``--workers``.
+falls as a power of the training towards a level that the configuration sets, faster or slower by the learning rates (so
+that curves cross), with noise at every evaluation; a twentieth diverges. Merit at a ninth and a third of the budget has
+rank correlations of 0.89 and 0.99 with merit at the end; a real sweep may have less (0.67 and 0.76 in a short one of
+drawn faces), which costs stopping more. Searches get the curve of the very configuration that they propose; then, as
+``gansweep simulate`` does, the nearest of ``--recorded`` curves, which tells what snapping changes. With ``--sweep``
+the curves are those of a recorded sweep that stopped no trial. The JSON and pictures beside it tell the share of random
+search's training that each other search had used when it had an answer as good (medians and quartiles of the repeats).
+Wide networks are slow: with many workers, the others use training while a good one is under way, so that the share
+grows with ``--workers``.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 POINTS = 400
 """Along the axis of the picture."""
+STYLES = ("-", "--", ":", "-.")
+"""Lines of samplers; schedulers have colours."""
 
 
 def format_comparison(found: Comparison, name: str) -> str:
@@ -118,22 +120,33 @@ def plot_comparison(found: Comparison, name: str, path: Path) -> None:
     kimg = np.linspace(0.0, most, POINTS)
     title = f"{name} replayed on {found.plan.workers} workers: best distance of a complete trial"
     figure, (axes,) = sheet("training of all trials (kimg)", ["distance"], title, size=(8, 4.8))
-    for place, result in enumerate(found.results):
+    samplers, schedulers = ([*dict.fromkeys(names)] for names in zip(*_names(found), strict=True))
+    top = 0.0
+    for result in found.results:
         lines = np.array([best_so_far(course, kimg) for course in result.courses])
         # A repeat that has completed nothing yet is worse than any that has.
         low, median, high = (np.quantile(lines, part, axis=0, method="higher") for part in (0.25, 0.5, 0.75))
-        colour = COLOURS[place % len(COLOURS)]
-        style = "-" if place < len(COLOURS) else "--"
+        colour = COLOURS[schedulers.index(result.scheduler) % len(COLOURS)]
+        style = STYLES[samplers.index(result.sampler) % len(STYLES)]
+        early = median[POINTS // 10 :]
+        top = max(top, *early[np.isfinite(early)][:1])
         label = f"{result.sampler}, {result.scheduler}"
         axes.step(kimg, _drawable(median), where="post", color=colour, linestyle=style, label=label)
-        axes.fill_between(kimg, _drawable(low), _drawable(high), step="post", color=colour, alpha=0.12, linewidth=0)
+        axes.fill_between(kimg, _drawable(low), _drawable(high), step="post", color=colour, alpha=0.08, linewidth=0)
     if math.isfinite(found.target):
         axes.axhline(found.target, color=QUIET, linestyle=":", linewidth=1, label="target")
+    if top:
+        # The first trials are far above all that follows.
+        axes.set_ylim(top=top + 0.25 * (top - axes.dataLim.y0))
     axes.legend(frameon=False, fontsize=9)
     try:
         figure.savefig(path, dpi=150)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot write {path}: {error}; --plot names a .png file in a folder that is there") from error
+
+
+def _names(found: Comparison) -> list[tuple[str, str]]:
+    return [(result.sampler, result.scheduler) for result in found.results]
 
 
 def _drawable(values: np.ndarray) -> np.ndarray:
