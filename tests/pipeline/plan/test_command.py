@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import pipeline.plan.command as command
+import pipeline.plan.measure as measuring
 from analysis import schema
 from analysis.rank import rank
 from analysis.report_text import method
@@ -16,13 +18,14 @@ from pipeline.cli import main
 from pipeline.home import Home
 from pipeline.plan.measure import Measured, measure_all
 from pipeline.plan.model import sampled
-from tests.pipeline.conftest import command_words, sweep, tiny_settings
+from tests.pipeline.conftest import FIXED, command_words, sweep, tiny_settings
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.settings import SweepSettings
+    from trainables.trial import TrialContext
 
 MEASURED = Measured(update=0.1, early=2.0, final=5.0, start=1.0, peak=1000)
 """Of every configuration."""
@@ -142,6 +145,46 @@ def test_mistakes_are_one_line(
 ) -> None:
     assert main(["plan", "acgan", "--data", str(faces), "--home", str(tmp_path), *options]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("space", "options"),
+    [
+        ("acgan", {"precision": "bf16", "fix": FIXED}),
+        ("cyclegan", {}),
+        ("stargan", {"attributes": "eyes"}),
+    ],
+)
+def test_a_plan_from_end_to_end(
+    faces: Path, tmp_path: Path, space: str, options: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("generator.width=4", "generator.blocks=1", "discriminator.width=16", "training.batch_size=16")
+    data = faces
+    if space == "cyclegan":
+        data = tmp_path / "domains"
+        for place, picture in enumerate(sorted(faces.rglob("*.png"))[:40]):
+            (data / "AB"[place % 2]).mkdir(parents=True, exist_ok=True)
+            shutil.copy(picture, data / "AB"[place % 2])
+    settings = tiny_settings(tmp_path, data, "whole", space=space, **{"fix": small, **options})
+    found = told(settings, capsys)
+    assert found["trials"]["median"] == 6.0
+    assert 6 * 1 <= found["kimg"]["low"] <= found["kimg"]["high"] <= 6 * 2
+    assert 0 < found["hours"]["low"] <= found["hours"]["high"] < 1
+    assert 10**8 < found["memory_per_trial"]["recipe"] <= found["memory_per_trial"]["largest"] < 10**10
+    assert found["settings"]["precision"] == settings.precision
+
+
+def test_what_is_measured_trains_in_the_precision_of_the_sweep(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    contexts: list[TrialContext] = []
+    monkeypatch.setattr(measuring, "picture_data", lambda settings: (None, None))
+    monkeypatch.setattr(measuring, "_measure", lambda context, params, full: contexts.append(context))
+    for precision in ("float32", "bf16"):
+        settings = tiny_settings(tmp_path, tmp_path, precision=precision)
+        measuring.measure_here({"settings": settings.to_json(), "device": "cpu", "share": 1.0, "params": [{}]})
+    assert [context.precision for context in contexts] == ["float32", "bf16"]
 
 
 @pytest.mark.slow
