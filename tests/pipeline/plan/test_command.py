@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import pytest
 import pipeline.plan.command as command
 import pipeline.plan.measure as measuring
 from analysis import schema
+from analysis.planned import differing
 from analysis.rank import rank
 from analysis.report_text import method
 from analysis.runs import load
@@ -18,7 +20,9 @@ from pipeline.cli import main
 from pipeline.home import Home
 from pipeline.plan.measure import Measured, measure_all
 from pipeline.plan.model import sampled
+from pipeline.plan.show import format_plan
 from tests.pipeline.conftest import FIXED, command_words, sweep, tiny_settings
+from tests.support.sweeps import make_sweep
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -122,6 +126,33 @@ def test_a_plan_of_other_options_is_not_compared_and_it_is_said(
     printed = " ".join(sweep(settings).printed.split())
     assert "plan.json was made with another --trials, --scheduler, --seed: the sweep is not compared" in printed
     assert load("other", home=judged_home).plan == {}
+
+
+@pytest.mark.usefixtures("stopwatch")
+def test_a_plan_of_a_grid_keeps_the_trials_that_were_asked_for(
+    judged_home: Path, faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fixed = {"sampler": "grid", "choices": ("optimizer.beta1=0.0,0.5",), "total_kimg": 100, "concurrent": None}
+    free = tiny_settings(judged_home, faces, "grid").resolve_space()
+    others = tuple(f"{d.name}={free.recipe[d.name]}" for d in free.dimensions if d.name != "optimizer.beta1")
+    settings = tiny_settings(judged_home, faces, "grid", **fixed, fix=(*FIXED, *others))
+    found = told(settings, capsys)
+    assert found["trials"]["median"] == 2.0
+    assert (found["settings"]["trials"], found["settings"]["total_kimg"]) == (6, 100)
+    assert differing(found, settings.public()) == []
+
+
+@pytest.mark.usefixtures("stopwatch")
+def test_a_sweep_that_was_extended_is_not_compared(
+    judged_home: Path, faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tiny_settings(judged_home, faces, "extended", trials=2)
+    plan = told(settings, capsys)
+    larger = make_sweep([{"kimg": 2.0}] * 3, settings=dataclasses.replace(settings, trials=3).public())
+    monkeypatch.setattr(command, "load", lambda *given, **options: larger)
+    after = command.with_actual(plan, settings, Home.find(judged_home))
+    assert after == {**plan, "not_compared": ["--trials"]}
+    assert format_plan(after).endswith("not compared with the sweep, which has another --trials")
 
 
 def test_a_plan_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
