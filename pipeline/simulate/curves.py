@@ -49,6 +49,8 @@ class Curve:
     """By kimg, ascending; none for a trial that failed before it was scored."""
     seconds: float = 0.0
     """Until it ended, where that is later than its last point: a trial that failed."""
+    status: str = schema.FAILED
+    """How it ends where no more points come before its budget is used: failed, or stopped by its own time limit."""
 
     @property
     def ends(self) -> float:
@@ -160,7 +162,8 @@ def _curve(row: dict[Any, Any], history: dict[int, dict[str, float]]) -> Curve:
         if schema.SECONDS in values
     )
     failed = row["status"] == schema.FAILED
-    return Curve(row["key"], params, points, _time_taken(row["stretches"]) if failed else 0.0)
+    status = schema.STOPPED if row["status"] == schema.STOPPED else schema.FAILED
+    return Curve(row["key"], params, points, _time_taken(row["stretches"]) if failed else 0.0, status)
 
 
 def _time_taken(stretches: Any) -> float:

@@ -143,7 +143,7 @@ def simulate(search: Search, rule: StoppingRule, limits: Limits, name: str) -> C
 def _advance(trial: _Running, rule: StoppingRule, limits: Limits, name: str, course: Course) -> str | None:
     """Take a trial to its next point; its status, if it ends there."""
     if trial.done == len(trial.curve.points):
-        return schema.FAILED
+        return trial.curve.status
     before = trial.kimg
     trial.done += 1
     course.kimg += trial.kimg - before

@@ -101,6 +101,12 @@ def test_failed_trials_take_their_time_and_the_kimg_that_was_scored() -> None:
     assert course.ended[0].scores == {}
 
 
+def test_a_trial_that_its_own_time_limit_ended_is_told_as_stopped() -> None:
+    slow = Curve("s", params(), (Point(10, 10.0, {"distance": 3.0}),), status="stopped")
+    course = kept([slow], 1)
+    assert [(one.status, one.kimg, one.scores["distance"]) for one in course.ended] == [("stopped", 10, 3.0)]
+
+
 @pytest.mark.parametrize(("total", "begun"), [(90, 1), (179, 1), (180, 2), (450, 5)])
 @pytest.mark.parametrize("workers", [1, 3, 99])
 def test_the_total_is_never_exceeded_and_cuts_nobody_off(total: int, begun: int, workers: int) -> None:
