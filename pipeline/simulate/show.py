@@ -98,7 +98,8 @@ def _snapping(found: Comparison) -> list[str]:
         if result.among is None or not result.snaps:
             continue
         quartiles = ", ".join(f"{value:.2f}" for value in np.quantile(result.snaps, (0.25, 0.5, 0.75, 1)))
-        shares = [share(found.kimg_to_target(one), found.full_kimg).median for one in (result, result.among)]
+        pairs = ((found, result), (found.among, result.among))
+        shares = [share(by.kimg_to_target(one), by.full_kimg).median for by, one in pairs]
         texts = [f"{value:.0%}" if math.isfinite(value) else "not" for value in shares]
         lines.append(
             f"  {result.sampler}, {result.scheduler}: {quartiles}; target at {texts[0]} by the nearest, at {texts[1]} "
