@@ -116,7 +116,7 @@ class Comparison:
     @property
     def full_kimg(self) -> float:
         """What it is trained for in all: median over repeats."""
-        return self.baseline.each(lambda course: course.kimg).median
+        return self.baseline.each(lambda course: course.used_kimg).median
 
     @property
     def tagged(self) -> bool:
@@ -266,7 +266,7 @@ def _result_json(found: Comparison, result: Result) -> dict[str, Any]:
     figures = {
         "trials": result.each(lambda course: len(course.ended)),
         "complete": result.each(lambda course: sum(one.status == schema.COMPLETE for one in course.ended)),
-        "kimg": result.each(lambda course: course.kimg),
+        "kimg": result.each(lambda course: course.used_kimg),
         "seconds": result.each(lambda course: course.seconds),
         "slot_use": result.each(lambda course: course.slot_use(workers)),
         "distance": result.each(best),

@@ -64,7 +64,7 @@ def _row(found: Comparison, result: Result, *, tags: bool) -> list[str]:
         result.sampler,
         result.scheduler,
         number(result.each(lambda course: len(course.ended)).median),
-        number(result.each(lambda course: course.kimg).median),
+        number(result.each(lambda course: course.used_kimg).median),
         duration(result.each(lambda course: course.seconds).median),
         percent(result.each(lambda course: course.slot_use(workers)).median),
         _text(result.each(best).median),
@@ -117,7 +117,7 @@ def plot_comparison(found: Comparison, name: str, path: Path) -> None:
     """
     from analysis.plots.style import COLOURS, QUIET, sheet
 
-    most = max(course.kimg for result in found.results for course in result.courses)
+    most = max(course.used_kimg for result in found.results for course in result.courses)
     kimg = np.linspace(0.0, most, POINTS)
     title = f"{name} replayed on {found.plan.workers} workers: best distance of a complete trial"
     figure, (axes,) = sheet("training of all trials (kimg)", ["distance"], title, size=(8, 4.8))
