@@ -108,9 +108,7 @@ def _packed(settings: SweepSettings, nodes: Sequence[Node], space: Space, images
     )
 
 
-def measuring(
-    params: Mapping[str, Any], settings: SweepSettings, images: TaggedImages, device: str
-) -> dict[str, Any]:
+def measuring(params: Mapping[str, Any], settings: SweepSettings, images: TaggedImages, device: str) -> dict[str, Any]:
     """What ``measure`` is asked for."""
     return {
         "params": dict(params),

@@ -254,7 +254,8 @@ def to_json(found: Comparison, name: str) -> dict[str, Any]:
         "target_distance": found.target if math.isfinite(found.target) else None,
         "full_kimg": found.full_kimg,
         "combinations": [
-            _result_json(found, one) | ({"one_of_three_nearest": _result_json(found.among, one.among)} if one.among else {})
+            _result_json(found, one)
+            | ({"one_of_three_nearest": _result_json(found.among, one.among)} if one.among else {})
             for one in found.results
         ],
     }

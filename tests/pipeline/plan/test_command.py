@@ -206,9 +206,7 @@ def test_a_plan_from_end_to_end(
     assert found["settings"]["precision"] == settings.precision
 
 
-def test_what_is_measured_trains_in_the_precision_of_the_sweep(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_what_is_measured_trains_in_the_precision_of_the_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     contexts: list[TrialContext] = []
     monkeypatch.setattr(measuring, "picture_data", lambda settings: (None, None))
     monkeypatch.setattr(measuring, "_measure", lambda context, params, full: contexts.append(context))

@@ -80,7 +80,8 @@ def test_one_of_the_nearest_is_measured_against_its_own_random_search() -> None:
     found = compare(ranked(), [("tpe", "none")], Plan(1, 4, 5, 0))
     told = [one["one_of_three_nearest"] for one in to_json(found, "s")["combinations"]]
     for result, figures in zip(found.results, told, strict=True):
-        assert result.among and found.baseline.among
+        assert result.among is not None
+        assert found.baseline.among is not None
         target = Spread.of([best(one) for one in found.baseline.among.courses]).median
         kimg = Spread.of([kimg_to(one, target) for one in result.among.courses])
         assert figures["kimg_to_target"] == kimg.to_json()
