@@ -15,6 +15,22 @@ if TYPE_CHECKING:
 
 QUANTITIES: Final = ("trials", "kimg", "hours")
 
+COSTLESS: Final = ("name", "data", "home", "tracking", "study", "storage", "address", "adopt", "checkpoint_seconds")
+"""Settings of a sweep that change neither its trials nor how long they take."""
+
+
+def differing(plan: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """Options of a sweep, as ``sweep.json`` has them, that are others than what was planned.
+
+    Slots and GPUs agree with what was asked for or with what that came to.
+    """
+    placed, mine = plan.get("placed", {}), json.loads(json.dumps(dict(settings)))
+    return [
+        f"--{name.replace('_', '-')}"
+        for name, value in json.loads(json.dumps(plan["settings"])).items()
+        if name in mine and mine[name] not in (value, placed.get(name, value))
+    ]
+
 
 def actual(sweep: Sweep) -> dict[str, float]:
     """Trials, the training of all of them in kimg, and the hours in which any of them ran.

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import schema
 from analysis.cells import Table, duration, number, parameter, printable
 from analysis.cells import score as score_text
-from analysis.planned import actual, planned_entries
+from analysis.planned import actual, differing, planned_entries
 from analysis.plots.parallel import varied
 from analysis.reasons import by_kind
 from analysis.repeat_table import spread
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from analysis.rank import Ranking
+    from analysis.runs import Sweep
 
 TOP = 15
 REASONS = 25
@@ -194,7 +195,7 @@ def method(ranking: Ranking) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Fingerprint of the scores", fingerprint),
         ("Budgets and search", budgets),
         ("Changes of the space", changed),
-        ("What it took", planned_entries(sweep.plan, actual(sweep)) if sweep.plan else []),
+        ("What it took", _planned(sweep) if sweep.plan else []),
         ("Seeds", seeds if "seed" in settings else []),
         ("Slots", _slots(sweep.figures)),
         ("Data", _data(data)),
@@ -202,6 +203,12 @@ def method(ranking: Ranking) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Where it is tracked", [("MLflow run", sweep.mlflow_run_id)] if sweep.mlflow_run_id else []),
     ]
     return [(title, entries) for title, entries in sections if entries]
+
+
+def _planned(sweep: Sweep) -> list[tuple[str, str]]:
+    if others := differing(sweep.plan, sweep.settings):
+        return [("plan", f"not compared: it was made with another {', '.join(others)}")]
+    return planned_entries(sweep.plan, actual(sweep))
 
 
 def _slots(figures: Mapping[str, float]) -> list[tuple[str, str]]:

@@ -63,8 +63,8 @@ def opened(options: RepeatOptions) -> tuple[SweepSettings, Sweep, int]:
     """
     if not 1 <= options.seeds <= MOST_SEEDS:
         raise UsageError(f"--seeds is {options.seeds}; allowed: 1 to {MOST_SEEDS}")
-    # A limit on the sweep's time was none on that of its repeats.
-    settings = dataclasses.replace(resumed(options), time_limit=options.time_limit)
+    # Limits on the sweep's time and training were none on those of its repeats.
+    settings = dataclasses.replace(resumed(options), time_limit=options.time_limit, total_kimg=None)
     sweep = load(settings.name, home=settings.home, tracking=settings.tracking)
     if options.max_kimg is not None:
         dataclasses.replace(settings, max_kimg=options.max_kimg, eval_kimg=None)  # refuses what is out of range

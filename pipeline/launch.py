@@ -68,7 +68,7 @@ def _run(settings: SweepSettings, home: Home, space: Space, nodes: tuple[Node, .
     study = open_study(url, settings.name, objectives(space).values(), say=say)
     claim_study(study, home, url, adopt=settings.adopt)
     prepared = prepare(settings, home, space, console, nodes)
-    settings = prepared.settings
+    given, settings = settings, prepared.settings
     study.sampler = make_sampler(settings.sampler, settings.seed, prepared.space, known=len(study.trials))
     for note in combination_notes(settings, prepared.space):
         console.print(note, soft_wrap=True)
@@ -77,7 +77,7 @@ def _run(settings: SweepSettings, home: Home, space: Space, nodes: tuple[Node, .
         client, home, settings.name, prepared.space, prepared.storage, say, artifacts=artifacts, adopt=settings.adopt
     )
     tracker.start(settings.public(), describe_data(prepared), prepared.scorer.fingerprint.to_json())
-    log_plan(tracker, home.sweep(settings.name), settings, say)
+    log_plan(tracker, home.sweep(settings.name), given, say)
     searcher = StudySearcher(
         study,
         prepared.space,

@@ -94,13 +94,7 @@ def _packed(settings: SweepSettings, nodes: Sequence[Node], space: Space, images
     """Measure the recipe and the largest configuration on a GPU, and share GPUs by the larger peak."""
     peaks, total = [], 0
     for params in (dict(space.recipe), largest(space)):
-        request = {
-            "params": params,
-            "sizes": images.vocabulary.sizes,
-            "targets": images.target_places,
-            "device": "cuda",
-            "precision": settings.precision,
-        }
+        request = measuring(params, settings, images, "cuda")
         found = _on_a_gpu_node(request) if settings.address else measure(request)
         # Every trial keeps the pictures on its GPU.
         peaks.append(found["peak"] + images.pixels.nbytes + CUDA_CONTEXT)
@@ -112,6 +106,17 @@ def _packed(settings: SweepSettings, nodes: Sequence[Node], space: Space, images
         f"{int(1 / share)} trials share a GPU of {total / GIB:.1f} GiB: the recipe needs {peaks[0] / GIB:.1f}, the "
         f"largest configuration {peaks[1] / GIB:.1f} GiB"
     )
+
+
+def measuring(params: Mapping[str, Any], settings: SweepSettings, images: TaggedImages, device: str) -> dict[str, Any]:
+    """What ``measure`` is asked for."""
+    return {
+        "params": dict(params),
+        "sizes": images.vocabulary.sizes,
+        "targets": images.target_places,
+        "device": device,
+        "precision": settings.precision,
+    }
 
 
 def _on_a_gpu_node(request: dict[str, Any]) -> dict[str, int]:

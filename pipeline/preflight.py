@@ -14,7 +14,7 @@ import psutil
 
 from pipeline.placement import slots_of
 from pipeline.same_data import data_changes, write_pictures
-from pipeline.settings import PRIVATE
+from pipeline.settings import PRIVATE, SweepSettings
 from trainables.errors import UserError, first_line
 from trainables.files import write_json
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.cluster import Node
-    from pipeline.settings import SweepSettings
     from search_spaces.space import Space
     from trainables.data.dataset import TaggedImages
     from trainables.storage import Storage
@@ -193,10 +192,11 @@ def require_same_sweep(path: Path, settings: SweepSettings, space: Space, images
         options = dict(before["settings"])
     except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
-    differences = _differences(options, json.loads(json.dumps(mine["settings"])))
-    if differences:
+    changed = differences(options, json.loads(json.dumps(mine["settings"])))
+    if changed:
+        first = [f"{option} ({old}, now {new})" for option, (old, new) in changed.items()][:3]
         raise UserError(
-            f"sweep {settings.name!r} exists with another {'; '.join(differences[:3])}; "
+            f"sweep {settings.name!r} exists with another {'; '.join(first)}; "
             "take another --name, or the same settings to go on with it"
         )
     if before["data"] != mine["data"]:
@@ -212,9 +212,16 @@ def require_same_sweep(path: Path, settings: SweepSettings, space: Space, images
         )
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    return [
-        f"--{name.replace('_', '-')} ({old.get(name)}, now {value})"
+def differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Options that ``old`` has with another value than ``new``, with both values; all as read from JSON.
+
+    What an earlier version did not know yet was as the setting's default.
+    """
+    fields = dataclasses.fields(SweepSettings)
+    defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+    before = {**json.loads(json.dumps(defaults)), **old}
+    return {
+        f"--{name.replace('_', '-')}": (before.get(name), value)
         for name, value in new.items()
-        if old.get(name) != value
-    ]
+        if before.get(name) != value
+    }

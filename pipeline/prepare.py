@@ -28,6 +28,7 @@ from trainables.scoring.tagger import Judge, cached_judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from rich.console import Console
@@ -66,18 +67,9 @@ def prepare(
     settings: SweepSettings, home: Home, space: Space, console: Console, nodes: tuple[Node, ...] = ()
 ) -> Prepared:
     """Load the pictures, decide how many trials run at once, train or find the judge, measure the reference."""
-    require_selection(space, settings.selection())
-    extractor = ExtractorChoice(settings.extractor, settings.weights, settings.resize, settings.extractor_precision)
-    extractor.open()  # a mistake shows before the name is taken and the judge trained
+    _extractor(settings).open()  # a mistake shows before the name is taken and the judge trained
     with _stage(console, f"pictures of {settings.data}"):
-        images = load_folder(
-            settings.data,
-            settings.image_size,
-            selection=settings.selection(),
-            cache=home.cache,
-            max_bad_share=settings.max_bad_share,
-        )
-    require_targets(space, images)
+        images = load_pictures(settings, space, home.cache)
     for kind, names in defects_by_kind(images.defects).items():
         console.print(
             f"  {len(names)} {kind}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}", soft_wrap=True
@@ -93,21 +85,56 @@ def prepare(
     groups = near_duplicate_groups(images.pixels[: images.complete])
     judge = _judge(images, groups, home, console) if schema.TAG_ACCURACY in objectives(space) else None
     with _stage(console, f"reference of {images.complete} real pictures by {settings.extractor}"):
-        scorer, floor = make_scorer(
-            images,
-            judge,
-            extractor=extractor,
-            samples=settings.samples,
-            seed=settings.seed,
-            cache=home.cache,
-            groups=groups,
-            translates=GanConfig.from_params(space.recipe).translates,
-        )
+        scorer, floor = sweep_scorer(settings, space, images, judge, groups, home.cache)
     distance = floor.scores[scorer.fingerprint.score]
     console.print(f"  real against real at {floor.samples} pictures: distance {distance:.1f}", soft_wrap=True)
     for warning in filter(None, (floor.warning, told_of_repeats(space, images, settings.samples))):
         console.print(f"  {warning}", soft_wrap=True)
     return Prepared(settings, home, space, images, judge, scorer, floor)
+
+
+def load_pictures(settings: SweepSettings, space: Space, cache: Path) -> TaggedImages:
+    """The part of the pictures that a sweep trains on.
+
+    Raises:
+        UsageError: a part that does not go with the space.
+        UserError: pictures that cannot be read, or too few of them.
+    """
+    require_selection(space, settings.selection())
+    images = load_folder(
+        settings.data,
+        settings.image_size,
+        selection=settings.selection(),
+        cache=cache,
+        max_bad_share=settings.max_bad_share,
+    )
+    require_targets(space, images)
+    return images
+
+
+def sweep_scorer(
+    settings: SweepSettings,
+    space: Space,
+    images: TaggedImages,
+    judge: Judge | None,
+    groups: NDArray[np.int64],
+    cache: Path,
+) -> tuple[Scorer, Floor]:
+    """What a sweep scores its trials by, and what real pictures score; ``groups`` are of near-duplicates."""
+    return make_scorer(
+        images,
+        judge,
+        extractor=_extractor(settings),
+        samples=settings.samples,
+        seed=settings.seed,
+        cache=cache,
+        groups=groups,
+        translates=GanConfig.from_params(space.recipe).translates,
+    )
+
+
+def _extractor(settings: SweepSettings) -> ExtractorChoice:
+    return ExtractorChoice(settings.extractor, settings.weights, settings.resize, settings.extractor_precision)
 
 
 def _judge(images: TaggedImages, groups: NDArray[np.int64], home: Home, console: Console) -> Judge:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import schema
 from analysis.runs import load
+from pipeline.budget import room_for_a_trial
 from pipeline.home import Home
 from pipeline.lock import exclusive
 from pipeline.preflight import SETTINGS_FILE
@@ -72,10 +73,12 @@ def extended(options: ExtendOptions) -> SweepSettings:
 
 
 def _require_finished(settings: SweepSettings, home: Home) -> None:
-    trials = load(settings.name, home=home.root, tracking=settings.tracking).trials
+    sweep = load(settings.name, home=home.root, tracking=settings.tracking)
+    trials, total = sweep.trials, sweep.settings.get("total_kimg")  # the total that it last ran with
     unfinished = trials["status"].isin((schema.RUNNING, schema.INTERRUPTED)).sum() if len(trials) else 0
     missing = settings.trials - len(trials)
-    if unfinished or (missing > 0 and settings.sampler != "grid" and settings.total_kimg is None):
+    room = room_for_a_trial(float(trials["kimg"].fillna(0.0).sum()), 0, settings.max_kimg, total)
+    if unfinished or (missing > 0 and settings.sampler != "grid" and room):
         raise UserError(
             f"sweep {settings.name!r} has {unfinished + max(0, missing)} trials that have not ended; "
             f"`gansweep resume {settings.name}` first"

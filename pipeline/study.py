@@ -202,10 +202,15 @@ class StudySearcher(Searcher):
         }
 
     def _room(self) -> bool:
-        running = {first_number(self._mirror.get_trial(stored_id)) for stored_id in self._asked.values()} | set(
-            self._unfinished
+        known = self._known()
+        running = {first_number(self._mirror.get_trial(stored_id)) for stored_id in self._asked.values()}
+        running |= {first_number(known[number]) for number in self._unfinished}
+        # Whoever goes on counts with its whole budget, in which what it was trained for already is contained.
+        next_one = (
+            next((trial for trial in known if trial.state == TrialState.WAITING), None) if self._waiting else None
         )
-        finished = sum(kimg for number, kimg in self._kimg.items() if number not in running)
+        counted = running | ({first_number(next_one)} if next_one else set())
+        finished = sum(kimg for number, kimg in self._kimg.items() if number not in counted)
         return room_for_a_trial(finished, len(running), self.max_kimg, self.total_kimg)
 
     def _count(self, trial: FrozenTrial) -> None:

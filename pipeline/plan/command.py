@@ -11,20 +11,20 @@ from rich.console import Console
 
 from analysis import schema
 from analysis.errors import AnalysisError
-from analysis.planned import actual, errors
+from analysis.planned import COSTLESS, actual, differing, errors
 from analysis.runs import load
 from pipeline.budget import evaluations
 from pipeline.cluster import this_machine
 from pipeline.combinations import require_combination
 from pipeline.home import Home, require_sweep_name
-from pipeline.placement import largest, measure, placed
+from pipeline.placement import largest, measure, measuring, placed
 from pipeline.plan.expect import REPEATS, Range, expected
-from pipeline.plan.kept import differing, kept_plan
+from pipeline.plan.kept import kept_plan
 from pipeline.plan.measure import measure_all, picture_data
 from pipeline.plan.model import CostModel, corners, operations, sampled
 from pipeline.preflight import SETTINGS_FILE
 from pipeline.samplers import make_sampler, proposals
-from pipeline.settings import PRIVATE, usable_cores
+from pipeline.settings import usable_cores
 from trainables.errors import UsageError
 from trainables.files import write_json
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pipeline.plan.options import PlanOptions
     from pipeline.settings import SweepSettings
     from search_spaces.space import Space
+    from trainables.data.dataset import TaggedImages
 
 TAKEN = 0.4
 """Seconds in which a worker that has ended a trial takes up the next."""
@@ -50,7 +51,7 @@ def make_plan(options: PlanOptions, console: Console | None = None) -> dict[str,
     if options.name:
         folder = home.sweep(require_sweep_name(options.name))
         begun = (folder / SETTINGS_FILE).is_file()
-        if begun and (kept := kept_plan(folder)) and not differing(kept, settings):
+        if begun and (kept := kept_plan(folder)) and not differing(kept, settings.to_json()):
             return with_actual(kept, settings, home)
     plan = _plan(settings, console or Console(stderr=True, highlight=False))
     if begun:  # the estimate came after the fact: it is told, and not kept as if it had come before
@@ -63,16 +64,17 @@ def make_plan(options: PlanOptions, console: Console | None = None) -> dict[str,
 def _plan(settings: SweepSettings, console: Console) -> dict[str, Any]:
     if settings.address is not None and settings.concurrent is None:
         raise UsageError("plan does not connect to a cluster; give --concurrent, the trials that it will run at once")
-    space = settings.resolve_space()
+    given, space = settings, settings.resolve_space()
     require_combination(settings, space)
     trials = proposals(make_sampler(settings.sampler, settings.seed, space), settings.trials)
-    settings = dataclasses.replace(settings, trials=trials)
     with console.status("pictures, and what they are scored by"):
         images, _ = picture_data(settings)
     if len(images.pixels) == images.complete:
         space = space.without("training.extra_data", False)
     if settings.address is None:
         settings, _ = placed(settings, (this_machine(),), space, images)
+    where = {name: getattr(settings, name) for name in ("concurrent", "gpus_per_trial")}
+    settings = dataclasses.replace(settings, trials=trials)
     gpus = settings.gpus() or 0.0
     device = "cuda" if gpus else "cpu"
     with console.status("operations of configurations of the space"):
@@ -84,7 +86,7 @@ def _plan(settings: SweepSettings, console: Console) -> dict[str, Any]:
     processes = max(1, min(settings.slots(), here))
     with console.status(f"a few updates and scores of {len(measured)} configurations, {processes} at once"):
         found = measure_all(settings, [configurations[place] for place in measured], processes, device)
-        memory = _memory(space, images.vocabulary.sizes, device, found[0].peak)
+        memory = _memory(settings, space, images, device, found[0].peak)
     model = CostModel(tuple((counts[place], one) for place, one in zip(measured, found, strict=True)))
     points = evaluations(settings)
     seconds = [
@@ -119,16 +121,16 @@ def _plan(settings: SweepSettings, console: Console) -> dict[str, Any]:
                 for place, one in zip(measured, found, strict=True)
             ],
         },
-        "settings": {name: value for name, value in settings.to_json().items() if name not in PRIVATE},
+        "settings": {name: value for name, value in given.to_json().items() if name not in COSTLESS},
+        "placed": where,
         "made": time.time(),
     }
 
 
-def _memory(space: Space, sizes: tuple[int, ...], device: str, peak: int) -> dict[str, int]:
+def _memory(settings: SweepSettings, space: Space, images: TaggedImages, device: str, peak: int) -> dict[str, int]:
     """Bytes of the recipe's trial, as it was measured with scoring; of the largest, more by what its training takes."""
     recipe, largest_one = (
-        measure({"params": params, "sizes": sizes, "device": device})["peak"]
-        for params in (dict(space.recipe), largest(space))
+        measure(measuring(params, settings, images, device))["peak"] for params in (dict(space.recipe), largest(space))
     )
     return {"recipe": peak, "largest": peak + max(0, largest_one - recipe)}
 
@@ -138,9 +140,11 @@ def _changes(space: Space, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_actual(plan: dict[str, Any], settings: SweepSettings, home: Home) -> dict[str, Any]:
-    """A plan with what the sweep has taken since, and how far off that was."""
+    """A plan with what the sweep has taken since, and how far off that was; or why the two do not compare."""
     try:
         sweep = load(settings.name, home=home.root, tracking=settings.tracking)
     except AnalysisError:  # begun, and nothing was tracked yet
         return plan
+    if others := differing(plan, sweep.settings):
+        return {**plan, "not_compared": others}
     return {**plan, "actual": actual(sweep), "error": errors(plan, sweep)}

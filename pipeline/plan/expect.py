@@ -95,7 +95,9 @@ class RandomMerit:
             for point, at, one in zip(self._points, row, merits, strict=True)
             if at <= self._limit
         )
-        return Curve(str(self._given), {}, points, min(float(row[-1]), self._limit))
+        # Out of time after a score, a trial counts at that one; before its first it has failed.
+        status = schema.STOPPED if points else schema.FAILED
+        return Curve(str(self._given), {}, points, min(float(row[-1]), self._limit), status)
 
     def tell(self, curve: Curve, ended: Ended) -> None:
         """Nothing is learned from it."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import schema
 from analysis.connect import readable_errors
+from analysis.planned import differing
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,12 +36,6 @@ def kept_plan(folder: Path) -> dict[str, Any] | None:
     return plan
 
 
-def differing(plan: dict[str, Any], settings: SweepSettings) -> list[str]:
-    """Options in which a sweep is another one than was planned."""
-    mine = json.loads(json.dumps(settings.to_json()))
-    return [f"--{name.replace('_', '-')}" for name, value in plan["settings"].items() if mine.get(name) != value]
-
-
 def log_plan(tracker: Tracker, folder: Path, settings: SweepSettings, say: Callable[[str], None]) -> None:
     """Put the plan of a sweep that begins on its parent run, where the report finds it.
 
@@ -51,7 +46,7 @@ def log_plan(tracker: Tracker, folder: Path, settings: SweepSettings, say: Calla
     plan = kept_plan(folder)
     if plan is None:
         return
-    if others := differing(plan, settings):
+    if others := differing(plan, settings.to_json()):
         say(f"{folder / schema.PLAN_FILE} was made with another {', '.join(others)}: the sweep is not compared with it")
         return
     with readable_errors(tracker.client.tracking_uri):

@@ -109,7 +109,7 @@ def measure_here(request: Mapping[str, Any]) -> list[Measured]:
     images, scorer = picture_data(settings)
     context = TrialContext(
         images, scorer, evaluations(settings), settings.cpus_per_trial, device,
-        gpu_share=request["share"], checkpoint_seconds=LIMIT,
+        gpu_share=request["share"], checkpoint_seconds=LIMIT, precision=settings.precision,
     )  # fmt: skip
     return [_measure(context, params, full=place == 0) for place, params in enumerate(request["params"])]
 
@@ -117,20 +117,15 @@ def measure_here(request: Mapping[str, Any]) -> list[Measured]:
 def picture_data(settings: SweepSettings) -> tuple[TaggedImages, Scorer]:
     """Pictures and scorer as a sweep has them, from the home's cache; an untrained judge takes as long as a trained."""
     from analysis import schema
+    from pipeline.prepare import load_pictures, sweep_scorer
     from pipeline.study import objectives
-    from trainables.data.dataset import load_folder
     from trainables.data.duplicates import near_duplicate_groups
-    from trainables.scoring.scorer import ExtractorChoice, make_scorer
 
-    cache = Home.find(settings.home).cache
-    images = load_folder(settings.data, settings.image_size, cache=cache, max_bad_share=settings.max_bad_share)
-    judge = _untrained_judge(images) if schema.TAG_ACCURACY in objectives(settings.resolve_space()) else None
-    scorer, _ = make_scorer(
-        images, judge,
-        extractor=ExtractorChoice(settings.extractor, settings.weights, settings.resize, settings.extractor_precision),
-        samples=settings.samples, seed=settings.seed, cache=cache,
-        groups=near_duplicate_groups(images.pixels[: images.complete]),
-    )  # fmt: skip
+    cache, space = Home.find(settings.home).cache, settings.resolve_space()
+    images = load_pictures(settings, space, cache)
+    judge = _untrained_judge(images) if schema.TAG_ACCURACY in objectives(space) else None
+    groups = near_duplicate_groups(images.pixels[: images.complete])
+    scorer, _ = sweep_scorer(settings, space, images, judge, groups, cache)
     return images, scorer
 
 
@@ -185,7 +180,8 @@ def _seconds_of_evaluation(trial: Trial, place: int) -> float:
 
 def images_per_update(params: Mapping[str, Any]) -> int:
     """Real pictures that the discriminator sees in one update."""
-    return int(params["training.batch_size"]) * int(params["updates.discriminator_steps"])
+    domains = 2 if params["system"] == "cyclegan" else 1  # a batch of each
+    return domains * int(params["training.batch_size"]) * int(params["updates.discriminator_steps"])
 
 
 def _peak(device: str) -> int:

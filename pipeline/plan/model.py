@@ -58,27 +58,34 @@ def operations(params: Mapping[str, Any], images: TaggedImages) -> float:
     not among them.
     """
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import flop_registry
 
     from trainables.data.tags import combinations
-    from trainables.loop import TrainingData, TrainingLoop
-    from trainables.systems.conditional import ConditionalGan
+    from trainables.inputs import training_data
+    from trainables.loop import TrainingLoop
+    from trainables.systems.build import build_system
 
     config = GanConfig.from_params({**params, "image_size": images.size})
     batch = config.training.batch_size
     small = dataclasses.replace(config, training=dataclasses.replace(config.training, batch_size=min(batch, _BATCH)))
-    sizes = images.vocabulary.sizes
     pairs = combinations(images.labels[: images.complete]) if config.tags.encoding == "pairs" else ()
-    tags = torch.zeros(small.training.batch_size, len(sizes), dtype=torch.int64)
-    if pairs:
-        tags[:] = torch.tensor(pairs[0])
-    shape = (len(tags), config.image_size, config.image_size, 3)
-    loop = TrainingLoop(
-        ConditionalGan(small, sizes, pairs), TrainingData(torch.zeros(shape, dtype=torch.uint8), tags, tags), small
-    )
-    with torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter:
+    system = build_system(small, images.vocabulary.sizes, images.target_places, pairs)
+    loop = TrainingLoop(system, training_data(small, images, "cpu"), small)
+    found: list[float] = []
+
+    class Counter(TorchDispatchMode):
+        """torch's own FlopCounterMode also follows modules, which gradient penalties do not allow."""
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            if count := flop_registry.get(func.overloadpacket):
+                found.append(count(*args, **(kwargs or {}), out_val=out))
+            return out
+
+    with torch.random.fork_rng(devices=[]), Counter():
         loop.train_until(1)
-    return float(counter.get_total_flops()) * batch / small.training.batch_size
+    return float(sum(found)) * batch / small.training.batch_size
 
 
 def corners(counts: Sequence[float]) -> list[int]:

@@ -34,6 +34,8 @@ def format_plan(plan: Mapping[str, Any]) -> str:
     ]
     if "actual" in plan:
         lines += [f"so far really: {text}" for text in planned_lines(plan, plan["actual"])]
+    if "not_compared" in plan:
+        lines.append(f"not compared with the sweep, which has another {', '.join(plan['not_compared'])}")
     return "\n".join(lines)
 
 

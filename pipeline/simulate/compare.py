@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and quartiles over repeats; infinite where so many repeats did not come there."""
+    """Median and quartiles over repeats; infinitely bad where so many repeats did not come there."""
 
     median: float
     low: float
@@ -58,7 +58,7 @@ class Spread:
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
         """Of any values, infinite ones too."""
-        # Interpolated quantiles of infinities are NaN: the next value on is taken where one is infinite.
+        # Interpolated quantiles of infinities are NaN: where one is infinite, the next value on its side is taken.
         low, median, high = (_quantile(values, share) for share in (0.25, 0.5, 0.75))
         return cls(median, low, high)
 
@@ -71,7 +71,8 @@ class Spread:
 
 def _quantile(values: Sequence[float], share: float) -> float:
     array = np.array(values, dtype=float)
-    return float(np.quantile(array, share, method="linear" if np.isfinite(array).all() else "higher"))
+    worse: Literal["lower", "higher"] = "lower" if -math.inf in array else "higher"
+    return float(np.quantile(array, share, method="linear" if np.isfinite(array).all() else worse))
 
 
 @dataclass
@@ -102,6 +103,12 @@ class Comparison:
     """The baseline first."""
 
     @property
+    def among(self) -> Comparison:
+        """The same with one of the nearest in place of the nearest, against its own random search."""
+        results = tuple(result.among for result in self.results if result.among)
+        return dataclasses.replace(self, baseline=results[0], results=results) if results else self
+
+    @property
     def target(self) -> float:
         """The distance that random search without stopping comes to with all its training: median over repeats."""
         return self.baseline.each(best).median
@@ -109,7 +116,7 @@ class Comparison:
     @property
     def full_kimg(self) -> float:
         """What it is trained for in all: median over repeats."""
-        return self.baseline.each(lambda course: course.kimg).median
+        return self.baseline.each(lambda course: course.used_kimg).median
 
     @property
     def tagged(self) -> bool:
@@ -247,7 +254,8 @@ def to_json(found: Comparison, name: str) -> dict[str, Any]:
         "target_distance": found.target if math.isfinite(found.target) else None,
         "full_kimg": found.full_kimg,
         "combinations": [
-            _result_json(found, one) | ({"one_of_three_nearest": _result_json(found, one.among)} if one.among else {})
+            _result_json(found, one)
+            | ({"one_of_three_nearest": _result_json(found.among, one.among)} if one.among else {})
             for one in found.results
         ],
     }
@@ -259,7 +267,7 @@ def _result_json(found: Comparison, result: Result) -> dict[str, Any]:
     figures = {
         "trials": result.each(lambda course: len(course.ended)),
         "complete": result.each(lambda course: sum(one.status == schema.COMPLETE for one in course.ended)),
-        "kimg": result.each(lambda course: course.kimg),
+        "kimg": result.each(lambda course: course.used_kimg),
         "seconds": result.each(lambda course: course.seconds),
         "slot_use": result.each(lambda course: course.slot_use(workers)),
         "distance": result.each(best),

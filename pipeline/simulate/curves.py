@@ -48,7 +48,9 @@ class Curve:
     points: tuple[Point, ...]
     """By kimg, ascending; none for a trial that failed before it was scored."""
     seconds: float = 0.0
-    """Until it ended, where that is later than its last point: a trial that failed."""
+    """Until it ended, where that is later than its last point: a trial that failed or was out of time."""
+    status: str = schema.FAILED
+    """How it ends where no more points come before its budget is used: failed, or stopped by its own time limit."""
 
     @property
     def ends(self) -> float:
@@ -159,8 +161,9 @@ def _curve(row: dict[Any, Any], history: dict[int, dict[str, float]]) -> Curve:
         for kimg, values in sorted(history.items())
         if schema.SECONDS in values
     )
-    failed = row["status"] == schema.FAILED
-    return Curve(row["key"], params, points, _time_taken(row["stretches"]) if failed else 0.0)
+    ended_early = row["status"] != schema.COMPLETE
+    status = schema.STOPPED if row["status"] == schema.STOPPED else schema.FAILED
+    return Curve(row["key"], params, points, _time_taken(row["stretches"]) if ended_early else 0.0, status)
 
 
 def _time_taken(stretches: Any) -> float:

@@ -53,7 +53,7 @@ class Ended:
     seconds: float
     """Since the sweep began."""
     used_kimg: float
-    """What all trials had been scored for by then, this one included."""
+    """What all trials had been trained for by then, this one and those that went on included."""
     scores: Mapping[str, float]
     """Its last."""
 
@@ -65,10 +65,16 @@ class Course:
     ended: list[Ended] = field(default_factory=list)
     """In the order of their ends."""
     kimg: float = 0.0
+    """What all trials were scored at, as a sweep records it."""
     seconds: float = 0.0
     """Wall time."""
     busy: float = 0.0
     """Seconds of slots that had a trial."""
+
+    @property
+    def used_kimg(self) -> float:
+        """What all trials were trained for, after their last evaluation too."""
+        return self.ended[-1].used_kimg if self.ended else 0.0
 
     def slot_use(self, workers: int) -> float:
         """Share of the slots' time in which they had a trial."""
@@ -86,6 +92,24 @@ class _Running:
     @property
     def kimg(self) -> int:
         return self.curve.points[self.done - 1].kimg if self.done else 0
+
+    def trained(self, now: float, max_kimg: int) -> float:
+        """What it was trained for by then: between two evaluations, in step with the time.
+
+        After its last one it goes on at the pace that it had on average, up to its budget.
+        """
+        points, at = self.curve.points, now - self.began
+        if self.done < len(points):
+            last = points[self.done - 1] if self.done else None
+            kimg, seconds = (last.kimg, last.seconds) if last else (0, 0.0)
+            length = points[self.done].seconds - seconds
+            share = (at - seconds) / length if length > 0 else 0.0
+            return kimg + min(1.0, max(0.0, share)) * (points[self.done].kimg - kimg)
+        if not points:
+            return 0.0
+        last = points[-1]
+        beyond = last.kimg * at / last.seconds if last.seconds > 0 else 0.0
+        return max(last.kimg, min(max_kimg, beyond))
 
     @property
     def next(self) -> float:
@@ -109,6 +133,7 @@ def simulate(search: Search, rule: StoppingRule, limits: Limits, name: str) -> C
     heap: list[tuple[float, int, _Running]] = []
     numbers = itertools.count()
     finished = 0.0  # kimg of ended trials
+    used = 0.0  # their training in full
 
     def fill(now: float) -> None:
         while len(heap) < limits.workers and room_for_a_trial(finished, len(heap), limits.max_kimg, limits.total_kimg):
@@ -130,20 +155,23 @@ def simulate(search: Search, rule: StoppingRule, limits: Limits, name: str) -> C
             continue
         finished += trial.kimg
         course.busy += now - trial.began
-        course.ended.append(_ended(trial, status, now, course))
+        used += trial.trained(now, limits.max_kimg)
+        under_way = sum(other.trained(now, limits.max_kimg) for *_, other in heap)
+        course.ended.append(_ended(trial, status, now, used + under_way))
         search.tell(trial.curve, course.ended[-1])
         fill(now)
     if heap:  # the time is over
         course.seconds = limits.seconds
         course.busy += sum(limits.seconds - trial.began for _, _, trial in heap)
-        course.ended += [_ended(trial, schema.INTERRUPTED, limits.seconds, course) for *_, trial in sorted(heap)]
+        used += sum(trial.trained(limits.seconds, limits.max_kimg) for *_, trial in heap)
+        course.ended += [_ended(trial, schema.INTERRUPTED, limits.seconds, used) for *_, trial in sorted(heap)]
     return course
 
 
 def _advance(trial: _Running, rule: StoppingRule, limits: Limits, name: str, course: Course) -> str | None:
     """Take a trial to its next point; its status, if it ends there."""
     if trial.done == len(trial.curve.points):
-        return schema.FAILED
+        return trial.curve.status
     before = trial.kimg
     trial.done += 1
     course.kimg += trial.kimg - before
@@ -153,6 +181,6 @@ def _advance(trial: _Running, rule: StoppingRule, limits: Limits, name: str, cou
     return None if goes_on else schema.STOPPED
 
 
-def _ended(trial: _Running, status: str, now: float, course: Course) -> Ended:
+def _ended(trial: _Running, status: str, now: float, used_kimg: float) -> Ended:
     scores = trial.curve.points[trial.done - 1].scores if trial.done else {}
-    return Ended(trial.number, status, trial.kimg, now, course.kimg, scores)
+    return Ended(trial.number, status, trial.kimg, now, used_kimg, scores)

@@ -64,7 +64,7 @@ def _row(found: Comparison, result: Result, *, tags: bool) -> list[str]:
         result.sampler,
         result.scheduler,
         number(result.each(lambda course: len(course.ended)).median),
-        number(result.each(lambda course: course.kimg).median),
+        number(result.each(lambda course: course.used_kimg).median),
         duration(result.each(lambda course: course.seconds).median),
         percent(result.each(lambda course: course.slot_use(workers)).median),
         _text(result.each(best).median),
@@ -98,7 +98,8 @@ def _snapping(found: Comparison) -> list[str]:
         if result.among is None or not result.snaps:
             continue
         quartiles = ", ".join(f"{value:.2f}" for value in np.quantile(result.snaps, (0.25, 0.5, 0.75, 1)))
-        shares = [share(found.kimg_to_target(one), found.full_kimg).median for one in (result, result.among)]
+        pairs = ((found, result), (found.among, result.among))
+        shares = [share(by.kimg_to_target(one), by.full_kimg).median for by, one in pairs]
         texts = [f"{value:.0%}" if math.isfinite(value) else "not" for value in shares]
         lines.append(
             f"  {result.sampler}, {result.scheduler}: {quartiles}; target at {texts[0]} by the nearest, at {texts[1]} "
@@ -116,7 +117,7 @@ def plot_comparison(found: Comparison, name: str, path: Path) -> None:
     """
     from analysis.plots.style import COLOURS, QUIET, sheet
 
-    most = max(course.kimg for result in found.results for course in result.courses)
+    most = max(course.used_kimg for result in found.results for course in result.courses)
     kimg = np.linspace(0.0, most, POINTS)
     title = f"{name} replayed on {found.plan.workers} workers: best distance of a complete trial"
     figure, (axes,) = sheet("training of all trials (kimg)", ["distance"], title, size=(8, 4.8))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from typing import Any
 
 import pytest
 
-from analysis.planned import actual, errors, planned_entries, planned_lines
+from analysis.planned import actual, differing, errors, planned_entries, planned_lines
 from analysis.rank import rank
 from analysis.report_text import method
 from tests.support.sweeps import make_sweep
@@ -17,6 +18,8 @@ PLAN: dict[str, Any] = {
     "trials": {"median": 3, "low": 3, "high": 3},
     "kimg": {"median": 110.0, "low": 90.0, "high": 140.0},
     "hours": {"median": 1.5, "low": 1.0, "high": 3.0},
+    "settings": {"trials": 3, "time_limit": None, "total_kimg": 90, "concurrent": None, "cpus_per_trial": 1},
+    "placed": {"concurrent": 2, "gpus_per_trial": "0"},
 }
 
 
@@ -44,6 +47,21 @@ def test_errors_are_shares_of_what_it_was() -> None:
     assert errors(PLAN, make_sweep([{"kimg": math.nan}]))["kimg"] is None
 
 
+@pytest.mark.parametrize(
+    ("changes", "others"),
+    [
+        ({}, []),
+        ({"concurrent": 2}, []),  # what none given came to
+        ({"concurrent": 3}, ["--concurrent"]),
+        ({"time_limit": "1h", "total_kimg": None}, ["--time-limit", "--total-kimg"]),
+        ({"cpus_per_trial": 2, "trials": 4}, ["--trials", "--cpus-per-trial"]),
+        ({"home": "/elsewhere", "tracking": "http://x"}, []),
+    ],
+)
+def test_a_sweep_of_other_costs_is_another(changes: dict[str, Any], others: list[str]) -> None:
+    assert differing(PLAN, {**PLAN["settings"], **changes}) == others
+
+
 def test_words() -> None:
     assert planned_lines(PLAN, actual(SWEEP)) == [
         "trials 4; planned 3 (3 to 3), -25%",
@@ -54,6 +72,8 @@ def test_words() -> None:
 
 
 def test_the_report_tells_it_where_there_was_a_plan() -> None:
+    changed = dataclasses.replace(SWEEP, settings={"trials": 4, "total_kimg": 90})
+    assert dict(method(rank(changed)))["What it took"] == [("plan", "not compared: it was made with another --trials")]
     titles = dict(method(rank(SWEEP)))
     assert titles["What it took"][1] == ("kimg", "100; planned 110 (90 to 140), +10%")
     assert "What it took" not in dict(method(rank(make_sweep([{"scores.distance": 1.0}]))))

@@ -97,6 +97,18 @@ def test_other_settings_are_refused_by_name(tmp_path: Path, changes: dict[str, A
     assert "another --name" in str(caught.value)
 
 
+def test_what_an_earlier_version_did_not_know_was_as_by_default(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.json"
+    check(path)
+    saved = json.loads(path.read_text())
+    for name in ("precision", "end_hopeless", "attributes", "budgets"):
+        del saved["settings"][name]
+    path.write_text(json.dumps(saved))
+    check(path)
+    with pytest.raises(UserError, match=r"another --precision \(float32, now bf16\)"):
+        check(path, dataclasses.replace(MINE, precision="bf16"))
+
+
 def test_other_data_are_refused(tmp_path: Path) -> None:
     path, other = tmp_path / "sweep.json", dataclasses.replace(PICTURES, fingerprint="cd34")
     check(path)
@@ -123,7 +135,7 @@ def test_private_settings_may_differ(tmp_path: Path) -> None:
     changes: dict[str, Any] = {
         "home": Path("/elsewhere"), "tracking": "http://x", "study": "sqlite://", "address": "auto", "concurrent": 1,
         "cpus_per_trial": 2, "gpus_per_trial": "0", "time_limit": "1h", "data": Path("/moved"),
-        "checkpoint_seconds": 60.0, "adopt": True,
+        "checkpoint_seconds": 60.0, "adopt": True, "total_kimg": 1000,
     }  # fmt: skip
     assert set(changes) == set(PRIVATE)
     check(tmp_path / "sweep.json")

@@ -19,8 +19,9 @@ from pipeline import confirm as confirm_module
 from pipeline import repeats
 from pipeline.ablate import variants
 from pipeline.clean import clean_sweep
-from pipeline.cli import main
+from pipeline.cli import ConfirmOptions, main
 from pipeline.confirm import confirmation_plan, leading
+from pipeline.home import Home
 from pipeline.repeats import PlanSearcher, Repeat, params_of, repeat_seed
 from pipeline.settings import SweepSettings
 from pipeline.study import training_seed
@@ -278,6 +279,17 @@ def test_one_trial_stands_for_a_configuration_and_the_recipe_comes_always() -> N
     assert leading(hand, 1) == ["hand-00002", "hand-00000"]
     assert leading(hand, 2) == ["hand-00002", "hand-00000"]
     assert leading(hand, 9) == ["hand-00002", "hand-00000", "hand-00004"]
+
+
+def test_limits_of_the_sweep_are_none_of_its_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = SweepSettings("acgan", tmp_path, "hand", max_kimg=10, total_kimg=20, time_limit="1h", home=tmp_path)
+    path = Home.find(tmp_path).sweep("hand") / "sweep.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"settings": settings.to_json(), "started_with": settings.to_json()}))
+    monkeypatch.setattr(confirm_module, "load", lambda *given, **options: plan_sweep({}))
+    found, _, budget = confirm_module.opened(ConfirmOptions("hand", home=tmp_path, max_kimg=30))
+    assert (found.total_kimg, found.time_limit, budget) == (None, None, 30)
+    dataclasses.replace(found, max_kimg=budget)  # as the repeats are run
 
 
 MUTATED = {"scores.distance": 1.0, "metrics.mutations": 2.0}

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from mlflow import MlflowClient
 
+from pipeline import resume
 from pipeline.cli import ExtendOptions, ResumeOptions, main
 from pipeline.home import Home
 from pipeline.resume import extended, resumed
+from pipeline.settings import SweepSettings
 from tests.pipeline.conftest import sweep, tiny_settings
+from tests.support.sweeps import make_sweep
 from trainables.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -88,6 +91,31 @@ def test_an_unknown_sweep_names_the_known_ones(swept: Swept, capsys: pytest.Capt
 def test_an_extension_adds_something(swept: Swept, options: dict[str, int], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         extended(ExtendOptions("tiny", home=swept.home.root, **options))
+
+
+@pytest.mark.parametrize(
+    ("ended", "total", "finished"),
+    [(4, None, True), (2, None, False), (2, 20, True), (2, 29, True), (2, 30, False), (2, 1000, False)],
+)
+@pytest.mark.parametrize("given", [None, 1000])
+def test_only_a_finished_sweep_is_extended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: int, total: int | None, finished: bool, given: int | None
+) -> None:
+    """Of four trials of 10 kimg; fewer are all where the total that it ran with has no room for another."""
+    settings = SweepSettings("acgan", tmp_path, "hand", trials=4, max_kimg=10, total_kimg=total)
+    saved = {"settings": settings.to_json(), "started_with": settings.to_json()}
+    path = Home.find(tmp_path).sweep("hand") / "sweep.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(saved))
+    there = make_sweep([{"kimg": 10.0}] * ended, settings=settings.public())
+    monkeypatch.setattr(resume, "load", lambda *found, **options: there)
+    options = ExtendOptions("hand", home=tmp_path, trials=1, total_kimg=given)
+    if finished:
+        assert extended(options).trials == 5
+        return
+    with pytest.raises(UserError, match=f"has {4 - ended} trials that have not ended; `gansweep resume hand` first"):
+        extended(options)
+    assert json.loads(path.read_text())["settings"]["trials"] == 4
 
 
 def test_a_password_that_was_not_stored_is_asked_for(swept: Swept, tmp_path: Path) -> None:

@@ -30,10 +30,10 @@ def searcher(tmp_path: Path) -> Searchers:
     """A searcher as a new driver would make it, over one study; trials have a budget of 10 kimg."""
     space = SweepSettings("acgan", tmp_path, "s", image_size=16).resolve_space()
 
-    def make(total: int | None, trials: int = 9) -> StudySearcher:
+    def make(total: int | None, trials: int = 9, max_kimg: int = 10) -> StudySearcher:
         url = f"sqlite:///{tmp_path}/optuna.db"
         study = open_study(url, "s", objectives(space).values(), make_sampler("random", 0, space))
-        return StudySearcher(study, space, sweep="s", trials=trials, seed=0, max_kimg=10, total_kimg=total)
+        return StudySearcher(study, space, sweep="s", trials=trials, seed=0, max_kimg=max_kimg, total_kimg=total)
 
     return make
 
@@ -87,6 +87,45 @@ def test_another_start_counts_what_has_been_used_and_a_larger_total_goes_on(sear
     assert searcher(29).pending == 0
     assert searcher(30).pending == 7
     assert searcher(None).pending == 7
+
+
+@pytest.mark.parametrize(("total", "go_on"), [(2000, 10), (1999, 9), (1100, 1), (1099, 0)])
+@pytest.mark.parametrize("workers", [1, 3, 10])
+def test_trials_that_go_on_count_once(searcher: Searchers, total: int, go_on: int, workers: int) -> None:
+    """Ten of 100 kimg that go on to 200 need 2000 in all, of which 1000 are used; each of them 100 more."""
+    first = searcher(None, trials=10, max_kimg=100)
+    for place in range(10):
+        first.suggest(f"t{place}")
+        first.on_trial_complete(f"t{place}", ended(100))
+    further = searcher(total, trials=10, max_kimg=200)
+    assert len(further.go_on(100, 1)) == 10
+    running: list[str] = []
+    begun = 0
+    while True:
+        asked = further.suggest(f"again{begun}") if len(running) < workers else None
+        if isinstance(asked, dict):
+            running.append(f"again{begun}")
+            begun += 1
+        elif running:
+            further.on_trial_complete(running.pop(0), ended(200))
+        else:
+            break
+    assert begun == go_on
+    assert (further.pending, further.unused) == (0, 10 - go_on)
+
+
+def test_one_that_goes_on_and_whose_driver_died_counts_once_too(searcher: Searchers) -> None:
+    first = searcher(None, trials=2, max_kimg=100)
+    for place in range(2):
+        first.suggest(f"t{place}")
+        first.on_trial_complete(f"t{place}", ended(100))
+    further = searcher(400, trials=2, max_kimg=200)
+    further.go_on(100, 1)
+    further.suggest("again")
+    after = searcher(400, trials=2, max_kimg=200)  # the driver died: 200 for the one that ran, 200 for the other
+    after.go_on(100, 1)
+    assert isinstance(after.suggest("a"), dict)
+    assert isinstance(after.suggest("b"), dict)
 
 
 def test_less_than_one_trial_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import pipeline.plan.command as command
+import pipeline.plan.measure as measuring
 from analysis import schema
+from analysis.planned import differing
 from analysis.rank import rank
 from analysis.report_text import method
 from analysis.runs import load
@@ -16,13 +20,16 @@ from pipeline.cli import main
 from pipeline.home import Home
 from pipeline.plan.measure import Measured, measure_all
 from pipeline.plan.model import sampled
-from tests.pipeline.conftest import command_words, sweep, tiny_settings
+from pipeline.plan.show import format_plan
+from tests.pipeline.conftest import FIXED, command_words, sweep, tiny_settings
+from tests.support.sweeps import make_sweep
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.settings import SweepSettings
+    from trainables.trial import TrialContext
 
 MEASURED = Measured(update=0.1, early=2.0, final=5.0, start=1.0, peak=1000)
 """Of every configuration."""
@@ -121,6 +128,33 @@ def test_a_plan_of_other_options_is_not_compared_and_it_is_said(
     assert load("other", home=judged_home).plan == {}
 
 
+@pytest.mark.usefixtures("stopwatch")
+def test_a_plan_of_a_grid_keeps_the_trials_that_were_asked_for(
+    judged_home: Path, faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fixed = {"sampler": "grid", "choices": ("optimizer.beta1=0.0,0.5",), "total_kimg": 100, "concurrent": None}
+    free = tiny_settings(judged_home, faces, "grid").resolve_space()
+    others = tuple(f"{d.name}={free.recipe[d.name]}" for d in free.dimensions if d.name != "optimizer.beta1")
+    settings = tiny_settings(judged_home, faces, "grid", **fixed, fix=(*FIXED, *others))
+    found = told(settings, capsys)
+    assert found["trials"]["median"] == 2.0
+    assert (found["settings"]["trials"], found["settings"]["total_kimg"]) == (6, 100)
+    assert differing(found, settings.public()) == []
+
+
+@pytest.mark.usefixtures("stopwatch")
+def test_a_sweep_that_was_extended_is_not_compared(
+    judged_home: Path, faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tiny_settings(judged_home, faces, "extended", trials=2)
+    plan = told(settings, capsys)
+    larger = make_sweep([{"kimg": 2.0}] * 3, settings=dataclasses.replace(settings, trials=3).public())
+    monkeypatch.setattr(command, "load", lambda *given, **options: larger)
+    after = command.with_actual(plan, settings, Home.find(judged_home))
+    assert after == {**plan, "not_compared": ["--trials"]}
+    assert format_plan(after).endswith("not compared with the sweep, which has another --trials")
+
+
 def test_a_plan_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     for content in ("{", "[]", "{}", '{"settings": 3}'):
         (tmp_path / schema.PLAN_FILE).write_text(content)
@@ -142,6 +176,44 @@ def test_mistakes_are_one_line(
 ) -> None:
     assert main(["plan", "acgan", "--data", str(faces), "--home", str(tmp_path), *options]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("space", "options"),
+    [
+        ("acgan", {"precision": "bf16", "fix": FIXED}),
+        ("cyclegan", {}),
+        ("stargan", {"attributes": "eyes"}),
+    ],
+)
+def test_a_plan_from_end_to_end(
+    faces: Path, tmp_path: Path, space: str, options: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("generator.width=4", "generator.blocks=1", "discriminator.width=16", "training.batch_size=16")
+    data = faces
+    if space == "cyclegan":
+        data = tmp_path / "domains"
+        for place, picture in enumerate(sorted(faces.rglob("*.png"))[:40]):
+            (data / "AB"[place % 2]).mkdir(parents=True, exist_ok=True)
+            shutil.copy(picture, data / "AB"[place % 2])
+    settings = tiny_settings(tmp_path, data, "whole", space=space, **{"fix": small, **options})
+    found = told(settings, capsys)
+    assert found["trials"]["median"] == 6.0
+    assert 6 * 1 <= found["kimg"]["low"] <= found["kimg"]["high"] <= 6 * 2
+    assert 0 < found["hours"]["low"] <= found["hours"]["high"] < 1
+    assert 10**8 < found["memory_per_trial"]["recipe"] <= found["memory_per_trial"]["largest"] < 10**10
+    assert found["settings"]["precision"] == settings.precision
+
+
+def test_what_is_measured_trains_in_the_precision_of_the_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    contexts: list[TrialContext] = []
+    monkeypatch.setattr(measuring, "picture_data", lambda settings: (None, None))
+    monkeypatch.setattr(measuring, "_measure", lambda context, params, full: contexts.append(context))
+    for precision in ("float32", "bf16"):
+        settings = tiny_settings(tmp_path, tmp_path, precision=precision)
+        measuring.measure_here({"settings": settings.to_json(), "device": "cpu", "share": 1.0, "params": [{}]})
+    assert [context.precision for context in contexts] == ["float32", "bf16"]
 
 
 @pytest.mark.slow

@@ -39,6 +39,9 @@ def test_limits_hold() -> None:
     assert {course.kimg for course in total} == {450}
     slow = expected(settings(scheduler="none", max_trial_seconds=50.0), 9, SECONDS, 0.0)
     assert {(course.kimg, course.seconds) for course in slow} == {(9 * 30, 150.0)}
+    assert {one.status for course in slow for one in course.ended} == {"stopped"}
+    never = expected(settings(scheduler="none", max_trial_seconds=5.0), 9, SECONDS, 0.0)
+    assert {one.status for course in never for one in course.ended} == {"failed"}
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "mo-asha", "hyperband", "median", "pbt", "none"])

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
 import pytest
+from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.plan.measure import Measured, images_per_update
 from pipeline.plan.model import LEAST_ERROR, CostModel, corners, operations, sampled
 from search_spaces.registry import SPACES
-from tests.support.tiny import painted_images, random_labels
+from tests.support.tiny import painted_images, random_labels, tiny_translator
+from trainables.config import GanConfig
+from trainables.inputs import training_data
+from trainables.loop import TrainingLoop
+from trainables.systems.build import build_system
 from trainables.trial import Evaluation
 
 RECIPE = Measured(update=0.1, early=2.0, final=5.0, start=1.0, peak=1)
 SMALL = Measured(update=0.01, early=1.0, final=0.0, start=1.0, peak=1)
 LARGE = Measured(update=1.0, early=4.0, final=0.0, start=1.0, peak=1)
 MODEL = CostModel(((1e10, RECIPE), (1e8, SMALL), (1e12, LARGE)))
-PARAMS = {"training.batch_size": 50, "updates.discriminator_steps": 2}
+PARAMS = {"system": "acgan", "training.batch_size": 50, "updates.discriminator_steps": 2}
 
 
 def tiny(**changes: Any) -> dict[str, Any]:
@@ -43,6 +49,7 @@ def test_updates_lie_between_measured_ones_on_logarithmic_scales(count: float, u
 
 def test_seconds_of_a_trial_add_up() -> None:
     assert images_per_update(PARAMS) == 100
+    assert images_per_update({**PARAMS, "system": "cyclegan"}) == 200  # a batch of either domain
     points = (Evaluation(1, 100), Evaluation(3, 100), Evaluation(9, 400))
     # The recipe's: 10 updates of 0.1 s for a kimg, 2 s for an early score, 5 s for the last.
     assert MODEL.seconds(PARAMS, 1e10, points) == pytest.approx([1 + 1 + 2, 4 + 2 + 2, 8 + 6 + 5])
@@ -77,6 +84,31 @@ def test_operations_of_convolutions_grow_with_the_square_of_the_width() -> None:
     images = painted_images(random_labels(48))
     counts = [operations(tiny(**{"generator.width": w, "discriminator.width": w}), images) for w in (32, 64)]
     assert 3 < counts[1] / counts[0] < 4  # all but the first and the last layer
+
+
+@pytest.mark.parametrize("system", ["cyclegan", "stargan"])
+def test_operations_of_systems_that_translate_are_counted(system: str) -> None:
+    images = dataclasses.replace(painted_images(random_labels(48)), targets=("eyes",))
+    one, wider = (operations(tiny_translator(system, generator__width=w).to_params(), images) for w in (2, 4))
+    assert 0 < one < wider < 4 * one
+    again = operations(tiny_translator(system, training__batch_size=32).to_params(), images)
+    assert again == pytest.approx(4 * one)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_operations_of_every_recipe_are_counted(name: str) -> None:
+    images = dataclasses.replace(painted_images(random_labels(48)), targets=("eyes",))
+    narrow = {"image_size": 16, "generator.width": 4, "discriminator.width": 4, "training.batch_size": 4}
+    assert operations({**SPACES[name].recipe, **narrow}, images) > 0
+
+
+def test_operations_are_those_of_torchs_own_counter() -> None:
+    images = painted_images(random_labels(48))
+    config = GanConfig.from_params(tiny(**{"training.batch_size": 2}))
+    loop = TrainingLoop(build_system(config, images.vocabulary.sizes), training_data(config, images, "cpu"), config)
+    with FlopCounterMode(display=False) as counter:
+        loop.train_until(1)
+    assert operations(config.to_params(), images) == counter.get_total_flops()
 
 
 def test_configurations_are_drawn_from_the_space_the_recipe_first() -> None:

@@ -71,6 +71,22 @@ def test_spreads_are_quantiles_and_infinity_is_none_of_them_by_halves() -> None:
     assert Spread.of([1.0, math.inf, math.inf]).to_json() == {"median": None, "low": None, "high": None}
 
 
+def test_an_accuracy_that_was_not_reached_is_never_made_up() -> None:
+    assert Spread.of([-math.inf, 0.5]).median == -math.inf
+    assert Spread.of([-math.inf, -math.inf, 0.5, 0.75]) == Spread(-math.inf, -math.inf, 0.5)
+
+
+def test_one_of_the_nearest_is_measured_against_its_own_random_search() -> None:
+    found = compare(ranked(), [("tpe", "none")], Plan(1, 4, 5, 0))
+    told = [one["one_of_three_nearest"] for one in to_json(found, "s")["combinations"]]
+    for result, figures in zip(found.results, told, strict=True):
+        assert result.among is not None
+        assert found.baseline.among is not None
+        target = Spread.of([best(one) for one in found.baseline.among.courses]).median
+        kimg = Spread.of([kimg_to(one, target) for one in result.among.courses])
+        assert figures["kimg_to_target"] == kimg.to_json()
+
+
 def test_with_as_much_training_as_all_trials_random_search_finds_the_best_recorded() -> None:
     found = compare(ranked(), [], Plan(1, 12, 3, 0))
     assert found.target == 10.0

@@ -76,6 +76,7 @@ def test_unfinished_trials_are_left_out_and_failed_ones_end_where_they_did(sweep
     assert [(one.key[-1], len(one.points), one.ends) for one in found.curves] == [
         ("0", 3, 90.0), ("1", 1, 15.0), ("2", 2, 30.0), ("5", 3, 90.0),
     ]  # fmt: skip
+    assert [one.status for one in found.curves[1:3]] == ["failed", "stopped"]
     assert len(found.finals()) == 2
 
 

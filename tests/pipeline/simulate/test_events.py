@@ -53,8 +53,8 @@ def test_a_slot_takes_the_next_trial_as_soon_as_it_is_free() -> None:
     # 90 and 180 s at once; the third begins after 90 s, beside the second, and ends after 90 + 270.
     course = kept([curve("a", (9, 8, 7), 1.0), curve("b", (9, 8, 6), 2.0), curve("c", (9, 8, 5), 3.0)], 2)
     assert [(one.number, one.seconds, one.used_kimg) for one in course.ended] == [
-        (0, 90.0, 90 + 30),  # b had been scored at 10 and 30 kimg
-        (1, 180.0, 180 + 10),  # c at 10, after 90 + 30 s; its 30, after 90 + 90 s, was foreseen later than b's end
+        (0, 90.0, 90 + 45),  # b, at 2 s per kimg, is half-way
+        (1, 180.0, 180 + 30),  # c has trained for 90 of its 270 s
         (2, 360.0, 270.0),
     ]
     assert course.seconds == 360.0
@@ -99,6 +99,24 @@ def test_failed_trials_take_their_time_and_the_kimg_that_was_scored() -> None:
         ("failed", 0, 7.0), ("failed", 10, 32.0), ("complete", 90, 122.0),
     ]  # fmt: skip
     assert course.ended[0].scores == {}
+
+
+def test_training_between_evaluations_counts() -> None:
+    """One fails after 25 s, 10 kimg at a second each; the other's next 20 kimg take 60 s from its tenth on."""
+    short = Curve("s", params(), (Point(10, 10.0, {"distance": 3.0}),), seconds=25.0)
+    points = ((10, 10.0), (30, 70.0), (90, 100.0))
+    uneven = Curve("u", params(), tuple(Point(kimg, at, {"distance": 1.0}) for kimg, at in points))
+    course = kept([short, uneven], 2)
+    assert [(one.seconds, one.used_kimg) for one in course.ended] == [(25.0, 25 + 15), (100.0, 25 + 90)]
+    assert (course.kimg, course.used_kimg) == (10 + 90, 25 + 90)
+    cut = kept([short, uneven], 2, seconds=40.0)
+    assert cut.used_kimg == 25 + 20
+
+
+def test_a_trial_that_its_own_time_limit_ended_is_told_as_stopped() -> None:
+    slow = Curve("s", params(), (Point(10, 10.0, {"distance": 3.0}),), status="stopped")
+    course = kept([slow], 1)
+    assert [(one.status, one.kimg, one.scores["distance"]) for one in course.ended] == [("stopped", 10, 3.0)]
 
 
 @pytest.mark.parametrize(("total", "begun"), [(90, 1), (179, 1), (180, 2), (450, 5)])
