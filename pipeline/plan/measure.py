@@ -118,18 +118,24 @@ def picture_data(settings: SweepSettings) -> tuple[TaggedImages, Scorer]:
     """Pictures and scorer as a sweep has them, from the home's cache; an untrained judge takes as long as a trained."""
     from analysis import schema
     from pipeline.study import objectives
+    from trainables.config import GanConfig
     from trainables.data.dataset import load_folder
     from trainables.data.duplicates import near_duplicate_groups
     from trainables.scoring.scorer import ExtractorChoice, make_scorer
 
     cache = Home.find(settings.home).cache
-    images = load_folder(settings.data, settings.image_size, cache=cache, max_bad_share=settings.max_bad_share)
-    judge = _untrained_judge(images) if schema.TAG_ACCURACY in objectives(settings.resolve_space()) else None
+    images = load_folder(
+        settings.data, settings.image_size,
+        selection=settings.selection(), cache=cache, max_bad_share=settings.max_bad_share,
+    )  # fmt: skip
+    space = settings.resolve_space()
+    judge = _untrained_judge(images) if schema.TAG_ACCURACY in objectives(space) else None
     scorer, _ = make_scorer(
         images, judge,
         extractor=ExtractorChoice(settings.extractor, settings.weights, settings.resize, settings.extractor_precision),
         samples=settings.samples, seed=settings.seed, cache=cache,
         groups=near_duplicate_groups(images.pixels[: images.complete]),
+        translates=GanConfig.from_params(space.recipe).translates,
     )  # fmt: skip
     return images, scorer
 
