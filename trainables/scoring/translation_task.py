@@ -132,14 +132,12 @@ class TranslationTask:
             kernels.append(kernel_distance(rest, real[order[:count]], seed=seed).estimate.value)
         return {**distances, name: float(np.mean(list(distances.values()))), "kid": float(np.mean(kernels))}
 
-    def batches(self, count: int, device: str) -> list[tuple[Tensor, Tensor, Tensor]]:
+    def batches(self, count: int, device: str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Of the first ``count``: pictures ``(n, 3, s, s)`` in [-1, 1], their own labels, the asked ones."""
-        found = []
         for places, asked in zip(_parts(self.sources[:count]), _parts(self.asked[:count]), strict=True):
             pixels = torch.from_numpy(np.asarray(self.images.pixels[places])).to(device)
             pictures = pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
-            found.append((pictures, as_tensor(self.images.labels[places]).to(device), as_tensor(asked).to(device)))
-        return found
+            yield pictures, as_tensor(self.images.labels[places]).to(device), as_tensor(asked).to(device)
 
 
 def class_names(images: TaggedImages) -> dict[tuple[int, int], str]:

@@ -294,6 +294,21 @@ def test_the_batch_changes_no_score(pair, tmp_path, monkeypatch, batch: int) -> 
     assert scorer.score_translation(repaint).metrics() == pytest.approx(before, rel=1e-5)
 
 
+def test_pictures_are_read_as_they_are_needed(pair, tmp_path, monkeypatch) -> None:
+    read: list[int] = []
+
+    class Pixels(np.ndarray):
+        def __getitem__(self, places):
+            read.append(len(places))
+            return np.asarray(self)[places]
+
+    task = make(pair, tmp_path).task
+    task = dataclasses.replace(task, images=dataclasses.replace(pair, pixels=pair.pixels.view(Pixels)))
+    monkeypatch.setattr(translation_task, "BATCH", 16)
+    seen = [(len(pictures), sum(read)) for pictures, _, _ in task.batches(40, "cpu")]
+    assert seen == [(16, 16), (16, 32), (8, 40)]
+
+
 def test_equal_seeds_give_equal_tasks_and_training_is_left_alone(pair, tmp_path) -> None:
     state = torch.get_rng_state()
     one, again, other = (make(pair, tmp_path, seed=seed).task for seed in (0, 0, 1))
