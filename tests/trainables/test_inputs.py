@@ -46,6 +46,15 @@ def test_cyclegan_settles_each_direction_on_the_other_domain() -> None:
     assert torch.equal(asked[:, 0], shown[:, 0])
 
 
+def test_cyclegan_settles_on_as_many_of_the_rarer_domain() -> None:
+    labels = np.stack([np.zeros(200, np.int64), (np.arange(200) == 7).astype(np.int64)], axis=1)
+    rare = dataclasses.replace(painted_images(labels), targets=("eyes",))
+    give = settling_inputs(tiny_translator(), rare, 0, "cpu")
+    for _ in range(3):
+        _, asked = give()
+        assert torch.bincount(asked[:, 1]).tolist() == [SETTLING_BATCH // 2, SETTLING_BATCH // 2]
+
+
 def test_stargan_settles_on_targets_of_the_data() -> None:
     give = settling_inputs(tiny_translator("stargan"), images("hair"), 0, "cpu")
     (pictures, asked), (others, _) = give(), give()
