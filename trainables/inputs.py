@@ -24,8 +24,11 @@ SETTLING_BATCH = 64
 
 
 def training_data(config: GanConfig, images: TaggedImages, device: str) -> TrainingData:
-    """The pictures and labels that a configuration trains on."""
-    count = len(images.pixels) if config.training.extra_data else images.complete
+    """The pictures and labels that a configuration trains on.
+
+    Systems that translate read no other tags than the targets: they have every picture of which those are known.
+    """
+    count = len(images.pixels) if config.training.extra_data or config.translates else images.complete
     return TrainingData(
         as_tensor(images.pixels[:count]).to(device),
         as_tensor(images.labels[:count]).to(device),
