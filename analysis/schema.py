@@ -86,6 +86,8 @@ DISTANCE: Final = "distance"
 """The objective to minimise; the same number is logged under its full name (``fid`` or ``fd_<extractor>``)."""
 TAG_ACCURACY: Final = "tag_accuracy"
 """Share of pictures on which the judge agrees with every asked tag; per group: ``tag_accuracy_<group>``."""
+CYCLE: Final = "cycle_l1"
+"""Mean absolute difference of a picture and its translation back: of generators that translate alone."""
 KIMG: Final = "kimg"
 SECONDS: Final = "seconds"
 """Seconds of wall time inside the trial so far."""
@@ -111,7 +113,7 @@ HIGHER_IS_BETTER: Final = (
     TAG_ACCURACY, "precision", "recall", "density", "coverage", "diversity", "tag_diversity", "preserved",
 )  # fmt: skip
 SCORE_PREFIXES: Final = (
-    *DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", "memorised", "source_feature_distance", "cycle_l1", "identity_l1",
+    *DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", "memorised", "source_feature_distance", CYCLE, "identity_l1",
 )  # fmt: skip
 """A metric whose name starts with one of these is a score of generated pictures, not a training signal."""
 TRAINING: Final = "training/"
@@ -126,7 +128,7 @@ DATA_FILE: Final = "data.json"
 PLAN_FILE: Final = "plan.json"
 """What `gansweep plan` expected of the sweep, where it was asked before."""
 SAMPLES_FOLDER: Final = "samples"
-"""Pictures of each evaluation: the same noise and tags in every trial."""
+"""Pictures of each evaluation: the same noise and tags, or the same source pictures, in every trial."""
 FIGURES_FOLDER: Final = "figures"
 """Pictures of the sweep on its parent run, drawn anew while it runs."""
 CONFUSION_FILE: Final = "confusion.json"
