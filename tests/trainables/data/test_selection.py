@@ -62,7 +62,7 @@ def test_folders_a_and_b_are_the_classes_of_a_domain(pair) -> None:
     images = load_folder(pair, 4)
     assert images.vocabulary.names == ("domain",)
     assert images.vocabulary.groups[0].classes == ("a", "b")
-    assert images.ids == ("A/2", "A/10", "A/x", "B/2", "B/7")
+    assert images.ids == ("A/2", "A/10", "A/deep/x", "B/2", "B/7")
     assert images.labels.tolist() == [[0], [0], [0], [1], [1]]
     assert (images.complete, images.targets, images.target_places) == (5, (), (0,))
     assert images.defects == ()
@@ -79,6 +79,14 @@ def test_what_lies_beside_the_domains_is_named(pair) -> None:
         Defect("ignored file", "loose.png", "in neither A nor B"),
         Defect("same id twice", "A/2.png", "A/2.bmp is used"),
     }
+
+
+def test_equal_names_in_nested_subfolders_of_a_domain_are_different_pictures(pair) -> None:
+    write(pair, "A/first/1.png", "A/second/1.png", "B/first/1.png", "B/first/1.v2.png")
+    images = load_folder(pair, 4)
+    assert {"A/first/1", "A/second/1", "B/first/1", "B/first/1.v2"} <= set(images.ids)
+    assert images.counts("domain").tolist() == [5, 4]
+    assert images.defects == ()
 
 
 def test_train_folders_with_test_folders_beside_them(tmp_path) -> None:
