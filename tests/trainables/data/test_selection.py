@@ -174,6 +174,21 @@ def test_an_attribute_list_wants_a_choice_but_can_be_looked_at(attributes) -> No
     assert (chosen["targets"], chosen["unselected"], chosen["refusal"]) == (["male"], 0, None)
 
 
+def test_an_attribute_list_may_name_more_pictures_than_there_are(attributes) -> None:
+    rows = "".join(f"{number}.jpg 1 -1 1\n" for number in range(4, 104))
+    (attributes / "list_attr.txt").write_text(
+        f"103\nBlack_Hair Male Young\n1.jpg 1 -1 1\n2.jpg -1 1 1\n3.jpg -1 -1 -1\n{rows}"
+    )
+    for selection in (Selection(attributes="Male"), Selection("Male=no", "Male=yes")):
+        images = load_folder(attributes, 4, selection=selection)
+        assert images.ids == ("1", "2", "3")
+        names = [defect.name for defect in images.defects if defect.kind == "tags without picture"]
+        assert sorted(map(int, names)) == list(range(4, 104))
+    (attributes / "images/4.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"1 of 4 files are bad \(25.0%"):
+        load_folder(attributes, 4, selection=Selection(attributes="Male"))
+
+
 def test_domains_of_an_attribute_list(attributes) -> None:
     images = load_folder(attributes, 4, selection=Selection("Black_Hair=yes", "Male=Yes"))
     assert images.vocabulary.names == ("domain", "young")
