@@ -121,6 +121,8 @@ TRAINING: Final = "training/"
 INTERVAL: Final = "interval/"
 """``interval/<score>/low`` and ``/high``: 95% interval of a finished trial's score over its sampling noise."""
 
+_PLUS: Final = ":plus:"
+
 # Artifacts ---------------------------------------------------------------------------------------------------
 SPACE_FILE: Final = "space.json"
 SETTINGS_FILE: Final = "sweep.json"
@@ -148,11 +150,21 @@ def needs_equal_samples(score: str) -> bool:
 
 
 def logged_name(name: str) -> str:
-    """The name under which a figure of a trial is logged: scores and costs as they are, signals of training apart."""
+    """The name under which a figure of a trial is logged: scores and costs by their own, signals of training apart."""
     costs = (KIMG, SECONDS, SAMPLES, IMAGES_PER_SECOND, TRAIN_SECONDS, SCORE_SECONDS, MUTATIONS)
     sizes = ("generator_parameters", "discriminator_parameters")
     plain = "/" in name or is_score(name) or name in (*costs, *sizes)
-    return name if plain else f"{TRAINING}{name}"
+    return escaped(name if plain else f"{TRAINING}{name}")
+
+
+def escaped(name: str) -> str:
+    """A metric's name as MLflow takes it: a class may have a plus in its name, and a metric may not."""
+    return name.replace("+", _PLUS)
+
+
+def unescaped(name: str) -> str:
+    """What ``escaped`` was given; names of classes have no colons."""
+    return name.replace(_PLUS, "+")
 
 
 def is_score(name: str) -> bool:
