@@ -95,6 +95,7 @@ def make_page(data: ReportData) -> str:
         "winner": winner,
         "caveats": caveats(ranking),
         "commands": text.commands(ranking),
+        "shared_inputs": text.shared_inputs(ranking),
         "thumbs": bool(pictures),
         "ranking": text.ranking_table(ranking),
         "grids": _grids(ranking, pictures),

@@ -101,10 +101,29 @@ def commands(ranking: Ranking) -> str:
     name = shlex.quote(ranking.sweep.name)
     lines = [
         f"gansweep export {name} -o winner/",
-        "gansweep generate winner/ -n 16 -o grid.png",
+        _use(ranking),
         f"gansweep rank {name} --top 0",
     ]
     return "\n".join(lines)
+
+
+def _use(ranking: Ranking) -> str:
+    if not translates(ranking):
+        return "gansweep generate winner/ -n 16 -o grid.png"
+    data = ranking.sweep.data
+    classes = {group["name"]: group["classes"] for group in data.get("vocabulary", {}).get("groups", [])}
+    asked = " ".join(f"{classes[name][-1]} {name}" for name in data.get("targets", []) if name in classes)
+    return f"gansweep translate winner/ PICTURES -o translated/ --to {shlex.quote(asked or 'CLASS GROUP')}"
+
+
+def translates(ranking: Ranking) -> bool:
+    """Whether the sweep's generators translate pictures: only those have a score of the way back."""
+    return schema.CYCLE in ranking.sweep.scores
+
+
+def shared_inputs(ranking: Ranking) -> str:
+    """What the pictures of all trials are made of."""
+    return "the same source pictures" if translates(ranking) else "the same noise and tags"
 
 
 def ranking_table(ranking: Ranking, most: int = TOP) -> Table | None:

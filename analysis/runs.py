@@ -175,7 +175,7 @@ def curves(sweep: Sweep, names: Sequence[str] | None = None) -> pd.DataFrame:
     with readable_errors(sweep.tracking):
         reader = Reader(client, sweep.tracking, sweep.cache)
         for name in names:
-            histories = reader.histories(sweep.mlflow_run_id, versions, name)
+            histories = reader.histories(sweep.mlflow_run_id, versions, schema.escaped(name))
             steps = np.concatenate([np.array([], np.int64), *(history.steps for history in histories.values())])
             values = np.concatenate([np.array([]), *(history.values for history in histories.values())])
             columns = {
@@ -285,7 +285,7 @@ def _repeat(tags: Mapping[str, str]) -> dict[str, Any]:
 
 def _row(run: Record, dimensions: Mapping[str, Mapping[str, Any]], fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     tags = run.data.tags
-    metrics = {name: _restored(value) for name, value in run.data.metrics.items()}
+    metrics = {schema.unescaped(name): _restored(value) for name, value in run.data.metrics.items()}
     row: dict[str, Any] = {
         "system": tags.get(schema.SYSTEM),
         "status": tags.get(schema.STATUS, schema.RUNNING),

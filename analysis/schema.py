@@ -86,6 +86,8 @@ DISTANCE: Final = "distance"
 """The objective to minimise; the same number is logged under its full name (``fid`` or ``fd_<extractor>``)."""
 TAG_ACCURACY: Final = "tag_accuracy"
 """Share of pictures on which the judge agrees with every asked tag; per group: ``tag_accuracy_<group>``."""
+CYCLE: Final = "cycle_l1"
+"""Mean absolute difference of a picture and its translation back: of generators that translate alone."""
 KIMG: Final = "kimg"
 SECONDS: Final = "seconds"
 """Seconds of wall time inside the trial so far."""
@@ -111,13 +113,15 @@ HIGHER_IS_BETTER: Final = (
     TAG_ACCURACY, "precision", "recall", "density", "coverage", "diversity", "tag_diversity", "preserved",
 )  # fmt: skip
 SCORE_PREFIXES: Final = (
-    *DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", "memorised", "source_feature_distance", "cycle_l1", "identity_l1",
+    *DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", "memorised", "source_feature_distance", CYCLE, "identity_l1",
 )  # fmt: skip
 """A metric whose name starts with one of these is a score of generated pictures, not a training signal."""
 TRAINING: Final = "training/"
 """Before the name of every signal of training (losses, gradient norms), so that pages show the scores first."""
 INTERVAL: Final = "interval/"
 """``interval/<score>/low`` and ``/high``: 95% interval of a finished trial's score over its sampling noise."""
+
+_PLUS: Final = ":plus:"
 
 # Artifacts ---------------------------------------------------------------------------------------------------
 SPACE_FILE: Final = "space.json"
@@ -126,7 +130,7 @@ DATA_FILE: Final = "data.json"
 PLAN_FILE: Final = "plan.json"
 """What `gansweep plan` expected of the sweep, where it was asked before."""
 SAMPLES_FOLDER: Final = "samples"
-"""Pictures of each evaluation: the same noise and tags in every trial."""
+"""Pictures of each evaluation: the same noise and tags, or the same source pictures, in every trial."""
 FIGURES_FOLDER: Final = "figures"
 """Pictures of the sweep on its parent run, drawn anew while it runs."""
 CONFUSION_FILE: Final = "confusion.json"
@@ -146,11 +150,21 @@ def needs_equal_samples(score: str) -> bool:
 
 
 def logged_name(name: str) -> str:
-    """The name under which a figure of a trial is logged: scores and costs as they are, signals of training apart."""
+    """The name under which a figure of a trial is logged: scores and costs by their own, signals of training apart."""
     costs = (KIMG, SECONDS, SAMPLES, IMAGES_PER_SECOND, TRAIN_SECONDS, SCORE_SECONDS, MUTATIONS)
     sizes = ("generator_parameters", "discriminator_parameters")
     plain = "/" in name or is_score(name) or name in (*costs, *sizes)
-    return name if plain else f"{TRAINING}{name}"
+    return escaped(name if plain else f"{TRAINING}{name}")
+
+
+def escaped(name: str) -> str:
+    """A metric's name as MLflow takes it: a class may have a plus in its name, and a metric may not."""
+    return name.replace("+", _PLUS)
+
+
+def unescaped(name: str) -> str:
+    """What ``escaped`` was given; names of classes have no colons."""
+    return name.replace(_PLUS, "+")
 
 
 def is_score(name: str) -> bool:

@@ -322,11 +322,13 @@ def translate(options: cli.TranslateOptions) -> int:
 
 def gallery(options: cli.GalleryOptions) -> int:
     """Write a page that draws from an export."""
+    from pipeline.bundle import Bundle
     from pipeline.gallery import write_gallery
     from pipeline.web_runtime import user_cache, web_runtime
     from trainables.files import require_free
 
     require_free(options.output)
+    Bundle.load(options.bundle, "onnx").require_drawing()  # before the runtime is fetched
     home = Home.find(options.home)
     cache = home.cache if options.home is not None or home.root.is_dir() else user_cache()
     size = write_gallery(options.bundle, options.output, web_runtime(cache, options.runtime))

@@ -18,7 +18,7 @@ from pipeline.placement import placed
 from pipeline.preflight import SETTINGS_FILE, require_resources, require_same_sweep
 from pipeline.progress import clock
 from pipeline.study import objectives
-from pipeline.targets import require_selection, require_targets, told_of_repeats
+from pipeline.targets import require_selection, require_targets, told_of_task
 from trainables.config import GanConfig
 from trainables.data.dataset import TaggedImages, load_folder
 from trainables.data.defects import defects_by_kind
@@ -88,7 +88,8 @@ def prepare(
         scorer, floor = sweep_scorer(settings, space, images, judge, groups, home.cache)
     distance = floor.scores[scorer.fingerprint.score]
     console.print(f"  real against real at {floor.samples} pictures: distance {distance:.1f}", soft_wrap=True)
-    for warning in filter(None, (floor.warning, told_of_repeats(space, images, settings.samples))):
+    told_of_scores = told_of_task(scorer.task, settings.samples) if scorer.task else []
+    for warning in filter(None, (floor.warning, *told_of_scores)):
         console.print(f"  {warning}", soft_wrap=True)
     return Prepared(settings, home, space, images, judge, scorer, floor)
 

@@ -9,11 +9,13 @@ import numpy as np
 from trainables.config import GanConfig
 from trainables.errors import UsageError, UserError
 from trainables.scoring.comparison import LEAST
+from trainables.scoring.translation_task import EACH
 
 if TYPE_CHECKING:
     from search_spaces.space import Space
     from trainables.data.dataset import TaggedImages
     from trainables.data.selection import Selection
+    from trainables.scoring.translation_task import TranslationTask
 
 _HOW = (
     'give --domain-a "GROUP=CLASS" --domain-b "GROUP=CLASS", --attributes with one attribute of two classes, or a '
@@ -58,18 +60,20 @@ def require_targets(space: Space, images: TaggedImages) -> None:
         _require_enough(images, place)
 
 
-def told_of_repeats(space: Space, images: TaggedImages, samples: int) -> str | None:
-    """What to say where two domains have too few pictures for each to be translated once for the scores."""
-    places = images.target_places
-    if not _translates(space) or [images.vocabulary.sizes[place] for place in places] != [2]:
-        return None
-    most = 2 * int(np.bincount(images.labels[: images.complete, places[0]], minlength=2).min())
-    if samples <= most:
-        return None
-    return (
-        f"scores translate {samples} pictures, and {most} can be translated once each, equally many either way: the "
-        f"others are the same again, which makes intervals too narrow; --samples {most} has none"
-    )
+def told_of_task(task: TranslationTask, samples: int) -> list[str]:
+    """What to say of classes that the scores leave out, and where fewer pictures than ``samples`` are translated."""
+    said = []
+    if task.left_out:
+        said.append(
+            f"no translation to {', '.join(task.left_out)} is scored: {LEAST} pictures of a class with every tag, and "
+            f"{EACH} of others, are needed"
+        )
+    if len(task.sources) < samples:
+        said.append(
+            f"scores translate {len(task.sources)} pictures instead of {samples}: no more can be asked for each class "
+            "equally often without asking twice for the same"
+        )
+    return said
 
 
 def _require_enough(images: TaggedImages, place: int) -> None:

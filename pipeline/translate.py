@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ AT_ONCE = 64
 SHOWN = 8
 """Pictures on a sheet: the first ones, each above its translation."""
 _NAMED = 20
+_EMPTY = "folder without pictures"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Translated:
     pictures: int
     bad: tuple[Defect, ...]
     passed_over: tuple[Defect, ...]
-    """Files of the folders that are no pictures by their names, and links that lead out of them."""
+    """Files of the folders that are no pictures by their names, links that lead out of them, folders without any."""
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict."""
@@ -59,9 +61,13 @@ class Translated:
     def summary(self) -> str:
         """A line for what was done, and one for what could not be."""
         lines = [f"translated {_count(self.pictures)} to {self.asked} in {self.output}"]
-        if self.passed_over:
-            files = "files that are no pictures" if len(self.passed_over) > 1 else "file that is no picture"
-            lines.append(f"passed over {len(self.passed_over)} {files}: {_some(self.passed_over, kinds=False)}")
+        empty = [one for one in self.passed_over if one.kind == _EMPTY]
+        others = [one for one in self.passed_over if one.kind != _EMPTY]
+        if others:
+            files = "files that are no pictures" if len(others) > 1 else "file that is no picture"
+            lines.append(f"passed over {len(others)} {files}: {_some(others, kinds=False)}")
+        if empty:
+            lines.append(f"no pictures in {_some(empty, kinds=False)}")
         if self.bad:
             lines.append(f"{_count(len(self.bad))} bad: {_some(self.bad)}")
         return "\n".join(lines)
@@ -83,7 +89,8 @@ def translate_files(
         inputs: picture files, and folders with pictures anywhere below them.
         to: the class of each target group; of a single group its bare name will do. Nothing in an export sees what a
             picture shows, so there is no other domain to go to by itself.
-        output: the folder, which appears as a whole; a picture has its path below its folder there, as .png.
+        output: the folder, which appears as a whole; a picture has its path below its folder there, as .png;
+            ``a.jpg`` and ``a.bmp`` beside each other become ``a.jpg.png`` and ``a.bmp.png``.
         sheet: a picture file for the first sources above their translations.
         progress: called with (files done, files in all).
 
@@ -149,6 +156,10 @@ def _parsed(bundle: Bundle, to: str, there: str) -> tuple[int, ...]:
         if other := next((name for name in _named(bundle.vocabulary, to) if name not in bundle.targets), None):
             raise UsageError(f"--to {to!r}: this generator does not change {other}; it goes to {there}") from error
         known = [name for group in groups for name in group.classes]
+        if not _named(bundle.vocabulary, to):
+            raise UsageError(
+                f"--to {to!r} cannot be read; this generator goes to {there}{nearest(bare, known)}"
+            ) from error
         raise UsageError(f"--to: {error}; this generator goes to {there}{nearest(bare, known)}") from error
 
 
@@ -161,15 +172,15 @@ def _named(vocabulary: Vocabulary, text: str) -> list[str]:
 
 
 def find_pictures(inputs: Sequence[Path]) -> tuple[dict[str, Path], list[Defect]]:
-    """Files by the path, without suffix, that each will have in the output; and what was passed over in folders.
+    """Files by the path, without ``.png``, that each will have in the output; and what was passed over in folders.
 
     Raises:
-        UsageError: two files that would have the same name.
+        UsageError: two files that would have the same name, or a file and a folder.
         UserError: no file at all.
     """
     if not inputs:
         raise UsageError("no pictures; give files, or folders with pictures below them")
-    found: dict[str, Path] = {}
+    listed: dict[tuple[Path, Path], None] = {}
     passed_over: list[Defect] = []
     for given in inputs:
         files = [given]
@@ -178,16 +189,32 @@ def find_pictures(inputs: Sequence[Path]) -> tuple[dict[str, Path], list[Defect]
             passed_over += [Defect(link.kind, str(given / link.name)) for link in links]
             passed_over += [Defect("no picture", str(file)) for file in files if file.suffix.lower() not in SUFFIXES]
             files = [file for file in files if file.suffix.lower() in SUFFIXES]
+            if not files:
+                passed_over.append(Defect(_EMPTY, str(given)))
         for file in files:
-            name = (file.relative_to(given) if given.is_dir() else Path(file.name)).with_suffix("").as_posix()
-            if found.setdefault(name, file) != file:
-                raise UsageError(
-                    f"{found[name]} and {file} would both become {name}.png; translate them to two folders, or give "
-                    "the folder that they share"
-                )
-    if not found:
+            listed[file.relative_to(given) if given.is_dir() else Path(file.name), file] = None
+    if not listed:
         raise UserError(f"no pictures in {', '.join(map(str, inputs))}; looked for {', '.join(sorted(SUFFIXES))}")
-    return found, passed_over
+    return _output_names(list(listed)), passed_over
+
+
+def _output_names(listed: Sequence[tuple[Path, Path]]) -> dict[str, Path]:
+    """Paths in the output, from each file's path below what was given; what tells two apart is their suffix."""
+    bare = Counter(within.with_suffix("") for within, _ in listed)
+    folders = {parent.as_posix() for within, _ in listed for parent in within.parents}
+    found: dict[str, Path] = {}
+    for within, file in listed:
+        name = within.with_suffix("").as_posix()
+        if bare[within.with_suffix("")] > 1 or f"{name}.png" in folders:
+            name = within.as_posix()
+        if f"{name}.png" in folders:
+            raise UsageError(f"{file} would become {name}.png, which is a folder of other pictures; rename one of them")
+        if found.setdefault(name, file) != file:
+            raise UsageError(
+                f"{found[name]} and {file} would both become {name}.png; translate them to two folders, or give "
+                "the folder that they share"
+            )
+    return found
 
 
 def _translate(

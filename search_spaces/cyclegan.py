@@ -51,7 +51,10 @@ CYCLEGAN = Space(
         "optimizer.decay": "ours, after the paper",
         "training.batch_size": "ours: so many of each domain",
     },
-    implied=(({"losses.adversarial": ("wgan",)}, {"losses.penalty": "wgan_gp"}),),
+    # A penalty on each picture's gradient means nothing where batch norm ties the pictures together.
+    implied=(
+        ({"losses.adversarial": ("wgan",)}, {"losses.penalty": "wgan_gp", "discriminator.norm": "instance"}),
+    ),
     dimensions=(
         choice(
             "losses.adversarial", "lsgan", "bce", "wgan",
@@ -67,7 +70,9 @@ CYCLEGAN = Space(
         choice("losses.identity_weight", 5.0, 0.0, 1.0, claim="ours: the paper's weight, less, or no identity loss"),
         choice("training.pool_size", 50, 0, claim="ours: the paper's pool, or the newest translations alone"),
         choice("generator.norm", "batch", "instance", claim=NORM),
-        choice("discriminator.norm", "batch", "instance", claim=NORM),
+        choice(
+            "discriminator.norm", "batch", "instance", claim=NORM, when={"losses.adversarial": ("lsgan", "bce")}
+        ),
         choice("generator.blocks", 6, 3, 9, claim="ours: the paper has 9 from 256 px"),
         Dimension("generator.width", 64, choices=(16, 32, 64), claim="ours"),
         Dimension("discriminator.width", 64, choices=(16, 32, 64), claim="ours"),

@@ -24,8 +24,11 @@ SETTLING_BATCH = 64
 
 
 def training_data(config: GanConfig, images: TaggedImages, device: str) -> TrainingData:
-    """The pictures and labels that a configuration trains on."""
-    count = len(images.pixels) if config.training.extra_data else images.complete
+    """The pictures and labels that a configuration trains on.
+
+    Systems that translate read no other tags than the targets: they have every picture of which those are known.
+    """
+    count = len(images.pixels) if config.training.extra_data or config.translates else images.complete
     return TrainingData(
         as_tensor(images.pixels[:count]).to(device),
         as_tensor(images.labels[:count]).to(device),
@@ -50,7 +53,7 @@ def settling_inputs(
     """Gives at each call ``SETTLING_BATCH`` inputs: noise and tags, or pictures and the labels asked for."""
     labels = images.labels[: images.complete]
     if config.translates:
-        return _settling_pictures(images, np.random.default_rng(seed), device)
+        return _settling_pictures(config, images, np.random.default_rng(seed), device)
     random, tags = torch.Generator().manual_seed(seed), as_tensor(labels)
 
     def give() -> tuple[Tensor, Tensor]:
@@ -62,16 +65,23 @@ def settling_inputs(
 
 
 def _settling_pictures(
-    images: TaggedImages, random: np.random.Generator, device: str
+    config: GanConfig, images: TaggedImages, random: np.random.Generator, device: str
 ) -> Callable[[], tuple[Tensor, Tensor]]:
-    """Targets are asked for as of random pictures; of a single group of two classes, the other class."""
-    targets = list(images.target_places)
+    """Targets are asked for as of random pictures; of a single group of two classes, the other class.
+
+    CycleGAN gets as many pictures of either domain, as in training: each direction settles on one of them.
+    """
+    labels, targets = images.labels[: images.complete], list(images.target_places)
     two_classes = [images.vocabulary.sizes[place] for place in targets] == [2]
+    kinds = [np.arange(len(labels))]
+    if config.system == "cyclegan":
+        kinds = [np.flatnonzero(labels[:, targets[0]] == label) for label in range(2)]
 
     def give() -> tuple[Tensor, Tensor]:
-        places, others = random.integers(images.complete, size=(2, SETTLING_BATCH))
-        asked = images.labels[places]
-        asked[:, targets] = 1 - asked[:, targets] if two_classes else images.labels[others][:, targets]
+        places = np.concatenate([random.choice(kind, SETTLING_BATCH // len(kinds)) for kind in kinds])
+        others = random.integers(len(labels), size=SETTLING_BATCH)
+        asked = labels[places]
+        asked[:, targets] = 1 - asked[:, targets] if two_classes else labels[others][:, targets]
         return in_range(images, places, device), as_tensor(asked).to(device)
 
     return give

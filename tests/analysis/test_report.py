@@ -15,6 +15,7 @@ from analysis.page import embedded
 from analysis.rank import rank
 from analysis.report import main, make_page
 from analysis.report_data import ReportData, evidence
+from analysis.report_text import commands, shared_inputs
 from tests.support.browser import chromium
 from tests.support.sweeps import DATA, FINGERPRINT, SPACE, History, make_repeats, make_sweep
 
@@ -230,3 +231,17 @@ def test_mistakes_are_one_line(
         assert capsys.readouterr().err == (
             f"gansweep: error: cannot write {output}: -o names a file in a folder that is there\n"
         )
+
+
+def test_a_generator_that_translates_is_used_by_translate() -> None:
+    groups = [{"name": "hair", "classes": ["black", "light blonde"]}, {"name": "eyes", "classes": ["red", "blue"]}]
+    data = {"vocabulary": {"groups": groups}, "targets": ["hair"]}
+    row = {**trial(3.0), "scores.cycle_l1": 0.1}
+    translating, drawing = rank(make_sweep([row], data=data)), rank(make_sweep([trial(3.0)], data=data))
+    assert "gansweep translate winner/ PICTURES -o translated/ --to 'light blonde hair'" in commands(translating)
+    assert "generate" not in commands(translating)
+    assert "gansweep generate winner/ -n 16" in commands(drawing)
+    assert "translate" not in commands(drawing)
+    assert shared_inputs(translating) == "the same source pictures"
+    assert shared_inputs(drawing) == "the same noise and tags"
+    assert "gansweep translate winner/" in page_of([row], data=data)

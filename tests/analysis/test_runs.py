@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow.entities import Metric
 
+from analysis import schema
 from analysis.connect import shown, tracking_uri
 from analysis.errors import AnalysisError, AnalysisUsageError
 from analysis.runs import REPEAT_COLUMNS, TRIAL_COLUMNS, Sweep, curves, load, open_tracking
@@ -116,6 +117,19 @@ def test_curves_are_histories(sweep: Sweep) -> None:
     recipe = table[table["key"] == "faces-00000"]
     assert list(zip(recipe["kimg"], recipe["value"], strict=True)) == [(20, 80.0), (40, 41.5)]
     assert set(curves(sweep)["name"]) >= {"distance", "tag_accuracy", "d_loss"}
+
+
+def test_names_with_a_plus_come_back(history: History) -> None:
+    name = "class_accuracy/size/c++ d.e"
+    stored = schema.logged_name(name)
+    assert "+" not in stored  # MLflow refuses it
+    assert schema.unescaped(stored) == name
+    assert schema.logged_name("fd_stub_to_a+b") == schema.escaped("fd_stub_to_a+b")
+    history.log_sweep("plus", [{"metrics": {stored: {1: 0.5, 2: 0.75}}}])
+    sweep = load("plus", home=history.home)
+    assert sweep.trials[f"metrics.{name}"].tolist() == [0.75]
+    assert curves(sweep, [name])["value"].tolist() == [0.5, 0.75]
+    assert curves(sweep, [name])["name"].unique().tolist() == [name]
 
 
 def test_curves_keep_the_later_of_two_values_of_a_step(history: History) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.settings import SweepSettings
-from pipeline.targets import require_selection, require_targets, told_of_repeats
+from pipeline.targets import require_selection, require_targets, told_of_task
 from search_spaces.registry import find_space
 from search_spaces.space import Space
 from tests.support.tiny import PAIR, painted_images, random_labels
@@ -16,6 +16,7 @@ from trainables.config import TRANSLATING
 from trainables.data.selection import Selection
 from trainables.data.tags import TagGroup, Vocabulary
 from trainables.errors import UsageError, UserError
+from trainables.scoring.translation_task import TranslationTask
 
 CYCLEGAN, STARGAN = (
     Space(name, "", {"system": name, "losses.labels": "hard", **parts}, ()) for name, parts in TRANSLATING.items()
@@ -70,14 +71,17 @@ def test_folders_a_and_b_and_attribute_lists_are_tags_like_others(space: Space) 
     require_targets(space, pictures(targets=()))
 
 
-def test_pictures_that_are_scored_twice_are_told_of() -> None:
-    images = pictures((20, 50))
-    for space, samples, said in ((CYCLEGAN, 40, False), (CYCLEGAN, 41, True), (STARGAN, 41, True), (ACGAN, 41, False)):
-        told = told_of_repeats(space, images, samples)
-        assert (told is not None) == said
-        if told:
-            assert "scores translate 41 pictures, and 40 can be translated once each" in told
-    assert told_of_repeats(STARGAN, dataclasses.replace(images, targets=("eyes",)), 4000) is None
+def test_what_the_scores_leave_out_is_told() -> None:
+    labels = np.stack([np.repeat([0, 1, 2], [20, 50, 15]), np.arange(85) % 2], axis=1)
+    images = dataclasses.replace(painted_images(labels, PAIR), targets=("hair",))
+    features = np.random.default_rng(0).normal(size=(85, 3)).astype(np.float32)
+    # To green go the 35 others; red begins, so that it has one more of its 65.
+    left, fewer = told_of_task(TranslationTask.of(images, features, 200, 0), 200)
+    assert left.startswith("no translation to blue is scored: 16 pictures of a class")
+    assert fewer.startswith("scores translate 71 pictures instead of 200")
+    assert told_of_task(TranslationTask.of(images, features, 60, 0), 60) == [left]
+    two = dataclasses.replace(images, targets=("eyes",))
+    assert told_of_task(TranslationTask.of(two, features, 60, 0), 60) == []
 
 
 def test_the_settings_carry_the_selection(tmp_path) -> None:

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from pipeline import web_runtime
 from pipeline.bundle import Bundle
 from pipeline.cli import main
 from pipeline.examples import made_up_pictures
@@ -231,8 +232,8 @@ def test_bad_pictures_are_named_after_the_others_are_done(
 
 def test_good_pictures_alone_are_no_failure(export: Path, pictures: Path, tmp_path: Path) -> None:
     done = ["translate", str(export), str(pictures / "1.jpg"), str(pictures / "deep"), "--to", "black hair domain"]
-    with pytest.raises(UsageError, match=r"1\.jpg and .*deep/1\.webp would both become 1\.png; .* two folders"):
-        translate_files(Bundle.load(export), [Path(word) for word in done[2:4]], "black hair", tmp_path / "out")
+    translate_files(Bundle.load(export), [Path(word) for word in done[2:4]], "black hair", tmp_path / "both")
+    assert {path.name for path in (tmp_path / "both").iterdir()} == {"1.jpg.png", "1.webp.png", "2.png"}
     assert main([*done[:2], *done[2:3], *done[4:], "-o", str(tmp_path / "out")]) == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["1.png"]
 
@@ -247,6 +248,37 @@ def test_nothing_is_written_where_nothing_could_be_read(bundle: Bundle, tmp_path
     with pytest.raises(UsageError, match="no pictures; give files, or folders"):
         translate_files(bundle, [], "black hair", tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.png", "none"]
+
+
+def test_pictures_of_one_name_are_told_apart_by_their_suffixes(bundle: Bundle, tmp_path: Path) -> None:
+    place = tmp_path / "in"
+    (place / "x.png").mkdir(parents=True)
+    colours = {"a.jpg": 0, "a.png": 90, "b.png": 180, "x.jpg": 250, "x.png/1.png": 120}
+    for name, grey in colours.items():
+        Image.new("RGB", (SIZE, SIZE), (grey, grey, grey)).save(place / name)
+    done = translate_files(bundle, [place, place / "a.jpg"], "blonde hair", tmp_path / "out")
+    written = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")
+                     if path.is_file())  # fmt: skip
+    assert written == ["a.jpg.png", "a.png.png", "b.png", "x.jpg.png", "x.png/1.png"]
+    assert (done.pictures, done.bad) == (5, ())
+    (place / "x.jpg.png").mkdir()
+    Image.new("RGB", (SIZE, SIZE)).save(place / "x.jpg.png" / "1.png")
+    with pytest.raises(
+        UsageError, match=r"x\.jpg would become x\.jpg\.png, which is a folder of other pictures; rename"
+    ):
+        translate_files(bundle, [place], "blonde hair", tmp_path / "more")
+    (tmp_path / "b.png").write_bytes((place / "b.png").read_bytes())
+    with pytest.raises(UsageError, match=r"would both become b\.png\.png; translate them to two folders"):
+        translate_files(bundle, [place / "b.png", tmp_path / "b.png"], "blonde hair", tmp_path / "more")
+    assert not (tmp_path / "more").exists()
+
+
+def test_a_folder_without_pictures_beside_others_is_named(bundle: Bundle, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    done = translate_files(bundle, [pictures, tmp_path / "none"], "blonde hair", tmp_path / "out")
+    assert f"no pictures in {tmp_path / 'none'}" in done.summary()
+    assert "passed over" not in done.summary()
+    assert done.to_json()["passed_over"] == [str(tmp_path / "none")]
 
 
 def test_inputs_and_other_files_are_never_written_over(bundle: Bundle, pictures: Path, tmp_path: Path) -> None:
@@ -298,10 +330,11 @@ def test_every_target_of_several_is_named_in_any_order(star: Bundle) -> None:
     ("text", "said"),
     [
         (None, r'no tags to translate to; give for instance --to "blonde hair domain", of domain: black hair, blonde'),
-        ("blond hair", r"cannot read tags 'blond hair'; .*goes to domain: black hair, .*; did you mean 'blonde hair'"),
+        ("blond hair", r"--to 'blond hair' cannot be read; .* domain: black hair, .*; did you mean 'blonde hair'"),
         ("red hair domain", r"--to: unknown domain 'red hair'; allowed: black hair, blonde hair"),
         ("blue eyes", r"--to 'blue eyes': this generator does not change eyes; it goes to domain: black hair"),
-        ("", "cannot read tags ''"),
+        ("blonde", r"--to 'blonde' cannot be read; this generator goes to domain: black hair, blonde hair"),
+        ("", "--to '' cannot be read; this generator goes to domain: black hair, blonde hair"),
     ],
 )  # fmt: skip
 def test_other_tags_are_refused_with_what_there_is(bundle: Bundle, text: str | None, said: str) -> None:
@@ -322,6 +355,16 @@ def test_a_gallery_of_it_says_translate(portable: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="use `gansweep translate DIR IMAGE"):
         write_gallery(portable, tmp_path / "site", tmp_path)
     assert not (tmp_path / "site").exists()
+
+
+def test_a_gallery_of_it_fetches_nothing(
+    portable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetched: list[Any] = []
+    monkeypatch.setattr(web_runtime, "web_runtime", lambda *given: fetched.append(given) or tmp_path)
+    assert main(["gallery", str(portable), "-o", str(tmp_path / "site"), "--home", str(tmp_path)]) == 2
+    assert "use `gansweep translate DIR IMAGE" in capsys.readouterr().err
+    assert fetched == []
 
 
 def test_translate_on_one_that_draws_says_generate(

@@ -158,6 +158,17 @@ def test_the_tricks_of_a_report_are_choices(name, tricks) -> None:
         assert values <= set(SPACES[name].dimension(key).choices)
 
 
+def test_cyclegan_never_penalises_gradients_of_pictures_that_batch_norm_ties_together() -> None:
+    drawn = draws("cyclegan", 100)
+    penalised = [params for params in drawn if params["losses.adversarial"] == "wgan"]
+    assert {(params["losses.penalty"], params["discriminator.norm"]) for params in penalised} == {
+        ("wgan_gp", "instance")
+    }
+    others = [params for params in drawn if params["losses.adversarial"] != "wgan"]
+    assert {params["discriminator.norm"] for params in others} == {"batch", "instance"}
+    assert len(penalised) > 10
+
+
 def test_update_ratios_of_d_are_searched_both_ways() -> None:
     space = SPACES["cdcgan"]
     for key in ("updates.generator_steps", "updates.discriminator_steps"):

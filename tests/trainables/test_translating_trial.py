@@ -41,7 +41,9 @@ def context(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scorer, "open_extractor", Extractors())
         data, choice, cache = images(), ExtractorChoice("stub"), tmp_path_factory.mktemp("cache")
-        made, _ = make_scorer(data, JudgeStub(DOMAINS), extractor=choice, samples=24, seed=0, cache=cache)
+        made, _ = make_scorer(
+            data, JudgeStub(DOMAINS), extractor=choice, samples=24, seed=0, cache=cache, translates=True
+        )
         yield TrialContext(data, made, (Evaluation(1, 16), Evaluation(2, 24)))
 
 

@@ -82,9 +82,9 @@ class LoadedFolder:
     """A folder as it is, before anything is refused.
 
     ``picture_sizes`` has the original (width, height) of each of ``images``; ``bad`` are the unusable files: those
-    that gave no picture and the tag rows that have none. ``files`` counts both the picture files and those rows.
-    ``unselected`` counts picture files outside the selection; ``attributes`` are those of an attribute list of which
-    none were chosen.
+    that gave no picture and the tag rows that have none, but for those of an attribute list. ``files`` counts both the
+    picture files and those rows. ``unselected`` counts picture files outside the selection; ``attributes`` are those of
+    an attribute list of which none were chosen.
     """
 
     path: Path
@@ -187,16 +187,18 @@ def read_folder(
             for row, outcome, good in zip(rows, decoded.outcomes, decoded.good, strict=True)
             if not good
         ),
-        *(Defect("tags without picture", name) for name in found.orphans),
     )
+    orphans = tuple(Defect("tags without picture", name) for name in found.orphans)
+    if not everything.attributes:  # such a list is of a whole data set, and part of its pictures is no damage
+        bad = (*bad, *orphans)
     untold = tuple(Defect("picture without tags", name) for name in found.pictures if name not in found.tags)
     return LoadedFolder(
         folder,
-        _assemble(found, targets, rows, decoded, (*bad, *untold, *found.defects)),
+        _assemble(found, targets, rows, decoded, (*dict.fromkeys((*bad, *orphans)), *untold, *found.defects)),
         tuple((int(outcome[0]), int(outcome[1])) for outcome in decoded.outcomes if isinstance(outcome[0], int)),
         found.tag_files,
         bad,
-        len(rows) + len(found.orphans),
+        len(rows) + (0 if everything.attributes else len(orphans)),
         len(everything.pictures) - len(rows),
         found.attributes if selection == ALL else (),
     )

@@ -94,6 +94,10 @@ def _stem(path: Path) -> str:
     return unicodedata.normalize("NFC", path.stem)
 
 
+def _path_id(folder: Path, path: Path) -> str:
+    return unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
+
+
 def _by_id(folder: Path, files: Sequence[tuple[str, Path]]) -> tuple[dict[str, Path], list[Defect]]:
     """Files by id in natural order: the first of those of one id, the others are named."""
     pictures: dict[str, Path] = {}
@@ -114,10 +118,10 @@ def _domain_folders(folder: Path, pictures: Sequence[Path]) -> tuple[str, str] |
 def _by_domain(
     folder: Path, pictures: Sequence[Path], domains: tuple[str, str], defects: Sequence[Defect]
 ) -> DataFolder:
-    """Ids begin with the domain: most pairs of folders use the same file names in both."""
+    """Ids are paths: most pairs of folders use the same file names in both, and subfolders of one may too."""
     within = [(path, path.relative_to(folder).parts[0]) for path in pictures]
     within = [(path, top) for path, top in within if top in domains and path.parent != folder]
-    named, repeats = _by_id(folder, [(f"{top}/{_stem(path)}", path) for path, top in within])
+    named, repeats = _by_id(folder, [(_path_id(folder, path), path) for path, _ in within])
     kept = {path for path, _ in within}
     others = [
         Defect("ignored file", path.relative_to(folder).as_posix(), f"in neither {domains[0]} nor {domains[1]}")

@@ -35,7 +35,8 @@ from trainables.scoring.features import open_extractor
 from trainables.scoring.frechet import frechet_distance_of_features
 from trainables.scoring.kernel import kernel_distance
 from trainables.scoring.tag_report import report_tags
-from trainables.scoring.translation import TranslationTask, score_translation
+from trainables.scoring.translation import score_translation
+from trainables.scoring.translation_task import TranslationTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -123,7 +124,7 @@ class Scorer:
     """Scores generators against one reference with one judge. Travels to trials once per node.
 
     ``tags`` ``(samples, groups)`` are asked for in the data's own proportions; ``seed`` fixes the noise; ``task`` is
-    what generators that translate are given.
+    what generators that translate are given, where those are scored.
     """
 
     extractor: ExtractorChoice
@@ -132,7 +133,7 @@ class Scorer:
     tags: NDArray[np.int64]
     seed: int
     fingerprint: Fingerprint
-    task: TranslationTask
+    task: TranslationTask | None = None
 
     def score(
         self,
@@ -224,7 +225,8 @@ def make_scorer(
         images: the data.
         judge: of the tags; ``None`` for unconditional systems.
         extractor: of the features.
-        samples: pictures that a finished generator is scored on, ``LEAST`` or more.
+        samples: pictures that a finished generator is scored on, ``LEAST`` or more; at most those that can be
+            translated once each, where generators translate.
         seed: of noise and asked tags.
         cache: folder that features of real pictures are kept in.
         groups: ``(complete,)`` near-duplicate group of each complete picture.
@@ -233,7 +235,7 @@ def make_scorer(
             for it, and the fingerprint says so.
 
     Raises:
-        UserError: too few real pictures.
+        UserError: too few real pictures, or samples for so many classes to translate to.
     """
     complete = images.labels[: images.complete]
     if len(complete) < LEAST:
@@ -247,6 +249,9 @@ def make_scorer(
     features = _kept(cache / f"features-{key}.npz", ["features"], lambda: {"features": network(pixels).numpy()})[
         "features"
     ]
+    task = TranslationTask.of(images, features, samples, seed) if translates else None
+    if task:
+        samples = len(task.sources)
     real = PictureSet(features, np.arange(len(complete)) if groups is None else groups, complete)
     reference, floor = _reference(real, samples, network.score, seed, cache / f"reference-{key}-{samples}-{seed}.npz")
     fingerprint = Fingerprint(
@@ -263,9 +268,10 @@ def make_scorer(
         seed_policy=TRANSLATED if translates else DRAWN,
     )
     tags = complete[np.random.default_rng(seed).integers(len(complete), size=samples)]
-    task = TranslationTask.of(images, features, samples, seed)
-    if translates:
-        floor = dataclasses.replace(floor, scores=floor.scores | task.floor(features, network.score, seed))
+    if task:
+        each = samples // len(task.domains)
+        scores = floor.scores | task.floor(features, network.score, seed)
+        floor = dataclasses.replace(floor, scores=scores, warning=too_few(each, features.shape[1]))
     return Scorer(extractor, reference, judge, tags, seed, fingerprint, task), floor
 
 

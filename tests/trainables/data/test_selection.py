@@ -62,7 +62,7 @@ def test_folders_a_and_b_are_the_classes_of_a_domain(pair) -> None:
     images = load_folder(pair, 4)
     assert images.vocabulary.names == ("domain",)
     assert images.vocabulary.groups[0].classes == ("a", "b")
-    assert images.ids == ("A/2", "A/10", "A/x", "B/2", "B/7")
+    assert images.ids == ("A/2", "A/10", "A/deep/x", "B/2", "B/7")
     assert images.labels.tolist() == [[0], [0], [0], [1], [1]]
     assert (images.complete, images.targets, images.target_places) == (5, (), (0,))
     assert images.defects == ()
@@ -79,6 +79,14 @@ def test_what_lies_beside_the_domains_is_named(pair) -> None:
         Defect("ignored file", "loose.png", "in neither A nor B"),
         Defect("same id twice", "A/2.png", "A/2.bmp is used"),
     }
+
+
+def test_equal_names_in_nested_subfolders_of_a_domain_are_different_pictures(pair) -> None:
+    write(pair, "A/first/1.png", "A/second/1.png", "B/first/1.png", "B/first/1.v2.png")
+    images = load_folder(pair, 4)
+    assert {"A/first/1", "A/second/1", "B/first/1", "B/first/1.v2"} <= set(images.ids)
+    assert images.counts("domain").tolist() == [5, 4]
+    assert images.defects == ()
 
 
 def test_train_folders_with_test_folders_beside_them(tmp_path) -> None:
@@ -164,6 +172,21 @@ def test_an_attribute_list_wants_a_choice_but_can_be_looked_at(attributes) -> No
     assert "choose" in report["refusal"]
     chosen = inspect_folder(attributes, 4, selection=Selection(attributes="Male"))
     assert (chosen["targets"], chosen["unselected"], chosen["refusal"]) == (["male"], 0, None)
+
+
+def test_an_attribute_list_may_name_more_pictures_than_there_are(attributes) -> None:
+    rows = "".join(f"{number}.jpg 1 -1 1\n" for number in range(4, 104))
+    (attributes / "list_attr.txt").write_text(
+        f"103\nBlack_Hair Male Young\n1.jpg 1 -1 1\n2.jpg -1 1 1\n3.jpg -1 -1 -1\n{rows}"
+    )
+    for selection in (Selection(attributes="Male"), Selection("Male=no", "Male=yes")):
+        images = load_folder(attributes, 4, selection=selection)
+        assert images.ids == ("1", "2", "3")
+        names = [defect.name for defect in images.defects if defect.kind == "tags without picture"]
+        assert sorted(map(int, names)) == list(range(4, 104))
+    (attributes / "images/4.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"1 of 4 files are bad \(25.0%"):
+        load_folder(attributes, 4, selection=Selection(attributes="Male"))
 
 
 def test_domains_of_an_attribute_list(attributes) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.tiny import PAIR, Extractors, JudgeStub, drawn_faces, paint, painted_images, quadrants, random_labels
-from trainables.data.tags import TagGroup, Vocabulary
+from tests.support.tiny import PAIR, Extractors, JudgeStub, paint, painted_images, quadrants, random_labels
+from trainables.data.tags import UNKNOWN, TagGroup, Vocabulary
+from trainables.errors import UsageError, UserError
 from trainables.scoring import scorer as module
-from trainables.scoring import translation
+from trainables.scoring import translation_task
 from trainables.scoring.scorer import ExtractorChoice, Scorer, make_scorer
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def extractors(monkeypatch) -> Extractors:
 def make(images: TaggedImages, cache, *, samples: int = 40, seed: int = 0, judge: bool = True, **more) -> Scorer:
     stub = JudgeStub(images.vocabulary) if judge else None
     choice = ExtractorChoice("stub")
+    more = {"translates": True, **more}
     return make_scorer(images, stub, extractor=choice, samples=samples, seed=seed, cache=cache, **more)[0]
 
 
@@ -76,13 +78,37 @@ def repaint(pictures: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def test_sources_go_both_ways_in_equal_numbers(pair, tmp_path) -> None:
-    task = make(pair, tmp_path, samples=101).task
+    task = make(pair, tmp_path, samples=31).task
     own = pair.labels[task.sources]
-    assert own[:, 0].tolist() == [0, 1] * 50 + [0]
+    assert own[:, 0].tolist() == [1, 0] * 15 + [1]
     assert (task.asked[:, 0] == 1 - own[:, 0]).all()
     assert (task.asked[:, 1] == own[:, 1]).all()
-    assert set(task.sources[:80:2].tolist()) == set(range(40))  # every picture once before any comes again
-    assert set(task.sources[1:40:2].tolist()) == set(range(40, 60))
+
+
+def test_no_picture_is_asked_twice_for_the_same(pair, tmp_path) -> None:
+    scorer = make(pair, tmp_path, samples=1000)
+    assert len(set(scorer.task.sources.tolist())) == len(scorer.task.sources) == 40
+    assert set(scorer.task.sources[::2].tolist()) == set(range(40, 60))  # each night once, and as many days
+    assert scorer.fingerprint.samples == 40
+    full = scorer.score_translation(repaint)
+    assert (full.samples, full.tags.pictures) == (40, 40)
+    assert full.metrics()["samples"] == 40
+    assert full.intervals
+    for wanted, scored in ((24, 24), (1, 16), (39, 39), (41, 40)):  # of each class 8 at least
+        assert scorer.score_translation(repaint, samples=wanted).samples == scored
+
+
+def test_no_combination_is_asked_twice_of_a_picture(tmp_path) -> None:
+    labels = np.array([[0, 0], [1, 1], [1, 0]] * 20)
+    task = make(noisy(labels, PAIR), tmp_path, samples=1000).task
+    pairs = list(zip(task.sources.tolist(), map(tuple, task.asked.tolist()), strict=True))
+    assert len(set(pairs)) == len(pairs) >= 4 * 8
+    assert np.ptp(np.bincount(task.counted, minlength=4)) <= 1
+    assert task.left_out == ("blue hair",)
+    for source, asked, at in zip(task.sources, task.asked, task.counted, strict=True):
+        target = task.domains[at]
+        assert asked[target.place] == target.label != labels[source, target.place]
+        assert tuple(asked) in {(0, 0), (1, 1), (1, 0)}
 
 
 def test_the_identity_changes_nothing_and_obeys_nothing(pair, tmp_path) -> None:
@@ -92,15 +118,17 @@ def test_the_identity_changes_nothing_and_obeys_nothing(pair, tmp_path) -> None:
     assert found.values["preserved"] == 1.0
     for name in ("source_feature_distance", "cycle_l1", "identity_l1"):
         assert found.values[name] == 0.0
-    day, night = (pair.pixels[scorer.task.sources[label::2]] for label in (0, 1))
+    night, day = (pair.pixels[scorer.task.sources[label::2]] for label in (0, 1))
     to_night, to_day = frechet(pair.pixels[40:], day), frechet(pair.pixels[:40], night)
     assert found.values["fd_stub_to_night"] == pytest.approx(to_night, rel=1e-6)
     assert found.values["fd_stub_to_day"] == pytest.approx(to_day, rel=1e-6)
     assert found.values["distance"] == found.values["fd_stub"] == pytest.approx((to_night + to_day) / 2, rel=1e-6)
 
 
-def test_the_other_domains_real_pictures_are_at_no_distance(pair, tmp_path) -> None:
-    rows = [itertools.cycle(floats(pair.pixels[part])) for part in (slice(0, 40), slice(40, 60))]
+def test_the_other_domains_real_pictures_are_at_no_distance(tmp_path) -> None:
+    labels = np.stack([np.repeat([0, 1], 30), np.arange(60) % 3], axis=1)
+    pair = noisy(labels, DOMAINS, ("domain",))
+    rows = [itertools.cycle(floats(pair.pixels[part])) for part in (slice(0, 30), slice(30, 60))]
     replayed = 0
 
     def translate(pictures, labels):
@@ -110,14 +138,22 @@ def test_the_other_domains_real_pictures_are_at_no_distance(pair, tmp_path) -> N
             return pictures
         return torch.stack([next(rows[label]) for label in labels[:, 0].tolist()])
 
-    found = make(pair, tmp_path, samples=80).score_translation(translate).values
-    # The 20 of night come twice, which changes the factor n - 1 of their covariance alone.
-    night = quadrants(torch.from_numpy(pair.pixels[40:]).permute(0, 3, 1, 2)).double().numpy()
-    twice = np.sqrt(np.cov(np.concatenate([night, night]).T).trace() / np.cov(night.T).trace())
+    found = make(pair, tmp_path, samples=60).score_translation(translate).values
     assert found["fd_stub_to_day"] == pytest.approx(0, abs=1e-3)
-    assert found["fd_stub_to_night"] == pytest.approx(np.cov(night.T).trace() * (twice - 1) ** 2, abs=1e-3)
+    assert found["fd_stub_to_night"] == pytest.approx(0, abs=1e-3)
     assert found["tag_accuracy"] == 1.0
     assert found["source_feature_distance"] > 10
+
+
+@pytest.mark.parametrize("targets", [("hair",), ("hair", "eyes"), ()])
+@pytest.mark.parametrize("samples", [None, 40])
+def test_doing_nothing_is_worse_than_a_perfect_translation(tmp_path, targets, samples) -> None:
+    labels = random_labels(120)
+    scorer = make(noisy(labels, PAIR, targets), tmp_path, samples=60)
+    nothing, perfect = (scorer.score_translation(one, samples=samples).values for one in (identity, repaint))
+    for score in ("distance", "fd_stub", "kid", *(name for name in nothing if "_to_" in name)):
+        # Grey levels of the classes are 20 and 40 apart, in one of three channels; noise is of about 9 in another.
+        assert nothing[score] > 5 * max(0.0, perfect[score]), score
 
 
 def test_a_perfect_translation(pair, tmp_path) -> None:
@@ -175,32 +211,35 @@ def test_the_error_of_the_mean_distance_is_that_of_two_halves(pair, tmp_path) ->
     assert found.intervals["fd_stub"] == found.intervals["distance"]
 
 
-def test_many_classes_are_asked_for_in_the_datas_proportions_and_never_the_own(tmp_path) -> None:
-    labels = np.array([[0, 0]] * 60 + [[1, 1]] * 30 + [[2, 0]] * 10)
+def test_every_class_is_asked_for_equally_often_of_others(tmp_path) -> None:
+    labels = np.array([[0, 0]] * 60 + [[1, 1]] * 30 + [[2, 0]] * 20)
     images = noisy(labels, PAIR, ("hair",))
-    scorer = make(images, tmp_path, samples=3000)
+    scorer = make(images, tmp_path, samples=91)
     task = scorer.task
+    assert [domain.name for domain in task.domains] == ["red", "green", "blue"]
+    assert task.asked[:, 0].tolist() == task.counted.tolist() == [0, 1, 2] * 30 + [0]
     own = labels[task.sources]
     assert (task.asked[:, 0] != own[:, 0]).all()
     assert (task.asked[:, 1] == own[:, 1]).all()
-    of_first = task.asked[own[:, 0] == 0, 0]
-    assert len(of_first) == 1800
-    assert (of_first == 1).mean() == pytest.approx(30 / 40, abs=0.04)
-    assert task.domains == ()
-    few = make(images, tmp_path, samples=50)
-    found = few.score_translation(repaint).values
-    shown = repaint(floats(images.pixels[few.task.sources]), torch.from_numpy(few.task.asked))
+    found = scorer.score_translation(repaint)
+    shown = repaint(floats(images.pixels[task.sources]), torch.from_numpy(task.asked))
     pixels = shown.add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    assert found["distance"] == pytest.approx(frechet(images.pixels, pixels), rel=1e-6)
-    assert not [name for name in found if "_to_" in name]
-    assert found["tag_accuracy"] == found["preserved"] == 1.0
-    assert "tag_accuracy_eyes" not in found
+    each = {}
+    for label, name in enumerate(("red", "green", "blue")):
+        each[name] = frechet(images.pixels[labels[:, 0] == label], pixels[task.asked[:, 0] == label])
+        assert found.values[f"fd_stub_to_{name}"] == pytest.approx(each[name], rel=1e-5)
+    assert found.values["distance"] == pytest.approx(np.mean(list(each.values())), rel=1e-5)
+    assert found.values["tag_accuracy"] == found.values["preserved"] == 1.0
+    assert "tag_accuracy_eyes" not in found.values
+    errors = [np.diff(found.intervals[f"fd_stub_to_{name}"])[0] for name in each]
+    assert np.diff(found.intervals["fd_stub"])[0] == pytest.approx(np.sqrt(np.square(errors).sum()) / 3)
 
 
 def test_without_targets_every_group_is_one_and_nothing_is_to_be_preserved(tmp_path) -> None:
-    scorer = make(noisy(random_labels(48), PAIR), tmp_path)
+    scorer = make(noisy(random_labels(96), PAIR), tmp_path)
     own = scorer.task.images.labels[scorer.task.sources]
     assert (scorer.task.asked != own).any(axis=1).all()
+    assert [domain.name for domain in scorer.task.domains][-2:] == ["dark eyes", "light eyes"]
     found = scorer.score_translation(repaint)
     assert found.values["tag_accuracy"] == found.values["tag_accuracy_hair"] == found.values["tag_accuracy_eyes"] == 1
     assert "preserved" not in found.values
@@ -208,16 +247,26 @@ def test_without_targets_every_group_is_one_and_nothing_is_to_be_preserved(tmp_p
     assert found.tags.pictures == 40
 
 
-def test_where_all_pictures_are_alike_their_own_tags_are_asked_for(tmp_path) -> None:
-    scorer = make(noisy(np.tile([[1, 0]], (32, 1)), PAIR), tmp_path)
-    assert (scorer.task.asked == [1, 0]).all()
+def test_where_there_is_nothing_to_translate_to_one_line_says_so(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"none of red hair, green hair, .* has the 16 pictures .* beside 8 of other"):
+        make(noisy(np.tile([[1, 0]], (32, 1)), PAIR), tmp_path)
 
 
-def test_a_class_with_few_pictures_leaves_one_distance(tmp_path) -> None:
+def test_more_classes_than_the_samples_allow_are_refused(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"39 samples are too few .* to 5 classes; give --samples 40 or more"):
+        make(noisy(random_labels(120), PAIR), tmp_path, samples=39)
+    assert make(noisy(random_labels(120), PAIR), tmp_path, samples=40).fingerprint.samples == 40
+
+
+def test_a_class_with_few_pictures_is_left_out_by_name(tmp_path) -> None:
     labels = np.stack([np.repeat([0, 1], [40, 15]), np.arange(55) % 3], axis=1)
-    found = make(noisy(labels, DOMAINS, ("domain",)), tmp_path).score_translation(repaint).values
-    assert "distance" in found
-    assert not [name for name in found if "_to_" in name]
+    scorer = make(noisy(labels, DOMAINS, ("domain",)), tmp_path)
+    assert scorer.task.left_out == ("night",)
+    assert scorer.fingerprint.samples == 15
+    assert (scorer.task.asked[:, 0] == 0).all()
+    found = scorer.score_translation(repaint).values
+    assert [name for name in found if "_to_" in name] == ["fd_stub_to_day"]
+    assert found["distance"] == found["fd_stub_to_day"]
 
 
 def test_early_scores_are_of_the_first_pictures_without_intervals(pair, tmp_path) -> None:
@@ -241,8 +290,23 @@ def test_early_scores_are_of_the_first_pictures_without_intervals(pair, tmp_path
 def test_the_batch_changes_no_score(pair, tmp_path, monkeypatch, batch: int) -> None:
     scorer = make(pair, tmp_path)
     before = scorer.score_translation(repaint).metrics()
-    monkeypatch.setattr(translation, "BATCH", batch)
+    monkeypatch.setattr(translation_task, "BATCH", batch)
     assert scorer.score_translation(repaint).metrics() == pytest.approx(before, rel=1e-5)
+
+
+def test_pictures_are_read_as_they_are_needed(pair, tmp_path, monkeypatch) -> None:
+    read: list[int] = []
+
+    class Pixels(np.ndarray):
+        def __getitem__(self, places):
+            read.append(len(places))
+            return np.asarray(self)[places]
+
+    task = make(pair, tmp_path).task
+    task = dataclasses.replace(task, images=dataclasses.replace(pair, pixels=pair.pixels.view(Pixels)))
+    monkeypatch.setattr(translation_task, "BATCH", 16)
+    seen = [(len(pictures), sum(read)) for pictures, _, _ in task.batches(40, "cpu")]
+    assert seen == [(16, 16), (16, 32), (8, 40)]
 
 
 def test_equal_seeds_give_equal_tasks_and_training_is_left_alone(pair, tmp_path) -> None:
@@ -256,9 +320,15 @@ def test_equal_seeds_give_equal_tasks_and_training_is_left_alone(pair, tmp_path)
 
 
 def test_incomplete_pictures_are_no_sources(tmp_path) -> None:
-    images = drawn_faces()
-    task = make(images, tmp_path, samples=400).task
-    assert task.sources.max() < images.complete
+    labels = random_labels(100)
+    labels[80:, 1] = UNKNOWN
+    task = make(noisy(labels, PAIR, ("hair",)), tmp_path, samples=400).task
+    assert task.sources.max() < 80
+
+
+def test_a_scorer_of_drawn_pictures_scores_no_translations(pair, tmp_path) -> None:
+    with pytest.raises(UsageError, match="of generators that draw from noise"):
+        make(pair, tmp_path, translates=False).score_translation(repaint)
 
 
 def test_without_a_judge_distances_remain(pair, tmp_path) -> None:
@@ -276,6 +346,7 @@ def test_the_fingerprint_and_the_floor_are_those_of_translations(pair, tmp_path)
     assert dataclasses.replace(scorer.fingerprint, seed_policy=drawn.fingerprint.seed_policy) == drawn.fingerprint
     to_day, to_night = own.scores["fd_stub_to_day"], own.scores["fd_stub_to_night"]
     assert own.scores["fd_stub"] == pytest.approx((to_day + to_night) / 2)
+    assert abs(own.scores["kid"]) < scorer.score_translation(identity).values["kid"] / 5
     # Of day 20 against 20, of night 10 against 10: fewer pictures lie further apart.
     halves = []
     for seed in range(30):
