@@ -74,7 +74,7 @@ def operations(params: Mapping[str, Any], images: TaggedImages) -> float:
     loop = TrainingLoop(system, training_data(small, images, "cpu"), small)
     found: list[float] = []
 
-    class Counter(TorchDispatchMode):
+    class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """torch's own FlopCounterMode also follows modules, which gradient penalties do not allow."""
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -83,7 +83,7 @@ def operations(params: Mapping[str, Any], images: TaggedImages) -> float:
                 found.append(count(*args, **(kwargs or {}), out_val=out))
             return out
 
-    with torch.random.fork_rng(devices=[]), Counter():
+    with torch.random.fork_rng(devices=[]), Counter():  # type: ignore[no-untyped-call]
         loop.train_until(1)
     return float(sum(found)) * batch / small.training.batch_size
 
