@@ -102,7 +102,7 @@ def timed_trial(marks: Path) -> type:
                 self.trained = time.process_time()
                 return figures
 
-            loop.train_until = timed  # type: ignore[method-assign]
+            loop.train_until = timed  # type: ignore[assignment, method-assign]
 
         def step(self) -> dict[str, Any]:
             began = time.process_time()
