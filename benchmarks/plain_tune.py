@@ -122,7 +122,7 @@ class PlainTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train until the next evaluation, and score."""
         kimg, samples = self.plan.evaluations[self.evaluated]
-        began, losses = time.monotonic(), dict[str, float]()
+        began, cpu, losses = time.monotonic(), time.process_time(), dict[str, float]()
         self.system.generator.train()
         while self.images < 1000 * kimg:
             pictures, labels = self.draw()
@@ -130,11 +130,14 @@ class PlainTrial(tune.Trainable):
                 note(self.plan.marks, self.trial_id, "training")
             losses = self.update(pictures, labels)
             self.images += len(pictures)
-        trained = time.monotonic()
+        trained, trained_cpu = time.monotonic(), time.process_time()
         distance, self.evaluated = self.score(samples), self.evaluated + 1
-        done, seconds = self.evaluated == len(self.plan.evaluations), time.monotonic() - trained
-        note(self.plan.marks, self.trial_id, "result",
-             distance=distance, train=trained - began, score=seconds, samples=samples)  # fmt: skip
+        done = self.evaluated == len(self.plan.evaluations)
+        note(
+            self.plan.marks, self.trial_id, "result", samples=samples, distance=distance,
+            train=trained - began, score=time.monotonic() - trained,
+            train_cpu=trained_cpu - cpu, score_cpu=time.process_time() - trained_cpu,
+        )  # fmt: skip
         return {"kimg": kimg, "distance": distance, **losses, "done": done}
 
     def draw(self) -> list[Tensor]:

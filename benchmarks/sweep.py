@@ -15,10 +15,12 @@ apart. Wall times, so other programs count:
 - ``startup``: from a slot becoming free (a trial's last result, or the checkpoint after it) to the first training step
   of the next trial; median over these.
 - ``sweep``: from the first trial's ``setup`` to the last result.
-- ``process``: from the start of the process to its end, imports, Ray, databases and reference included.
+- ``process``: from the start of the process to its end, imports, Ray, databases and reference included;
+- ``train`` and ``score``: of a trial, all evaluations together, and what of it is CPU time (``_cpu``), in which other
+  programs count less.
 
-Longer trials bring the ratio of whole sweeps near to that of training and scoring alone, which are told too. Prints
-one JSON object and saves it with a plot. Run it from the repository's root.
+The longer trials are, the nearer comes the ratio of whole sweeps to that of ``train``. Prints one JSON object and
+saves it with a plot. Run it from the repository's root.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ RANGES = {
 """What varies changes no trial's cost, and lets none diverge."""
 FIXED = {**SPACE.recipe, "generator.width": WIDTH, "discriminator.width": WIDTH}
 PARTS = ("startup", "train", "score")
+SPENT = ("train", "score", "train_cpu", "score_cpu")
 
 
 def sweep_settings(options: argparse.Namespace, faces: Path, home: Path) -> SweepSettings:
@@ -63,8 +66,8 @@ def sweep_settings(options: argparse.Namespace, faces: Path, home: Path) -> Swee
     names = [one.name for one in SPACE.dimensions if one.name not in RANGES]
     return SweepSettings(
         SPACE.name, faces, "sweep", trials=options.trials, image_size=SIZE, max_kimg=options.kimg,
-        eval_kimg=max(1, options.kimg // 4), concurrent=options.slots, gpus_per_trial="0", scheduler="none",
-        end_hopeless="none", samples=options.samples, rung_samples=options.samples // 4, home=home,
+        concurrent=options.slots, gpus_per_trial="0", scheduler="none", end_hopeless="none",
+        samples=options.samples, rung_samples=options.samples // 4, home=home,
         fix=tuple(f"{name}={FIXED[name]}" for name in names),
         range=tuple(f"{name}={low}:{high}" for name, (low, high) in RANGES.items()),
     )  # fmt: skip
@@ -90,19 +93,25 @@ def timed_trial(marks: Path) -> type:
         def _begin(self, config: dict[str, Any]) -> None:
             super()._begin(config)
             self.key, loop = config["key"], self.trial.loop
-            update = loop._update
+            train = loop.train_until
 
-            def first(figures: Any) -> None:
-                note(marks, self.key, "training")
-                loop._update = update  # type: ignore[method-assign]
-                update(figures)
+            def timed(*given: Any) -> dict[str, float]:
+                if not loop.images:
+                    note(marks, self.key, "training")
+                figures = train(*given)
+                self.trained = time.process_time()
+                return figures
 
-            loop._update = first  # type: ignore[method-assign]
+            loop.train_until = timed  # type: ignore[assignment, method-assign]
 
         def step(self) -> dict[str, Any]:
+            began = time.process_time()
             result = super().step()
-            note(marks, self.key, "result", distance=result["distance"],
-                 train=result["train_seconds"], score=result["score_seconds"], samples=result["samples"])  # fmt: skip
+            note(
+                marks, self.key, "result", samples=result["samples"], distance=result["distance"],
+                train=result["train_seconds"], score=result["score_seconds"],
+                train_cpu=self.trained - began, score_cpu=time.process_time() - self.trained,
+            )  # fmt: skip
             return result
 
     return TimedTrial
@@ -153,8 +162,7 @@ def read_marks(path: Path, plan: Plan) -> dict[str, Any]:
     return {
         "startups": gaps,
         "sweep": max(mark["at"] for mark in results) - min(mark["at"] for mark in marks),
-        "train": sum(mark["train"] for mark in results) / plan.trials,
-        "score": sum(mark["score"] for mark in results) / plan.trials,
+        **{part: sum(mark[part] for mark in results) / plan.trials for part in SPENT},
         "distance": statistics.median(last.values()),
     }
 
@@ -188,7 +196,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         found[name]["busy"] = options.trials * (medians["train"] + medians["score"]) / options.slots / medians["sweep"]
     ours, theirs = found["gansweep"], found["ray"]
     found["startup_share"] = ours["startup"] / theirs["startup"]
-    found["times_as_fast"] = {key: theirs[key] / ours[key] for key in ("sweep", "process", "train", "score")}
+    found["times_as_fast"] = {key: theirs[key] / ours[key] for key in ("sweep", "process", *SPENT)}
     return json.loads(json.dumps(found), parse_float=lambda text: round(float(text), 3))  # type: ignore[no-any-return]
 
 
@@ -219,16 +227,18 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one round of 6 trials of 4 kimg, 1024 samples")
+    parser.add_argument("--quick", action="store_true", help="one round of 4 trials of 9 kimg, 1024 samples")
     parser.add_argument("--trials", type=int, default=12)
-    parser.add_argument("--kimg", type=int, default=20, help="budget of a trial, scored four times")
+    parser.add_argument(
+        "--kimg", type=int, default=20, help="budget of a trial, scored at a ninth, a third and the end"
+    )
     parser.add_argument("--samples", type=int, default=2048, help="of the last score; a quarter of it before")
     parser.add_argument("--slots", type=int, default=2, help="trials at once")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("-o", "--output", default="sweep", help="where .json and .png are put")
     options = parser.parse_args()
     if options.quick:
-        options.trials, options.kimg, options.samples, options.rounds = 6, 4, 1024, 1
+        options.trials, options.kimg, options.samples, options.rounds = 4, 9, 1024, 1
     found = measure(options)
     text = json.dumps(found, indent=2)
     Path(f"{options.output}.json").write_text(text, encoding="utf-8")
