@@ -34,6 +34,14 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def many_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """So many drawn faces that translations to every eye colour can be scored."""
+    folder = tmp_path_factory.mktemp("pictures") / "many"
+    write_folder(folder, 400, seed=0, size=SIZE)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One Ray for every sweep of these tests; its workers stand in an empty folder, as a sweep's own would."""
     import ray

@@ -34,12 +34,15 @@ CHOSEN = Selection(attributes="eyes")
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory, faces: Path, local_ray: None) -> Swept:
+def swept(tmp_path_factory: pytest.TempPathFactory, many_faces: Path, local_ray: None) -> Swept:
     """One trial of a stargan that changes the eyes."""
     home = tmp_path_factory.mktemp("translating")
-    place_judge(home, faces, SIZE, CHOSEN)
+    place_judge(home, many_faces, SIZE, CHOSEN)
     fixed = ("generator.width=4", "generator.blocks=3", "discriminator.width=16", "training.batch_size=32")
-    return sweep(tiny_settings(home, faces, "eyes", space="stargan", trials=1, attributes="eyes", fix=fixed))
+    enough = {"samples": 96, "rung_samples": 88}  # eight of each colour
+    return sweep(
+        tiny_settings(home, many_faces, "eyes", space="stargan", trials=1, attributes="eyes", fix=fixed, **enough)
+    )
 
 
 @pytest.fixture(scope="module")
