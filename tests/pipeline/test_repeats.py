@@ -309,11 +309,11 @@ def test_mutated_trials_are_not_confirmed_and_one_line_says_so(
     monkeypatch.setattr(confirm_module, "opened", lambda options: (settings, hand, settings.max_kimg))
     monkeypatch.setattr(confirm_module, "params_of", lambda sweep, key: GanConfig().to_params())
     monkeypatch.setattr(confirm_module, "carry_out", lambda *given: "complete")
-    confirm_module.run_confirmation(mock.Mock(top=1, seeds=1))
+    confirm_module.run_confirmation(mock.Mock(top=1, seeds=1, fuse=1))
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("hand: 1 trial not considered for confirmation: ")
     monkeypatch.setattr(confirm_module, "opened", lambda options: (settings, hand, 4))
-    confirm_module.run_confirmation(mock.Mock(top=1, seeds=1))
+    confirm_module.run_confirmation(mock.Mock(top=1, seeds=1, fuse=1))
     assert "hand: 4 kimg a run is less than the sweep's 100: " in capsys.readouterr().err
 
 
