@@ -308,12 +308,12 @@ def test_mutated_trials_are_not_confirmed_and_one_line_says_so(
     settings = SweepSettings("acgan", tmp_path, "hand", image_size=16)
     monkeypatch.setattr(confirm_module, "opened", lambda options: (settings, hand, settings.max_kimg))
     monkeypatch.setattr(confirm_module, "params_of", lambda sweep, key: GanConfig().to_params())
-    monkeypatch.setattr(confirm_module, "carry_out", lambda *given: "complete")
-    confirm_module.run_confirmation(mock.Mock(top=1, seeds=1, fuse=1))
+    monkeypatch.setattr(confirm_module, "carry_out", lambda *given, **options: "complete")
+    confirm_module.run_confirmation(mock.Mock(top=1, seeds=1, fuse=None))
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("hand: 1 trial not considered for confirmation: ")
     monkeypatch.setattr(confirm_module, "opened", lambda options: (settings, hand, 4))
-    confirm_module.run_confirmation(mock.Mock(top=1, seeds=1, fuse=1))
+    confirm_module.run_confirmation(mock.Mock(top=1, seeds=1, fuse=None))
     assert "hand: 4 kimg a run is less than the sweep's 100: " in capsys.readouterr().err
 
 
