@@ -139,6 +139,7 @@ def test_it_may_differ_between_two_starts_of_a_sweep() -> None:
 
 
 @pytest.mark.usefixtures("local_ray")
+@pytest.mark.slow
 def test_a_sweep_ends_complete_when_its_total_is_used(judged_home: Path, faces: Path) -> None:
     settings = tiny_settings(judged_home, faces, "total", total_kimg=5, scheduler="none", concurrent=2)
     found = sweep(settings)

@@ -100,6 +100,7 @@ def test_a_plan_without_a_name_leaves_nothing_but_the_cache(
 
 
 @pytest.mark.usefixtures("stopwatch", "local_ray")
+@pytest.mark.slow
 def test_a_sweep_is_compared_with_its_plan(judged_home: Path, faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = tiny_settings(judged_home, faces, "planned", trials=2, scheduler="none")
     before = told(settings, capsys)
