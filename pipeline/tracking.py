@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -282,7 +283,11 @@ class Tracker:
         self.sender.finish()
 
     def _interrupt(self, how: Outcome) -> None:
+        """Close the runs of trials that nobody trains any more; one may have stored a result that no one heard of."""
         for key in sorted(self._open):
+            with contextlib.suppress(UserError):  # a storage that does not answer now: the next start reads it
+                for result in read_results(self.storage.below(key)):
+                    self.log_result(key, result)
             self.finish_trial(key, how)
 
     @property

@@ -331,6 +331,19 @@ def test_what_is_still_open_at_the_end_is_interrupted(track: Callable[..., Track
     assert (parent.data.tags["gansweep.status"], parent.info.status) == ("interrupted", "KILLED")
 
 
+def test_what_an_interrupted_trial_had_stored_is_logged_before_its_run_is_closed(
+    track: Callable[..., Tracker], space: Space, stored: Any, storage: Storage
+) -> None:
+    tracker = track()
+    tracker.start_trial(config(space))
+    tracker.log_result("k-00000", {"kimg": 1, "distance": 9.0})
+    write_results(storage.below("k-00000"), [{"kimg": 1, "distance": 9.0}, {"kimg": 2, "distance": 2.5}])
+    tracker.finish("interrupted", Outcome("interrupted", "Ctrl-C"))
+    (run,) = stored("trial")
+    assert (run.data.metrics["distance"], run.data.metrics["kimg"]) == (2.5, 2)
+    assert run.data.tags["gansweep.status"] == "interrupted"
+
+
 def test_a_resumed_trial_that_completes_has_no_reason_left(
     track: Callable[..., Tracker], space: Space, stored: Any
 ) -> None:
