@@ -61,6 +61,11 @@ def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def judged_home(tmp_path_factory: pytest.TempPathFactory, faces: Path) -> Path:
     """A home without sweeps whose cache holds a judge for ``faces``."""
+    return make_judged_home(tmp_path_factory, faces)
+
+
+def make_judged_home(tmp_path_factory: pytest.TempPathFactory, faces: Path) -> Path:
+    """A home of its own for the sweeps of one folder of tests, whose names may be those of another's."""
     home = tmp_path_factory.mktemp("home")
     place_judge(home, faces, SIZE)
     return home

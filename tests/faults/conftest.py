@@ -14,6 +14,7 @@ import pytest
 from optuna.trial import TrialState
 
 from analysis import schema
+from tests.conftest import make_judged_home
 from tests.pipeline.conftest import (
     Swept,
     command_words,
@@ -153,3 +154,9 @@ def undisturbed(judged_home: Path, faces: Path, tmp_path_factory: pytest.TempPat
     code, err = driver.end()
     assert code == 0, err
     return require_whole(driver.swept)
+
+
+@pytest.fixture(scope="session")
+def judged_home(tmp_path_factory: pytest.TempPathFactory, faces: Path) -> Path:
+    """Apart from that of other folders' tests."""
+    return make_judged_home(tmp_path_factory, faces)

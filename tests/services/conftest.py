@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conftest import make_judged_home
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -168,3 +170,9 @@ def serve(tmp_path: Path) -> Iterator[Callable[[str], MlflowServer]]:
 def mlflow_server(tmp_path: Path, serve: Callable[[str], MlflowServer]) -> MlflowServer:
     """An MLflow server on SQLite."""
     return serve(f"sqlite:///{tmp_path}/server.db")
+
+
+@pytest.fixture(scope="session")
+def judged_home(tmp_path_factory: pytest.TempPathFactory, faces: Path) -> Path:
+    """Apart from that of other folders' tests."""
+    return make_judged_home(tmp_path_factory, faces)
