@@ -6,7 +6,7 @@ takes one optimiser step per loss.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,7 +18,7 @@ from trainables.networks.discriminator import Discriminator
 from trainables.networks.generator import Generator
 from trainables.precision import Precision, in_precision
 from trainables.systems.system import Loss
-from trainables.systems.terms import clip_weights, realness_loss, weighted, with_penalty, with_tags
+from trainables.systems.terms import NetworkPair, added, realness_loss, weighted, with_penalty, with_tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trainables.systems.system import Batch
 
 
-class ConditionalGan:
+class ConditionalGan(NetworkPair):
     """Generator and discriminator of one configuration and the losses between them.
 
     Args:
@@ -79,20 +79,8 @@ class ConditionalGan:
             terms["tag"] = self.tag_loss(judged.tags, batch.tags)
         return weighted(weights, terms)
 
-    def constrain(self) -> None:
-        """Clip the critic's weights, where asked for; call it after each of its steps."""
-        clip_weights(self.discriminator, self.config.losses.weight_clip)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: training changes the networks alone."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Nothing."""
-
     def _both_losses(self, real: Tensor, fake: Tensor, batch: Batch) -> Loss:
-        one, other = self._real_loss(real, fake, batch), self._fake_loss(real, fake, batch)
-        return Loss(one.total + other.total, one.figures | other.figures)
+        return added(self._real_loss(real, fake, batch), self._fake_loss(real, fake, batch))
 
     def _real_loss(self, real: Tensor, fake: Tensor, batch: Batch) -> Loss:
         def critic(pictures: Tensor, codes: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from trainables.networks.translation import CycleGenerator, PatchDiscriminator
 from trainables.precision import Precision, in_precision
 from trainables.systems.image_pool import ImagePool
 from trainables.systems.system import Loss
-from trainables.systems.terms import clip_weights, in_steps, realness_loss, weighted, with_penalty
+from trainables.systems.terms import NetworkPair, in_steps, realness_loss, weighted, with_penalty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trainables.systems.system import Batch
 
 
-class CycleGan:
+class CycleGan(NetworkPair):
     """Two translators and a discriminator for each domain: A and B, the classes of the one target group.
 
     Every loss and figure is the mean over the domains or directions: half of the paper's sums.
@@ -51,7 +51,7 @@ class CycleGan:
             )
         self.config, self.precision = config, precision
         self.generator = CycleGenerator(config, targets[0])
-        self.discriminator = nn.ModuleList(PatchDiscriminator(config) for _ in "AB")
+        self.discriminator: nn.ModuleList = nn.ModuleList(PatchDiscriminator(config) for _ in "AB")
         self.pools = [ImagePool(config.training.pool_size) for _ in "AB"]
         """Of pictures translated to A, and to B."""
 
@@ -85,10 +85,6 @@ class CycleGan:
         if weights.identity_weight:
             terms["identity"] = (F.l1_loss(b_to_a(a), a) + F.l1_loss(a_to_b(b), b)) / 2
         return weighted(weights, terms)
-
-    def constrain(self) -> None:
-        """Clip the critics' weights, where asked for; call it after each of their steps."""
-        clip_weights(self.discriminator, self.config.losses.weight_clip)
 
     def state_dict(self) -> dict[str, Any]:
         """The pictures in the pools."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from trainables.losses.adversarial import generator_loss
 from trainables.losses.tags import tag_cross_entropy
 from trainables.networks.translation import StarDiscriminator, StarGenerator
 from trainables.precision import Precision, in_precision
-from trainables.systems.terms import clip_weights, in_steps, realness_loss, weighted, with_penalty, with_tags
+from trainables.systems.terms import NetworkPair, in_steps, realness_loss, weighted, with_penalty, with_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from trainables.systems.system import Batch, Loss
 
 
-class StarGan:
+class StarGan(NetworkPair):
     """A translator that is told its targets, and a discriminator that guesses them.
 
     Args:
@@ -62,17 +62,6 @@ class StarGan:
         if weights.identity_weight:
             terms["identity"] = F.l1_loss(self._translate(batch.pictures, batch.labels), batch.pictures)
         return weighted(weights, terms)
-
-    def constrain(self) -> None:
-        """Clip the critic's weights, where asked for; call it after each of its steps."""
-        clip_weights(self.discriminator, self.config.losses.weight_clip)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: training changes the networks alone."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Nothing."""
 
     def _real_loss(self, batch: Batch, fake: Tensor) -> Loss:
         def critic(pictures: Tensor, codes: Tensor) -> Tensor:

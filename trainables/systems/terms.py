@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from trainables.config import LossConfig
+    from trainables.config import GanConfig, LossConfig
     from trainables.losses.penalties import Critic
 
 AT_FLOOR = 0.01
@@ -29,8 +29,12 @@ def in_steps(losses: Sequence[Callable[[], Loss]], *, split: bool) -> Iterator[L
         for loss in losses:
             yield loss()
     else:
-        first, second = (loss() for loss in losses)
-        yield Loss(first.total + second.total, first.figures | second.figures)
+        yield added(*(loss() for loss in losses))
+
+
+def added(first: Loss, second: Loss) -> Loss:
+    """The sum of two losses, with the figures of both."""
+    return Loss(first.total + second.total, first.figures | second.figures)
 
 
 def realness_loss(weights: LossConfig, realness: Tensor, *, real: bool) -> Loss:
@@ -74,6 +78,24 @@ def weighted(weights: LossConfig, terms: dict[str, Tensor]) -> Loss:
     """A generator's terms by name, each times the weight of its name."""
     total = torch.stack([getattr(weights, f"{name}_weight") * term for name, term in terms.items()]).sum()
     return Loss(total, {**{f"g_{name}_loss": term.detach() for name, term in terms.items()}, "g_loss": total.detach()})
+
+
+class NetworkPair:
+    """What systems share: a critic that may be clipped, and, unless a system says more, no state but the networks."""
+
+    config: GanConfig
+    discriminator: nn.Module
+
+    def constrain(self) -> None:
+        """Clip the critic's weights, where asked for; call it after each of its steps."""
+        clip_weights(self.discriminator, self.config.losses.weight_clip)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing besides the networks."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Nothing."""
 
 
 def clip_weights(network: nn.Module, largest: float) -> None:
