@@ -33,6 +33,7 @@ def demo_settings(data: Path, home: Home, name: str) -> SweepSettings:
         trials=4,
         image_size=32,
         max_kimg=48,
+        eval_kimg=16,  # a rung at 5 kimg would judge before any tag is learnt, and pick by who comes there first
         samples=1000,
         set=(
             "optimizer.generator_lr=4e-4",
