@@ -2,8 +2,9 @@
 
 A class Trainable whose every trial reads the tag file, decodes pictures with Pillow in a ``DataLoader``, trains in the
 manner of PyTorch's DCGAN example and scores with torchmetrics' ``FrechetInceptionDistance``; OptunaSearch proposes,
-MLflowLoggerCallback logs, and Tune keeps a checkpoint of every evaluation. Networks, losses and feature network are
-gansweep's own, so that both train and measure the same. Besides, trials note when they begin what.
+MLflowLoggerCallback logs, and Tune keeps a checkpoint of every evaluation. Networks and losses are gansweep's own, so
+that both train the same; the feature network is gansweep's fast one or, with ``--inception``, torchmetrics' own.
+Besides, trials note when they begin what.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class Plan:
     """Of those that do, on a logarithmic scale."""
     evaluations: tuple[tuple[int, int], ...]
     """Each at so many kimg, on so many generated pictures."""
+    weights: Path | None = None
+    """Of torchmetrics' own Inception-v3; without them gansweep's fast network measures."""
 
     @property
     def marks(self) -> Path:
@@ -167,11 +170,19 @@ class PlainTrial(tune.Trainable):
         noise = torch.randn(len(labels), self.noise_dim)
         return Batch(pictures, labels, noise, labels[torch.randperm(len(labels))])
 
+    def make_fid(self) -> FrechetInceptionDistance:
+        """torchmetrics' distance by the plan's network."""
+        if self.plan.weights is None:
+            return FrechetInceptionDistance(feature=Features(), reset_real_features=False)
+        return FrechetInceptionDistance(
+            feature_extractor_weights_path=str(self.plan.weights), antialias=False, reset_real_features=False
+        )
+
     @torch.no_grad()
     def score(self, samples: int) -> float:
         """The distance to all real pictures, which are measured at the first time."""
         if self.fid is None:
-            self.fid = FrechetInceptionDistance(feature=Features(), reset_real_features=False)
+            self.fid = self.make_fid()
             for pictures, _ in DataLoader(self.faces, SCORED_AT_ONCE):
                 self.fid.update(to_uint8(pictures), real=True)
         self.system.generator.eval()

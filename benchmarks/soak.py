@@ -112,6 +112,7 @@ def run_bare(trials: int, slots: int) -> dict[str, Any]:
 def quick_trial() -> type:
     """A stand-in for ``TuneTrial`` that trains nothing; made here, so that workers get it by value."""
     from trainables.checkpoint import write_results
+    from trainables.report import folded
     from trainables.tune import TuneTrial
 
     class QuickTrial(TuneTrial):
@@ -135,7 +136,7 @@ def quick_trial() -> type:
             }  # fmt: skip
             self.results.append(result)
             write_results(self.files, self.results)
-            return result
+            return folded(result)
 
     return QuickTrial
 

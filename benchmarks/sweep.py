@@ -1,13 +1,15 @@
 """A whole sweep of equal trials, and what it costs to start one, beside a plain Ray Tune script.
 
-``python -m benchmarks.sweep [--quick] [--trials 12] [--kimg 20] [--rounds 3] [--slots 2] [-o sweep]``
+``python -m benchmarks.sweep [--quick] [--trials 12] [--kimg 20] [--rounds 3] [--slots 2] [--inception] [-o sweep]``
 
 The script is ``benchmarks.plain_tune``, written as its users write one; beside it runs ``run_sweep``, as ``gansweep
 run`` calls it. Both train the AC-GAN recipe at width 16 on the same drawn faces of 32 px: equally many trials, kimg,
 evaluations, samples and slots, three rates and weights proposed by TPE, nothing stopped early. Where the two differ,
-the script has less to do: it measures the Frechet distance alone, by gansweep's fast feature network, where gansweep
-measures every score, tags included, with intervals, and draws sheets; its pictures are small, and its ``DataLoader``
-has no workers, which would take cores from trials; its driver prints nothing.
+the script has less to do: it measures the Frechet distance alone, where gansweep measures every score, tags included,
+with intervals, and draws sheets; its pictures are small, and its ``DataLoader`` has no workers, which would take cores
+from trials; its driver prints nothing. Without ``--inception`` it has gansweep's fast feature network, too; with it,
+both sides measure standard FID, the script by torchmetrics' own network, as most scripts do (weights are random in the
+published format: they cost what trained ones cost).
 
 The sides take turns, each run in a new process with a new home; gansweep finds its judge trained, whose time is told
 apart. Wall times, so other programs count:
@@ -40,6 +42,7 @@ from unittest import mock
 
 from benchmarks.plain_tune import Plan, note, run
 from search_spaces.registry import SPACES
+from tests.support.inception import write_inception_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +62,7 @@ PARTS = ("startup", "train", "score")
 SPENT = ("train", "score", "train_cpu", "score_cpu")
 
 
-def sweep_settings(options: argparse.Namespace, faces: Path, home: Path) -> SweepSettings:
+def sweep_settings(options: argparse.Namespace, faces: Path, home: Path, weights: Path | None) -> SweepSettings:
     """gansweep's side of the plan."""
     from pipeline.settings import SweepSettings
 
@@ -68,6 +71,7 @@ def sweep_settings(options: argparse.Namespace, faces: Path, home: Path) -> Swee
         SPACE.name, faces, "sweep", trials=options.trials, image_size=SIZE, max_kimg=options.kimg,
         concurrent=options.slots, gpus_per_trial="0", scheduler="none", end_hopeless="none",
         samples=options.samples, rung_samples=options.samples // 4, home=home,
+        extractor="inception" if weights else "efficientnet", weights=weights,
         fix=tuple(f"{name}={FIXED[name]}" for name in names),
         range=tuple(f"{name}={low}:{high}" for name, (low, high) in RANGES.items()),
     )  # fmt: skip
@@ -78,11 +82,12 @@ def make_plan(settings: SweepSettings, folder: Path) -> Plan:
     from pipeline.budget import evaluations
 
     points = tuple((one.kimg, one.samples) for one in evaluations(settings))
-    return Plan(settings.data, folder, settings.trials, settings.slots(), SIZE, FIXED, RANGES, points)
+    return Plan(settings.data, folder, settings.trials, settings.slots(), SIZE, FIXED, RANGES, points, settings.weights)
 
 
 def timed_trial(marks: Path) -> type:
     """``TuneTrial`` that notes what it does; made here, so that workers get it by value."""
+    from trainables.report import unfolded
     from trainables.tune import TuneTrial
 
     class TimedTrial(TuneTrial):
@@ -107,9 +112,10 @@ def timed_trial(marks: Path) -> type:
         def step(self) -> dict[str, Any]:
             began = time.process_time()
             result = super().step()
+            told = unfolded(result)
             note(
-                marks, self.key, "result", samples=result["samples"], distance=result["distance"],
-                train=result["train_seconds"], score=result["score_seconds"],
+                marks, self.key, "result", samples=told["samples"], distance=told["distance"],
+                train=told["train_seconds"], score=told["score_seconds"],
                 train_cpu=self.trained - began, score_cpu=time.process_time() - self.trained,
             )  # fmt: skip
             return result
@@ -175,12 +181,15 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="gansweep-sweep-") as temporary:
         root = Path(temporary)
         write_folder(root / "faces", FACES, seed=0, size=SIZE)
+        weights = root / "inception.pth" if options.inception else None
+        if weights:
+            write_inception_weights(weights)
         judge = in_process(train_judge, root / "faces", root / "judge")
         for number in range(options.rounds):
             for name in SYSTEMS if number % 2 == 0 else SYSTEMS[::-1]:
                 folder = root / f"{name}-{number}"
                 folder.mkdir()
-                settings = sweep_settings(options, root / "faces", folder / "home")
+                settings = sweep_settings(options, root / "faces", folder / "home", weights)
                 plan = make_plan(settings, folder)
                 if name == "gansweep":
                     shutil.copytree(root / "judge", folder / "home" / "cache")
@@ -188,7 +197,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 else:
                     seconds = in_process(run, plan)
                 told[name].append({"process": seconds, **read_marks(plan.marks, plan)})
-    about = {name: getattr(options, name) for name in ("trials", "kimg", "samples", "slots", "rounds")}
+    about = {name: getattr(options, name) for name in ("trials", "kimg", "samples", "slots", "rounds", "inception")}
     found: dict[str, Any] = {**about, "evaluations": plan.evaluations, "judge": judge, "load": os.getloadavg()[2]}
     for name, runs in told.items():
         medians = {key: statistics.median(one[key] for one in runs) for key in runs[0] if key != "startups"}
@@ -235,10 +244,13 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2048, help="of the last score; a quarter of it before")
     parser.add_argument("--slots", type=int, default=2, help="trials at once")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--inception", action="store_true", help="measure standard FID on both sides")
     parser.add_argument("-o", "--output", default="sweep", help="where .json and .png are put")
     options = parser.parse_args()
     if options.quick:
         options.trials, options.kimg, options.samples, options.rounds = 4, 9, 1024, 1
+    # Workers start in the sweep's folder, and import this module.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path.cwd()), os.environ.get("PYTHONPATH")]))
     found = measure(options)
     text = json.dumps(found, indent=2)
     Path(f"{options.output}.json").write_text(text, encoding="utf-8")

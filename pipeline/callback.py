@@ -13,6 +13,7 @@ from pipeline.failures import error_text
 from pipeline.outcome import outcome
 from trainables.checkpoint import CHECKPOINTS
 from trainables.errors import UserError
+from trainables.report import unfolded
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
@@ -45,6 +46,7 @@ class SweepCallback(tune.Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial was scored, or has diverged."""
+        result = unfolded(result)
         if self.slot_use is not None:
             self.slot_use.result(result)
             if self.slot_use.due():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
+from trainables.report import folded
 from trainables.trial import Trial
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class TuneTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train and score one interval."""
-        return self.trial.step()
+        return folded(self.trial.step())
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another trial in this process, which spares it the imports and the data."""
