@@ -492,4 +492,6 @@ def _fail(message: str, code: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from pipeline import cli as itself  # commands ask for options of this module's own name
+
+    sys.exit(itself.main())
