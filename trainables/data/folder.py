@@ -76,7 +76,11 @@ def scan_folder(folder: Path, vocabulary: Vocabulary = REPORT_VOCABULARY) -> Dat
             name = path.relative_to(folder).as_posix()
             defects.append(Defect("ignored file", name, "no picture and no tag file at the top"))
     if not pictures:
-        raise UserError(f"data folder {folder} has no pictures; looked for {', '.join(sorted(SUFFIXES))} below it")
+        links = [defect.name for defect in defects if defect.kind == "link not followed"]
+        unfollowed = f"; links out of the folder are not followed: {', '.join(links[:3])}" if links else ""
+        raise UserError(
+            f"data folder {folder} has no pictures; looked for {', '.join(sorted(SUFFIXES))} below it{unfollowed}"
+        )
     attributes, tables, ignored = _read_texts(texts, vocabulary, {_stem(path) for path in pictures})
     defects += ignored
     if not tables and (domains := _domain_folders(folder, pictures)):

@@ -159,6 +159,15 @@ def test_links_out_of_the_folder_are_not_followed(folder, tmp_path) -> None:
     assert {d.name for d in images.defects if d.kind == "link not followed"} == {"linked", "secret.png"}
 
 
+def test_a_folder_of_links_alone_says_why_it_has_no_pictures(tmp_path) -> None:
+    write(tmp_path, "outside/1.png")
+    (tmp_path / "data").mkdir()
+    for name in ("A", "B"):
+        (tmp_path / "data" / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(UserError, match=r"has no pictures; .* links out of the folder are not followed: A, B$"):
+        load_folder(tmp_path / "data", 4)
+
+
 def test_a_users_own_vocabulary(tmp_path) -> None:
     groups = [{"name": name, "classes": ["no", "some"]} for name in ("hat", "beard", "scarf")]
     (tmp_path / "vocabulary.json").write_text(json.dumps({"groups": groups}))
