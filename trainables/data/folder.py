@@ -76,7 +76,7 @@ def scan_folder(folder: Path, vocabulary: Vocabulary = REPORT_VOCABULARY) -> Dat
             name = path.relative_to(folder).as_posix()
             defects.append(Defect("ignored file", name, "no picture and no tag file at the top"))
     if not pictures:
-        links = [defect.name for defect in defects if defect.kind == "link not followed"]
+        links = sorted(defect.name for defect in defects if defect.kind == "link not followed")
         unfollowed = f"; links out of the folder are not followed: {', '.join(links[:3])}" if links else ""
         raise UserError(
             f"data folder {folder} has no pictures; looked for {', '.join(sorted(SUFFIXES))} below it{unfollowed}"
