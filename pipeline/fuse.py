@@ -69,7 +69,7 @@ def run_fused(
     Returns:
         How many have not ended when the time limit of ``settings`` comes.
     """
-    tracker.precision = settings.precision
+    tracker.precision, tracker.fused = settings.precision, most
     waiting, deadline = parties(left, most), Deadline(settings.seconds())
     context = trial_context(prepared, settings)
     with Progress(len(left), settings.max_kimg, most, console) as progress:

@@ -94,9 +94,7 @@ class TrialGroup:
         """Forget a trial that has ended or was stopped."""
         self._members.pop(key, None)
 
-    def step(
-        self, keys: Collection[str] | None = None, pause: Callable[[], bool] = lambda: False
-    ) -> dict[str, Answer]:
+    def step(self, keys: Collection[str] | None = None, pause: Callable[[], bool] = lambda: False) -> dict[str, Answer]:
         """Train until at least one trial has an answer: its next result, or what it raised.
 
         The others stay where they are on their way to theirs, and go on at the next step.

@@ -49,7 +49,9 @@ def alone(pairs: list[tuple[TrainingLoop, Stream]], images: int) -> list[dict]:
 def together(pairs: list[tuple[TrainingLoop, Stream]], images: int, seconds=None, on_check=lambda place: None) -> list:
     """The outcome of every loop, all of them trained to their ends."""
     courses = {
-        place: Course(loop, stream, images, seconds[place] if seconds else math.inf, lambda place=place: on_check(place))
+        place: Course(
+            loop, stream, images, seconds[place] if seconds else math.inf, lambda place=place: on_check(place)
+        )
         for place, (loop, stream) in enumerate(pairs)
     }
     outcomes = {}
