@@ -137,8 +137,12 @@ def _packed(
 
 def _fused(settings: SweepSettings, space: Space, fit: int, memory: str) -> int:
     """Trials of one program on a GPU that ``fit`` of them fit on; 1 for none."""
+    from trainables.fused import FREE
+
     if settings.fuse == "auto":
-        return 1 if not_fused(settings, space) else max(1, min(FUSED, fit))
+        # Trials of other structures would take turns in one process, and are better off in several.
+        alike = all(dimension.name in FREE for dimension in space.dimensions)
+        return max(1, min(FUSED, fit)) if alike and not not_fused(settings, space) else 1
     if 1 < settings.fused() > fit:
         raise UserError(
             f"--fuse {settings.fuse} trials do not fit on a GPU of {memory}; {fit} do; use a smaller --fuse, or "

@@ -58,6 +58,18 @@ def test_other_crashes_and_last_tries_ask_for_no_more(tmp_path: Path, text: str,
     assert (failures.texts, failures.waiting) == ({"t": text}, set())
 
 
+@pytest.mark.parametrize(("status", "alone"), [("ERROR", True), ("RUNNING", None)])
+def test_a_fused_trial_is_tried_again_in_a_program_of_its_own(tmp_path: Path, status: str, alone: bool | None) -> None:
+    file = tmp_path / "error.txt"
+    file.write_text("Failure # 1 (occurred at 1)\nMemoryError\n")
+    failures = Failures(fused=True)
+    trial = mock.Mock(trial_id="t", error_file=str(file), status=status, ERROR="ERROR", config={"key": "s-00000"})
+    failures.record(trial)
+    assert trial.config.get("alone") is alone
+    trial.update_resources.assert_not_called()
+    assert (failures.texts, failures.waiting) == ({"t": "MemoryError\n"}, set())
+
+
 def make_searcher(tmp_path: Path, trials: int = 4) -> StudySearcher:
     space = find_space("dcgan")
     study = open_study(f"sqlite:///{tmp_path / 'optuna.db'}", "s", objectives(space).values())
