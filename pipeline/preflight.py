@@ -149,18 +149,18 @@ def require_resources(settings: SweepSettings, picture_bytes: int, folder: Path,
     each = MEMORY_PER_TRIAL + (settings.fused() * MEMORY_PER_FUSED if settings.fused() > 1 else 0)
     for node in nodes:
         room = min(settings.slots(), slots_of([node], settings.cpus_per_trial, settings.gpus() or 0.0))
-        needed = room * each + picture_bytes
+        needed, at_once = room * each + picture_bytes, room * settings.fused()
         if needed > node.memory:
             raise UserError(
-                f"too little memory on {node.host}: its {room * settings.fused()} trials at once need about {needed / GIB:.1f} GiB, "
+                f"too little memory on {node.host}: its {at_once} trials at once need about {needed / GIB:.1f} GiB, "
                 f"{node.memory / GIB:.1f} GiB are free; use a larger --cpus-per-trial or a smaller --image-size"
             )
     # The pictures lie in the object store and once more in the driver while they are sent there.
     memory = (0 if nodes else settings.slots()) * each + 2 * picture_bytes
-    available = psutil.virtual_memory().available
+    available, at_once = psutil.virtual_memory().available, settings.slots() * settings.fused()
     if memory > available:
         raise UserError(
-            f"too little memory: {settings.slots() * settings.fused()} trials at once need about {memory / GIB:.1f} GiB, "
+            f"too little memory: {at_once} trials at once need about {memory / GIB:.1f} GiB, "
             f"{available / GIB:.1f} GiB are free; use a smaller --concurrent or --image-size"
         )
     disk = settings.trials * DISK_PER_TRIAL

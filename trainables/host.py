@@ -1,4 +1,7 @@
-"""A process that trains the fused trials of one slot: they come, ask for their results and leave when they like."""
+"""A process that trains the fused trials of one slot: they come, ask for their results and leave when they like.
+
+Whoever gets a handle of the actor imports this file, proxies too: torch is imported only where trials are trained.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from trainables.config import GanConfig
-from trainables.fused import fusable
-from trainables.group import TrialGroup
-from trainables.trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trainables.group import Answer
     from trainables.stopwatch import Stopwatch
     from trainables.storage import Storage
-    from trainables.trial import TrialContext
+    from trainables.trial import Trial, TrialContext
 
 T = TypeVar("T")
 
@@ -77,6 +77,8 @@ class FusedHost:
         patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        from trainables.group import TrialGroup
+
         # A trial's clock counts its share: all of them together save as often as one alone.
         self.context = replace(context, checkpoint_seconds=context.checkpoint_seconds / places)
         self.storage, self.places, self.patience, self._clock = storage, places, patience, clock
@@ -90,6 +92,8 @@ class FusedHost:
 
     async def offer(self, config: Mapping[str, Any]) -> Offer:
         """What there is for a trial."""
+        from trainables.fused import fusable
+
         mine = self._config(config)
         fellows = sum(
             fusable(place.config, mine) and not place.alone and not config.get("alone")
@@ -147,6 +151,8 @@ class FusedHost:
             await self._on_thread(lambda: self._group.leave(key))
 
     def _make(self, config: Mapping[str, Any], clock: Stopwatch) -> Trial:
+        from trainables.trial import Trial
+
         own = self.storage.below(config["key"])
         return Trial(self.context, config["params"], config["seed"], own, clock, others=self.storage)
 

@@ -94,7 +94,7 @@ def kill_once_trained(folder: Path, process: str, killed: list[int]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("process", ["Host", "ProxyTrial"])
+@pytest.mark.parametrize("process", ["Host", "ResourceTrainable"])  # as Tune calls the proxies
 def test_a_process_that_is_killed_costs_no_trial_and_doubles_nothing(
     judged_home: Path, faces: Path, apart: Swept, process: str
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -135,3 +137,9 @@ def test_another_trial_gives_the_place_back_first() -> None:
     assert host.heard[2] == ("leave", "s-00001")
     assert host.heard[4][1] == {"key": "s-00002", "params": {"generator.width": 4}, "seed": 3, "alone": True}
     assert host.heard[5] == ("leave", "s-00002")
+
+
+def test_it_needs_no_torch() -> None:
+    """There is a process of it for every fused trial."""
+    words = "import sys, trainables.proxy, trainables.host; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0
