@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from pipeline.cli import main
 from search_spaces.registry import find_space
-from tests.pipeline.conftest import FIXED, Swept, sweep, tiny_settings
+from tests.pipeline.conftest import FIXED, Swept, command_words, start_cli, sweep, tiny_settings
 from trainables.fused import FREE
 
 if TYPE_CHECKING:
@@ -107,4 +109,25 @@ def test_a_process_that_is_killed_costs_no_trial_and_doubles_nothing(
     killer.join()
     assert killed
     assert swept.status == "complete"
+    require_equal(swept, apart)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_hosts_and_the_same_command_goes_on(
+    judged_home: Path, faces: Path, apart: Swept, tmp_path: Path
+) -> None:
+    settings = settings_of(judged_home, faces, "pressed", fuse="4")
+    swept = Swept(settings, "", "")
+    process = start_cli(command_words(settings), tmp_path)
+    end = time.monotonic() + 120
+    while time.monotonic() < end and not list(swept.folder.rglob("results.jsonl")):
+        time.sleep(0.1)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    psutil.wait_procs(workers, timeout=30)
+    assert not [one for one in workers if one.is_running()]
+    assert main(["resume", "pressed", "--home", str(judged_home), "--fuse", "2"]) == 0
     require_equal(swept, apart)
