@@ -131,3 +131,16 @@ def test_ctrl_c_ends_the_hosts_and_the_same_command_goes_on(
     assert not [one for one in workers if one.is_running()]
     assert main(["resume", "pressed", "--home", str(judged_home), "--fuse", "2"]) == 0
     require_equal(swept, apart)
+
+
+@pytest.mark.slow
+def test_a_trial_that_crashes_fails_alone_and_with_its_own_words(
+    judged_home: Path, faces: Path, local_ray: None
+) -> None:
+    settings = settings_of(judged_home, faces, "crashing", fuse="4", max_kimg=1)
+    (Swept(settings, "", "").folder / "crashing-00001" / "config.json").mkdir(parents=True)
+    first, crashed, *others = sweep(settings).runs()
+    assert {run.data.tags["gansweep.status"] for run in (first, *others)} == {"complete"}
+    assert crashed.data.tags["gansweep.status"] == "failed"
+    reason = crashed.data.tags["gansweep.reason"]
+    assert reason.startswith("crashed: trainables.errors.UserError: cannot write config.json")
