@@ -144,3 +144,14 @@ def test_a_trial_that_crashes_fails_alone_and_with_its_own_words(
     assert crashed.data.tags["gansweep.status"] == "failed"
     reason = crashed.data.tags["gansweep.reason"]
     assert reason.startswith("crashed: trainables.errors.UserError: cannot write config.json")
+
+
+@pytest.mark.slow
+def test_fused_trials_take_over_networks_of_others(judged_home: Path, faces: Path, local_ray: None) -> None:
+    settings = settings_of(
+        judged_home, faces, "population", fuse="4", trials=8, scheduler="pbt", max_kimg=3, eval_kimg=1
+    )
+    swept = sweep(settings)
+    assert {run.data.tags["gansweep.status"] for run in swept.runs()} == {"complete"}
+    assert any(run.data.metrics.get("mutations") for run in swept.runs())
+    assert all(list(found) == [1, 2, 3] for found in histories(swept).values())
