@@ -110,16 +110,18 @@ class FusedHost:
         Raises:
             Exception: whatever building the trial raises.
         """
-        key = config["key"]
+        key, instead = config["key"], ""
         if key not in self._places and len(self._places) >= self.places:
             forgotten = self._forgotten()
             if not forgotten:
                 return False
-            await self.leave(forgotten[0])
+            instead = forgotten[0]
+            del self._places[instead]  # before anything is awaited: another may come meanwhile
         self._cancel(key)
         place = self._places[key] = _Place(self._config(config), bool(config.get("alone")), self._clock())
         self._news.set()
         try:
+            await self._on_thread(lambda: self._group.leave(instead))
             await self._on_thread(lambda: self._group.join(key, lambda clock: self._make(config, clock), place.alone))
         except Exception:
             self._forget(key, place)
@@ -207,9 +209,12 @@ class FusedHost:
         if place is None or place.asked is None:  # it has left, or come again
             return
         asked, place.asked, place.since = place.asked, None, self._clock()
+        if not isinstance(answer, dict):
+            await self.leave(key)
+        if asked.done():  # nobody waits any more
+            return
         if isinstance(answer, dict):
             asked.set_result(answer)
         else:
-            await self.leave(key)
             traceback.clear_frames(answer.__traceback__)  # they may hold the memory of which there was too little
             asked.set_exception(answer)

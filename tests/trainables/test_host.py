@@ -234,3 +234,28 @@ def test_what_cannot_be_built_takes_no_place(context: TrialContext, tmp_path: Pa
         assert await host.join(config("b"))
 
     run(proxies())
+
+
+def test_two_that_come_at_once_do_not_share_the_place_of_one_that_is_forgotten(
+    context: TrialContext, tmp_path: Path
+) -> None:
+    async def proxies() -> None:
+        clock = Clock()
+        host = make_host(context, tmp_path, places=1, clock=clock)
+        await take_all(host, config("a"))
+        clock.now += FORGOTTEN + 1
+        assert await asyncio.gather(host.join(config("b")), host.join(config("c"))) == [True, False]
+        assert host._group.keys == ("b",)
+
+    run(proxies())
+
+
+def test_who_waits_no_more_holds_up_nobody(context: TrialContext, tmp_path: Path) -> None:
+    async def proxies() -> dict[str, Any]:
+        host = make_host(context, tmp_path)
+        await take_all(host, config("a"), config("b"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(host.step("a"), 0.01)
+        return await asked(host, "b")
+
+    assert run(proxies())["b"]["kimg"] == 1
