@@ -36,6 +36,8 @@ FINGERPRINT: Final = "gansweep.fingerprint"
 """JSON object: extractor, weights, resize, samples, data, seed policy. Scores compare only within one."""
 PRECISION: Final = "gansweep.precision"
 """Of the forward passes in training: ``float32`` or ``bf16``. Scores are always measured in float32."""
+FUSED: Final = "gansweep.fused"
+"""The most trials that were trained as one program where this one began; ``1``: it was trained by itself."""
 STRETCHES: Final = "gansweep.stretches"
 """JSON list of when and where a trial ran: ``{"node", "slot", "start", "end"}``, seconds since 1970. A trial that went
 on after an interruption has several; the last thirty are kept."""

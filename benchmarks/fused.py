@@ -21,7 +21,7 @@ from benchmarks.steps import SYSTEMS, make_system, random_data
 from search_spaces.registry import SPACES
 from trainables.config import GanConfig
 from trainables.files import write_json
-from trainables.fused import FusedLoop
+from trainables.fused import Course, FusedLoop
 from trainables.loop import TrainingLoop
 from trainables.streams import Stream
 
@@ -41,9 +41,13 @@ def make_loops(config: GanConfig, count: int, device: str) -> tuple[list[Trainin
 def train(loops: list[TrainingLoop], streams: list[Stream], images: int, *, fused: bool) -> None:
     until = loops[0].images + images
     if fused:
-        for outcome in FusedLoop(loops, streams).train_until(until):
-            if isinstance(outcome, Exception):
-                raise outcome
+        left = [Course(loop, stream, until) for loop, stream in zip(loops, streams, strict=True)]
+        while left:
+            ended = FusedLoop(left).train()
+            for outcome in ended.values():
+                if isinstance(outcome, Exception):
+                    raise outcome
+            left = [course for place, course in enumerate(left) if place not in ended]
         return
     for loop, stream in zip(loops, streams, strict=True):
         with stream.active():

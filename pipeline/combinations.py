@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.placement import not_fused
 from pipeline.samplers import KEEPS_STOPPED, GridOfSpace, make_sampler
 from pipeline.schedulers import TWO_OBJECTIVES
 from pipeline.schedulers.population import separates
@@ -27,6 +28,8 @@ def require_combination(settings: SweepSettings, space: Space) -> None:
             f"--scheduler {settings.scheduler} compares trials by distance and tag accuracy, and space {space.name} "
             "is unconditional: there is no tag accuracy; use --scheduler asha"
         )
+    if settings.fused() > 1 and (obstacle := not_fused(settings, space)):
+        raise UsageError(f"--fuse {settings.fuse}: {obstacle} and cannot be trained as one program; use --fuse off")
     if settings.sampler != "cmaes":
         return
     if settings.study is not None:

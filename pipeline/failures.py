@@ -31,12 +31,21 @@ class Failures:
     """What the last crash of a trial said."""
     waiting: set[str] = field(default_factory=set)
     """Trials that wait until a node has become empty for them."""
+    fused: bool = False
+    """Trials have no cores of their own: several share a process that has."""
 
     def record(self, trial: Trial) -> None:
-        """Take in a crash. A trial that is to be tried again for want of memory gets the largest node to itself."""
+        """Take in a crash. A trial that is to be tried again for want of memory gets the largest node to itself.
+
+        A fused one gets a program of its own instead, whatever it died of: a process that ends takes all its trials
+        with it, and nobody can tell which of them asked for too much.
+        """
         self.texts[trial.trial_id] = text = error_text(trial)
         # Tune has marked a trial as failed already only if it tries it again.
-        if trial.status == trial.ERROR and ran_out_of_memory(text):
+        if self.fused:
+            if trial.status == trial.ERROR:
+                trial.config["alone"] = True
+        elif trial.status == trial.ERROR and ran_out_of_memory(text):
             asked = cast("PlacementGroupFactory", trial.placement_group_factory).required_resources
             trial.update_resources(whole_node(cluster_nodes(), asked))
             self.waiting.add(trial.trial_id)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -14,6 +15,7 @@ from pipeline.budget import evaluations, rungs
 from pipeline.cluster import connected, local_ray
 from pipeline.combinations import combination_notes, require_combination
 from pipeline.home import Home
+from pipeline.hosts import fused_hosts, proxy_trainable
 from pipeline.lock import exclusive
 from pipeline.outcome import Outcome
 from pipeline.ownership import claim_study, require_own_experiment
@@ -34,6 +36,8 @@ from trainables.hopeless import parse_rules
 from trainables.trial import TrialContext
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipeline.cluster import Node
     from pipeline.repeats import PlanSearcher
     from pipeline.schedulers.tune import RuleScheduler
@@ -134,6 +138,22 @@ def trial_context(prepared: Prepared, settings: SweepSettings) -> TrialContext:
     )
 
 
+@contextlib.contextmanager
+def _trainable(prepared: Prepared, settings: SweepSettings) -> Iterator[Any]:
+    """What Tune starts for each trial: the trial itself, or a proxy of one in a process of several."""
+    from ray import tune
+
+    from trainables.tune import TuneTrial
+
+    context, storage = trial_context(prepared, settings), prepared.storage
+    if settings.fused() > 1:
+        with fused_hosts(context, storage, settings) as hosts:
+            yield proxy_trainable(hosts)
+        return
+    resources = {"cpu": settings.cpus_per_trial, "gpu": settings.gpus() or 0.0}
+    yield tune.with_resources(tune.with_parameters(TuneTrial, context=context, storage=storage), resources)
+
+
 def run_trials(
     prepared: Prepared,
     settings: SweepSettings,
@@ -148,36 +168,34 @@ def run_trials(
 
     from pipeline.callback import SweepCallback
     from pipeline.deadline import Deadline
-    from trainables.tune import TuneTrial
 
     folder = prepared.home.sweep(settings.name)
-    tracker.precision = settings.precision
-    gpus = settings.gpus() or 0.0  # placed() has settled "auto"
-    context = trial_context(prepared, settings)
-    trials = searcher.pending
+    tracker.precision, tracker.fused = settings.precision, settings.fused()
+    scheduler.failures.fused = settings.fused() > 1
+    trials, at_once = searcher.pending, settings.slots() * settings.fused()
     cores = settings.slots() * settings.cpus_per_trial
-    with local_ray(folder, cores), tempfile.TemporaryDirectory(prefix="gansweep-tune-") as scratch:
-        trainable = tune.with_resources(
-            tune.with_parameters(TuneTrial, context=context, storage=prepared.storage),
-            {"cpu": settings.cpus_per_trial, "gpu": gpus},
+    with (
+        local_ray(folder, cores),
+        tempfile.TemporaryDirectory(prefix="gansweep-tune-") as scratch,
+        _trainable(prepared, settings) as trainable,
+        Progress(trials, settings.max_kimg, at_once, console) as progress,
+    ):
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=trials,
+                max_concurrent_trials=at_once,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=settings.name,
+                storage_path=scratch,
+                callbacks=[SweepCallback(tracker, progress, settings.max_kimg, prepared.storage, slot_use)],
+                verbose=0,
+                stop=Deadline(settings.seconds()),
+                failure_config=tune.FailureConfig(max_failures=1),  # a node may die under a trial
+            ),
         )
-        with Progress(trials, settings.max_kimg, settings.slots(), console) as progress:
-            tuner = tune.Tuner(
-                trainable,
-                tune_config=tune.TuneConfig(
-                    search_alg=searcher,
-                    scheduler=scheduler,
-                    num_samples=trials,
-                    max_concurrent_trials=settings.slots(),
-                    reuse_actors=True,
-                ),
-                run_config=tune.RunConfig(
-                    name=settings.name,
-                    storage_path=scratch,
-                    callbacks=[SweepCallback(tracker, progress, settings.max_kimg, prepared.storage, slot_use)],
-                    verbose=0,
-                    stop=Deadline(settings.seconds()),
-                    failure_config=tune.FailureConfig(max_failures=1),  # a node may die under a trial
-                ),
-            )
-            tuner.fit()
+        tuner.fit()

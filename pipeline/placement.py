@@ -29,6 +29,8 @@ MARGIN = 0.25
 CUDA_CONTEXT = 0.6 * GIB
 """What a process takes of a GPU before its first tensor; the allocator does not see it."""
 MEASURE_SECONDS = 300.0
+FUSED = 8
+"""Trials of one program on a GPU where ``--fuse auto`` decides."""
 LARGER = ("generator.width", "generator.blocks", "generator.noise_dim", "discriminator.width", "training.batch_size")
 """Parameters whose largest value needs the most memory."""
 
@@ -68,17 +70,30 @@ def largest(space: Space) -> dict[str, Value]:
     return GanConfig.from_params(params).to_params()
 
 
+def not_fused(settings: SweepSettings, space: Space) -> str:
+    """Why no trials of a sweep can be one program, or ``""``."""
+    if settings.precision != "float32":
+        return f"trials in {settings.precision} mix number formats"
+    if GanConfig.from_params(space.recipe).translates:
+        return f"trials of space {space.name} translate"
+    return ""
+
+
 def placed(
     settings: SweepSettings, nodes: Sequence[Node], space: Space, images: TaggedImages
 ) -> tuple[SweepSettings, str]:
-    """The settings with ``gpus_per_trial`` and ``concurrent`` as numbers, and what to tell the user.
+    """The settings with ``gpus_per_trial``, ``concurrent`` and ``fuse`` settled, and what to tell the user.
+
+    ``fuse="auto"`` fuses only where ``gpus_per_trial="auto"`` finds a GPU: who gives a share has placed the trials.
 
     Raises:
-        UserError: no node has what one trial asks for.
+        UserError: no node has what one trial, or those of one program, ask for.
     """
-    gpus, told = settings.gpus(), ""
+    gpus, fused, told = settings.gpus(), settings.fused(), ""
     if gpus is None:
-        gpus, told = _packed(settings, nodes, space, images) if any(node.gpus for node in nodes) else (0.0, "")
+        gpus = 0.0
+        if any(node.gpus for node in nodes):
+            gpus, fused, told = _packed(settings, nodes, space, images)
     room = slots_of(nodes, settings.cpus_per_trial, gpus)
     if not room and settings.concurrent is None and (settings.address or gpus):
         raise UserError(
@@ -86,12 +101,23 @@ def placed(
             f"{', '.join(f'{node.host} has {node.cpus:g} cores, {node.gpus:g} GPUs' for node in nodes)}; use a smaller "
             "--cpus-per-trial or --gpus-per-trial, or give --concurrent where the cluster grows by itself"
         )
-    asked = min(settings.trials, settings.concurrent or max(1, room))
-    return dataclasses.replace(settings, concurrent=asked, gpus_per_trial=f"{gpus:g}"), told
+    settings = dataclasses.replace(
+        settings,
+        concurrent=settings.concurrent or max(1, room),
+        gpus_per_trial=f"{gpus:g}",
+        fuse=str(fused) if fused > 1 else "off",
+    )
+    return dataclasses.replace(settings, concurrent=settings.slots()), told
 
 
-def _packed(settings: SweepSettings, nodes: Sequence[Node], space: Space, images: TaggedImages) -> tuple[float, str]:
-    """Measure the recipe and the largest configuration on a GPU, and share GPUs by the larger peak."""
+def _packed(
+    settings: SweepSettings, nodes: Sequence[Node], space: Space, images: TaggedImages
+) -> tuple[float, int, str]:
+    """Measure the recipe and the largest configuration on a GPU, and fill GPUs by the larger peak.
+
+    Returns:
+        GPUs of a trial, or of the trials of one program, which have one to themselves; how many those are; what to say.
+    """
     peaks, total = [], 0
     for params in (dict(space.recipe), largest(space)):
         request = measuring(params, settings, images, "cuda")
@@ -99,13 +125,30 @@ def _packed(settings: SweepSettings, nodes: Sequence[Node], space: Space, images
         # Every trial keeps the pictures on its GPU.
         peaks.append(found["peak"] + images.pixels.nbytes + CUDA_CONTEXT)
         total = found["total"]
+    needs = f"the recipe needs {peaks[0] / GIB:.1f}, the largest configuration {peaks[1] / GIB:.1f} GiB"
+    fused = _fused(settings, space, int(total // (max(peaks) * (1 + MARGIN))), f"{total / GIB:.1f} GiB: {needs}")
+    if fused > 1:
+        return 1.0, fused, f"{fused} trials are one program on a GPU of {total / GIB:.1f} GiB: {needs}"
     machine = max(nodes, key=lambda node: node.gpus)
     at_most = max(1, int(machine.cpus // settings.cpus_per_trial // machine.gpus))
     share = gpu_share(max(peaks), total, at_most)
-    return share, (
-        f"{int(1 / share)} trials share a GPU of {total / GIB:.1f} GiB: the recipe needs {peaks[0] / GIB:.1f}, the "
-        f"largest configuration {peaks[1] / GIB:.1f} GiB"
-    )
+    return share, 1, f"{int(1 / share)} trials share a GPU of {total / GIB:.1f} GiB: {needs}"
+
+
+def _fused(settings: SweepSettings, space: Space, fit: int, memory: str) -> int:
+    """Trials of one program on a GPU that ``fit`` of them fit on; 1 for none."""
+    from trainables.fused import FREE
+
+    if settings.fuse == "auto":
+        # Trials of other structures would take turns in one process, and are better off in several.
+        alike = all(dimension.name in FREE for dimension in space.dimensions)
+        return max(1, min(FUSED, fit)) if alike and not not_fused(settings, space) else 1
+    if 1 < settings.fused() > fit:
+        raise UserError(
+            f"--fuse {settings.fuse} trials do not fit on a GPU of {memory}; {fit} do; use a smaller --fuse, or "
+            "--gpus-per-trial 1 to try all the same"
+        )
+    return settings.fused()
 
 
 def measuring(params: Mapping[str, Any], settings: SweepSettings, images: TaggedImages, device: str) -> dict[str, Any]:

@@ -31,6 +31,8 @@ SETTINGS_FILE = "sweep.json"
 GIB = 2**30
 MEMORY_PER_TRIAL = 0.8 * GIB
 """Measured: a worker with torch, the extractor and a small GAN holds 0.6 to 0.9 GiB."""
+MEMORY_PER_FUSED = 0.3 * GIB
+"""Of each fused trial besides: the process that stands for it, and its networks."""
 DISK_PER_TRIAL = 50 * 2**20
 """Weights, pictures and a share of the databases of a trial at default widths."""
 SCRATCH = GIB
@@ -144,20 +146,21 @@ def require_resources(settings: SweepSettings, picture_bytes: int, folder: Path,
     Raises:
         UserError: what is needed, what is there, what to change.
     """
+    each = MEMORY_PER_TRIAL + (settings.fused() * MEMORY_PER_FUSED if settings.fused() > 1 else 0)
     for node in nodes:
         room = min(settings.slots(), slots_of([node], settings.cpus_per_trial, settings.gpus() or 0.0))
-        needed = room * MEMORY_PER_TRIAL + picture_bytes
+        needed, at_once = room * each + picture_bytes, room * settings.fused()
         if needed > node.memory:
             raise UserError(
-                f"too little memory on {node.host}: its {room} trials at once need about {needed / GIB:.1f} GiB, "
+                f"too little memory on {node.host}: its {at_once} trials at once need about {needed / GIB:.1f} GiB, "
                 f"{node.memory / GIB:.1f} GiB are free; use a larger --cpus-per-trial or a smaller --image-size"
             )
     # The pictures lie in the object store and once more in the driver while they are sent there.
-    memory = (0 if nodes else settings.slots()) * MEMORY_PER_TRIAL + 2 * picture_bytes
-    available = psutil.virtual_memory().available
+    memory = (0 if nodes else settings.slots()) * each + 2 * picture_bytes
+    available, at_once = psutil.virtual_memory().available, settings.slots() * settings.fused()
     if memory > available:
         raise UserError(
-            f"too little memory: {settings.slots()} trials at once need about {memory / GIB:.1f} GiB, "
+            f"too little memory: {at_once} trials at once need about {memory / GIB:.1f} GiB, "
             f"{available / GIB:.1f} GiB are free; use a smaller --concurrent or --image-size"
         )
     disk = settings.trials * DISK_PER_TRIAL

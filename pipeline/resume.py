@@ -37,6 +37,8 @@ def resumed(options: ResumeOptions | ExtendOptions | RepeatOptions) -> SweepSett
     given: dict[str, Any] = {
         name: getattr(options, name) for name in PRIVATE if getattr(options, name, None) is not None
     }
+    if not isinstance(given.get("fuse"), str):  # that of confirm counts runs in its own process
+        given.pop("fuse", None)
     started = {**saved["started_with"], **saved["settings"], "home": str(home.root), **given}
     for name in ("tracking", "study"):
         if hasattr(options, name) and HIDDEN in str(started.get(name) or ""):

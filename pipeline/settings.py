@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -31,9 +32,11 @@ Scheduler = Literal["asha", "mo-asha", "hyperband", "median", "pbt", "none"]
 
 PRIVATE = (
     "home", "tracking", "study", "address", "concurrent", "cpus_per_trial", "gpus_per_trial", "time_limit",
-    "total_kimg", "data", "checkpoint_seconds", "adopt",
+    "total_kimg", "data", "checkpoint_seconds", "adopt", "fuse",
 )  # fmt: skip
 """Settings that may differ between two starts of one sweep: where and how fast, not what."""
+
+MOST_FUSED = 64
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,14 @@ class SweepSettings:
     eval_kimg: int | None = None
     """Score every so many thousand images; default: where a scheduler decides, and at the end."""
     concurrent: int | None = None
-    """Trials at once; default: as many as the cores and GPUs allow."""
+    """Trials at once (with --fuse K: K times as many); default: as many as the cores and GPUs allow."""
     cpus_per_trial: int = 1
     """Cores, and training threads, of each trial."""
     gpus_per_trial: str = "auto"
     """GPUs of each trial, or a share of one; auto measures how many trials one GPU's memory holds."""
+    fuse: str = "auto"
+    """Train so many trials (2 to 64) of equal structure as one batched program, in one process with the cores and GPUs
+    of one trial; off: each by itself; auto: up to 8 on each GPU where all trials are of equal structure, else off."""
     max_trial_seconds: float | None = None
     """Stop a trial that has trained for longer than this."""
     sampler: Sampler = "tpe"
@@ -145,6 +151,7 @@ class SweepSettings:
             if getattr(self, name) not in allowed:
                 raise UsageError(f"--{name} is {getattr(self, name)!r}; allowed: {', '.join(allowed)}")
         self.gpus()
+        self.fused()
         self.seconds()
         self.selection()
         parse_rules(self.end_hopeless)
@@ -173,6 +180,14 @@ class SweepSettings:
             raise UsageError(f"--gpus-per-trial is {self.gpus_per_trial!r}; allowed: auto, or 0 to 64")
         return share
 
+    def fused(self) -> int:
+        """The most trials in one process; auto is 1 until it is known what the machines have."""
+        if self.fuse in ("auto", "off"):
+            return 1
+        if not (self.fuse.isdecimal() and len(self.fuse) < 3 and 2 <= int(self.fuse) <= MOST_FUSED):
+            raise UsageError(f"--fuse is {shortened(self.fuse)}; allowed: auto, off, or 2 to {MOST_FUSED}")
+        return int(self.fuse)
+
     def seconds(self) -> float | None:
         """The time limit in seconds; ``None`` for none."""
         if self.time_limit is None:
@@ -183,8 +198,9 @@ class SweepSettings:
         return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
     def slots(self) -> int:
-        """Trials at once."""
-        return min(self.trials, self.concurrent or max(1, usable_cores() // self.cpus_per_trial))
+        """Trials at once, or with ``fuse`` processes that each train several."""
+        processes = math.ceil(self.trials / self.fused())
+        return min(processes, self.concurrent or max(1, usable_cores() // self.cpus_per_trial))
 
     def resolve_space(self) -> Space:
         """The space after ``--set``, ``--fix``, ``--range`` and ``--choices``, at the sweep's image size."""

@@ -138,6 +138,8 @@ class Tracker:
         self._open: set[str] = set()
         self.precision = "float32"
         """Of the training of runs that begin from now on."""
+        self.fused = 1
+        """The most trials of one program, of runs that begin from now on."""
         self._time = max((run.info.end_time or run.info.start_time or 0 for run in runs.values()), default=0)
         """Of the last write: writes keep their order where the clock of the machine is set back."""
         self._written = 0
@@ -212,6 +214,7 @@ class Tracker:
             schema.CONFIG_HASH: config["config_hash"],
             schema.FINGERPRINT: self._fingerprint,
             schema.PRECISION: self.precision,
+            schema.FUSED: str(self.fused),
             schema.STRETCHES: self._stretches.to_json(key),
         }
         self._put(

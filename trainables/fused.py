@@ -12,13 +12,15 @@ import copy
 import dataclasses
 import math
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from trainables.loop import CHECK_EVERY, NORM_EVERY, Diverged, OutOfTime, _gradient_norm, _Means
+from trainables.loop import CHECK_EVERY, NORM_EVERY, OutOfTime, _gradient_norm, _Means
+from trainables.stopwatch import Stopwatch
 from trainables.streams import EachDraws, memory_order
 from trainables.systems.conditional import ConditionalGan
 from trainables.systems.system import Batch
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from trainables.streams import Stream
     from trainables.systems.system import Loss
 
-    Outcome = dict[str, float] | Diverged | OutOfTime
+    Outcome = dict[str, float] | Exception
 
 WEIGHTS = ("adversarial_weight", "tag_weight", "penalty_weight", "penalty_noise", "wrong_tag_weight")
 """Scalars of a loss that differ from trial to trial inside the batched program."""
@@ -70,75 +72,88 @@ def go_together(one: TrainingLoop, other: TrainingLoop) -> bool:
     )
 
 
-class FusedLoop:
-    """Trains the loops of several trials together.
+@dataclass
+class Course:
+    """A loop on its way to its next score.
 
-    Args:
-        loops: of fusable configurations on one device, each with its own networks and data.
-        streams: where each draws from.
+    ``images`` is how many real pictures its discriminator shall have seen in all, ``seconds`` how long it may take by
+    its ``clock``. ``on_check`` is called whenever the loop was found to be finite; within it all state is the loop's
+    own and its ``stream`` is active.
+    """
+
+    loop: TrainingLoop
+    stream: Stream
+    images: int
+    seconds: float = math.inf
+    on_check: Callable[[], None] = lambda: None
+    clock: Stopwatch = field(default_factory=Stopwatch)
+
+    def __post_init__(self) -> None:
+        self._began, self._before = self.clock(), self.loop.images
+
+    def look(self) -> Outcome | None:
+        """What ``TrainingLoop.train_until`` would return or raise now, by the time of this loop alone; None: go on."""
+        loop = self.loop
+        try:
+            with self.clock.running():
+                if loop.images > self._before and loop.updates % CHECK_EVERY == 0:
+                    loop.require_finite()
+                    with self.stream.active():
+                        self.on_check()
+            if self.clock() - self._began > self.seconds:
+                raise OutOfTime(f"{loop.images / 1000:.1f} kimg trained")
+            if loop.images < self.images:
+                return None
+            return loop.end_interval(loop.images - self._before, self.clock() - self._began)
+        except Exception as reason:
+            return reason
+
+
+class FusedLoop:
+    """Trains the loops of several courses together.
 
     Raises:
         ValueError: loops that do not go together.
     """
 
-    def __init__(self, loops: Sequence[TrainingLoop], streams: Sequence[Stream]) -> None:
-        if not all(go_together(loops[0], loop) for loop in loops[1:]):
+    def __init__(self, courses: Sequence[Course]) -> None:
+        if not all(go_together(courses[0].loop, course.loop) for course in courses[1:]):
             raise ValueError("these loops are in bf16 or differ in more than scalars: they cannot be trained as one")
-        self.loops, self.streams = tuple(loops), tuple(streams)
+        self.courses = tuple(courses)
 
-    def train_until(
-        self,
-        images: int,
-        seconds: Sequence[float] | None = None,
-        on_check: Callable[[int], None] = lambda place: None,
-    ) -> list[Outcome]:
-        """Train every loop until its discriminator has seen ``images`` real pictures in all.
+    def train(self) -> dict[int, Outcome]:
+        """Train every loop by equally many updates: to the next look at one of them, or to the end of one.
 
-        A loop that diverges or runs out of its ``seconds`` leaves, and the others go on. ``on_check`` gets the place
-        of a loop that was found to be finite; within it all state is the loop's own and its stream is active.
+        The time that it takes is shared out evenly.
 
         Returns:
-            For each loop what its own ``train_until`` returns, or what it raises.
+            By place, the outcome of each course that has ended, and that shall not be trained any further.
         """
-        start, before = time.perf_counter(), [loop.images for loop in self.loops]
-        limits = seconds or [math.inf] * len(self.loops)
-        outcomes: dict[int, Outcome] = {}
-        living = list(range(len(self.loops)))
-        for loop in self.loops:
+        short = [course for course in self.courses if course.loop.images < course.images]
+        if len(short) == len(self.courses):
+            began = time.monotonic()
+            self._train(min(_updates_left(course.loop, course.images) for course in short))
+            for course in short:
+                course.clock.add((time.monotonic() - began) / len(short))
+        looks = {place: course.look() for place, course in enumerate(self.courses)}
+        return {place: outcome for place, outcome in looks.items() if outcome is not None}
+
+    def _train(self, updates: int) -> None:
+        loops, streams = [course.loop for course in self.courses], [course.stream for course in self.courses]
+        for loop in loops:
             loop.generator.train()
             loop.discriminator.train()
-        while living:
-            short = [place for place in living if self.loops[place].images < images]
-            if short:
-                self._train(short, min(_updates_left(self.loops[place], images) for place in short))
-            for place in tuple(living):
-                loop = self.loops[place]
-                try:
-                    if place in short and loop.updates % CHECK_EVERY == 0:
-                        loop.require_finite()
-                        with self.streams[place].active():
-                            on_check(place)
-                    if place in short and time.perf_counter() - start > limits[place]:
-                        raise OutOfTime(f"{loop.images / 1000:.1f} kimg trained")
-                    if loop.images < images:
-                        continue
-                    outcomes[place] = loop.end_interval(loop.images - before[place], time.perf_counter() - start)
-                except (Diverged, OutOfTime) as reason:
-                    outcomes[place] = reason
-                living.remove(place)
-        return [outcomes[place] for place in range(len(self.loops))]
-
-    def _train(self, places: Sequence[int], updates: int) -> None:
-        loops, streams = [self.loops[place] for place in places], [self.streams[place] for place in places]
         if len(loops) == 1:
             with streams[0].active():
                 for _ in range(updates):
                     loops[0]._update(loops[0]._figures)
                     loops[0].updates += 1
-            return
-        with _Stack(loops, streams).joined() as stack:
-            for _ in range(updates):
-                stack.update()
+        else:
+            with _Stack(loops, streams).joined() as stack:
+                for _ in range(updates):
+                    stack.update()
+        if loops[0].device.type == "cuda":
+            torch.cuda.synchronize(loops[0].device)  # what was only asked for would be another's time
 
 
 def _updates_left(loop: TrainingLoop, images: int) -> int:

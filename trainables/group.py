@@ -1,20 +1,24 @@
-"""Trials of one process that take each interval together: fused where their structure is equal.
+"""Trials of one process that are trained in turns: as one program where their structure is equal.
 
-Each stays a trial of its own: its folder, checkpoints, scores and failures are those it has alone.
+Each stays a trial of its own: its folder, checkpoints, scores and failures are those it has alone, and its seconds
+those of its own work and its share of what is done for several.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trainables.fused import FusedLoop, go_together
+from trainables.fused import Course, FusedLoop, go_together
+from trainables.loop import Diverged, OutOfTime
+from trainables.stopwatch import Stopwatch
 from trainables.streams import Stream
 from trainables.trial import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection
 
     from trainables.trial import Trial
 
@@ -22,13 +26,47 @@ Answer = dict[str, Any] | Exception
 """A trial's result, or what it raised."""
 
 
-class _Member(NamedTuple):
+@dataclass
+class _Member:
     trial: Trial
     stream: Stream
+    clock: Stopwatch
+    alone: bool
+    interval: Interval | None = None
+    """What it is trained for at present."""
+    course: Course | None = None
+
+    def begin(self) -> Answer | None:
+        """Begin the next interval, or answer where there is none."""
+        interval = self.caught(self.trial.begin_interval)
+        if not isinstance(interval, Interval):
+            answer: Answer = interval
+            return answer
+        images = interval.evaluation.kimg * 1000
+        self.interval = interval
+        self.course = Course(
+            self.trial.loop, self.stream, images, interval.seconds, self.trial.save_if_due, self.clock
+        )  # fmt: skip
+        return None
+
+    def end(self, outcome: dict[str, float] | Exception) -> Answer:
+        """Score, after an interval's training has come to this."""
+        interval, self.interval, self.course = self.interval, None, None
+        if isinstance(outcome, Exception) and not isinstance(outcome, Diverged | OutOfTime):
+            return outcome
+        answer: Answer = self.caught(self.trial.end_interval, interval, outcome)
+        return answer
+
+    def caught(self, what: Callable[..., Any], *given: Any) -> Any:
+        with self.clock.running(), self.stream.active():
+            try:
+                return what(*given)
+            except Exception as error:
+                return error
 
 
 class TrialGroup:
-    """Several trials, stepped together. ``device`` is where all of them train."""
+    """Several trials, trained together. ``device`` is where all of them train."""
 
     def __init__(self, device: str = "cpu") -> None:
         self.device = torch.device(device)
@@ -39,67 +77,69 @@ class TrialGroup:
         """Of the trials that are in the group."""
         return tuple(self._members)
 
-    def join(self, key: str, make: Callable[[], Trial]) -> Trial:
-        """Add the trial that ``make`` gives; it goes on from its checkpoint where it has one."""
-        stream = Stream(self.device)
-        with stream.active():
-            trial = make()
+    def join(self, key: str, make: Callable[[Stopwatch], Trial], alone: bool = False) -> Trial:
+        """Add the trial that ``make`` gives, with the clock that it gets; it goes on from its checkpoint.
+
+        It replaces a former one of its key. One that is to be trained ``alone`` is never part of a program of several.
+        """
+        self.leave(key)
+        stream, clock = Stream(self.device), Stopwatch()
+        with clock.running(), stream.active():
+            trial = make(clock)
             trial.load()
-        self._members[key] = _Member(trial, stream)
+        self._members[key] = _Member(trial, stream, clock, alone)
         return trial
 
     def leave(self, key: str) -> None:
         """Forget a trial that has ended or was stopped."""
         self._members.pop(key, None)
 
-    def step(self) -> dict[str, Answer]:
-        """Train and score one interval of every trial; what one raises is its own answer."""
+    def step(self, keys: Collection[str] | None = None, pause: Callable[[], bool] = lambda: False) -> dict[str, Answer]:
+        """Train until at least one trial has an answer: its next result, or what it raised.
+
+        The others stay where they are on their way to theirs, and go on at the next step.
+
+        Args:
+            keys: of the trials to train; default: all.
+            pause: asked after every few updates; where it is true, the step ends without an answer.
+        """
+        going = [key for key in self.keys if keys is None or key in keys]
         answers: dict[str, Answer] = {}
-        begun: dict[str, Interval] = {}
-        for key, member in self._members.items():
-            interval = _caught(member, member.trial.begin_interval)
-            if isinstance(interval, Interval):
-                begun[key] = interval
-            else:
-                answers[key] = interval
-        for keys in self._parties(begun):
-            answers |= self._train(keys, begun)
+        for key in going:
+            member = self._members[key]
+            if member.course is None and (answer := member.begin()) is not None:
+                answers[key] = answer
+        parties = self._parties([key for key in going if key not in answers])
+        while not answers and parties:
+            for party in parties:
+                answers |= self._train(party)
+            if pause():
+                break
         return answers
 
-    def _parties(self, begun: dict[str, Interval]) -> list[list[str]]:
-        """The keys, those together that train as one to the same end."""
-        parties: list[list[str]] = []
-        for key, interval in begun.items():
-            loop = self._members[key].trial.loop
-            for party in parties:
-                first = self._members[party[0]].trial.loop
-                if begun[party[0]].evaluation.kimg == interval.evaluation.kimg and go_together(first, loop):
-                    party.append(key)
-                    break
+    def _parties(self, keys: Collection[str]) -> list[dict[str, Course]]:
+        """The courses of trials, those together that train as one."""
+        parties: list[dict[str, Course]] = []
+        for key in keys:
+            member = self._members[key]
+            assert member.course is not None, "it has begun"
+            fitting = (
+                party for party in parties
+                if not member.alone
+                and not any(self._members[other].alone for other in party)
+                and go_together(next(iter(party.values())).loop, member.trial.loop)
+            )  # fmt: skip
+            party = next(fitting, None)
+            if party is None:
+                parties.append({key: member.course})
             else:
-                parties.append([key])
+                party[key] = member.course
         return parties
 
-    def _train(self, keys: Sequence[str], begun: dict[str, Interval]) -> dict[str, Answer]:
-        members = [self._members[key] for key in keys]
-        fused = FusedLoop([one.trial.loop for one in members], [one.stream for one in members])
-        answers: dict[str, Answer] = {}
+    def _train(self, party: dict[str, Course]) -> dict[str, Answer]:
+        keys = list(party)
         try:
-            trained = fused.train_until(
-                begun[keys[0]].evaluation.kimg * 1000,
-                [begun[key].seconds for key in keys],
-                lambda place: members[place].trial.save_if_due(),
-            )
+            ended = FusedLoop(list(party.values())).train()
         except Exception as error:  # memory, say: nobody can tell whose
-            return dict.fromkeys(keys, error)
-        for key, member, outcome in zip(keys, members, trained, strict=True):
-            answers[key] = _caught(member, member.trial.end_interval, begun[key], outcome)
-        return answers
-
-
-def _caught(member: _Member, what: Callable[..., Any], *given: Any) -> Any:
-    with member.stream.active():
-        try:
-            return what(*given)
-        except Exception as error:
-            return error
+            return {key: self._members[key].end(error) for key in keys}
+        return {keys[place]: self._members[keys[place]].end(outcome) for place, outcome in ended.items()}

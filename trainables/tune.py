@@ -1,4 +1,4 @@
-"""The thin skin between a trial and Ray Tune: the only file of this package that knows Ray."""
+"""The thin skin between a trial and Ray Tune. Of this package only it and ``proxy``, of fused trials, know Ray."""
 
 from __future__ import annotations
 

@@ -64,6 +64,9 @@ def make_plan(options: PlanOptions, console: Console | None = None) -> dict[str,
 def _plan(settings: SweepSettings, console: Console) -> dict[str, Any]:
     if settings.address is not None and settings.concurrent is None:
         raise UsageError("plan does not connect to a cluster; give --concurrent, the trials that it will run at once")
+    if settings.fused() > 1:
+        raise UsageError(f"plan measures trials that are trained one by one; leave out --fuse {settings.fuse}")
+    settings = dataclasses.replace(settings, fuse="off")
     given, space = settings, settings.resolve_space()
     require_combination(settings, space)
     trials = proposals(make_sampler(settings.sampler, settings.seed, space), settings.trials)

@@ -58,6 +58,18 @@ def test_other_crashes_and_last_tries_ask_for_no_more(tmp_path: Path, text: str,
     assert (failures.texts, failures.waiting) == ({"t": text}, set())
 
 
+@pytest.mark.parametrize(("status", "alone"), [("ERROR", True), ("RUNNING", None)])
+def test_a_fused_trial_is_tried_again_in_a_program_of_its_own(tmp_path: Path, status: str, alone: bool | None) -> None:
+    file = tmp_path / "error.txt"
+    file.write_text("Failure # 1 (occurred at 1)\nMemoryError\n")
+    failures = Failures(fused=True)
+    trial = mock.Mock(trial_id="t", error_file=str(file), status=status, ERROR="ERROR", config={"key": "s-00000"})
+    failures.record(trial)
+    assert trial.config.get("alone") is alone
+    trial.update_resources.assert_not_called()
+    assert (failures.texts, failures.waiting) == ({"t": "MemoryError\n"}, set())
+
+
 def make_searcher(tmp_path: Path, trials: int = 4) -> StudySearcher:
     space = find_space("dcgan")
     study = open_study(f"sqlite:///{tmp_path / 'optuna.db'}", "s", objectives(space).values())
@@ -178,3 +190,39 @@ def test_a_trial_without_memory_is_tried_once_more_with_nothing_beside_it(local_
     states = [(trial.state, trial.user_attrs["reason"].partition(":")[0]) for trial in searcher.study.trials]
     assert states == [(TrialState.COMPLETE, ""), (TrialState.FAIL, "out of memory"), *[(TrialState.COMPLETE, "")] * 4]
     assert not scheduler.failures.waiting
+
+
+def once_failing_trainable() -> type[tune.Trainable]:
+    class Once(tune.Trainable):
+        """Has too little memory, unless it is alone."""
+
+        def setup(self, config: dict[str, Any]) -> None:
+            self.alone = config.get("alone", False)
+
+        def step(self) -> dict[str, Any]:
+            if not self.alone:
+                raise MemoryError("cannot allocate memory")
+            return {"kimg": 3, "distance": 1.0, "done": True}
+
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            """Nothing."""
+
+        def load_checkpoint(self, checkpoint: Any) -> None:
+            """Nothing."""
+
+    return Once
+
+
+@pytest.mark.slow
+def test_the_second_try_of_a_fused_trial_knows_that_it_is_one(local_ray: None, tmp_path: Path) -> None:
+    searcher, scheduler = make_searcher(tmp_path, trials=1), make_scheduler("none", (), 3)
+    searcher.failures = scheduler.failures
+    scheduler.failures.fused = True
+    tune.Tuner(
+        tune.with_resources(once_failing_trainable(), tune.PlacementGroupFactory([{"memory": 2**20}])),
+        tune_config=tune.TuneConfig(search_alg=searcher, scheduler=scheduler, num_samples=1, reuse_actors=True),
+        run_config=tune.RunConfig(
+            storage_path=str(tmp_path / "tune"), verbose=0, failure_config=tune.FailureConfig(max_failures=1)
+        ),
+    ).fit()
+    assert [trial.state for trial in searcher.study.trials] == [TrialState.COMPLETE]

@@ -103,6 +103,7 @@ def test_auto_packs_the_larger_of_two_measured_peaks(monkeypatch: pytest.MonkeyP
     space, pictures = MINE.resolve_space(), images()
     pictures = dataclasses.replace(pictures, pixels=np.broadcast_to(np.uint8(0), (2 * GIB, 1, 1, 1)))
     settings, told = placed(MINE, [node(32, 2)], space, pictures)
+    assert settings.fuse == "off"  # its trials differ in structure
     # (7 + 2 of pictures + 0.6 of the context) * 1.25 = 12: six fit in 80.
     assert settings.gpus() == 0.1666
     assert settings.concurrent == 12
@@ -110,6 +111,54 @@ def test_auto_packs_the_larger_of_two_measured_peaks(monkeypatch: pytest.MonkeyP
     assert [request["params"]["generator.width"] for request in asked] == [
         space.recipe["generator.width"], largest(space)["generator.width"],
     ]  # fmt: skip
+
+
+def fused(monkeypatch: pytest.MonkeyPatch, peak: float, **changes: Any) -> tuple[SweepSettings, str]:
+    """A sweep of trials that differ in learning rates alone, on two GPUs of 80 GiB."""
+    monkeypatch.setattr(pipeline.placement, "measure", lambda request: {"peak": peak * GIB, "total": 80 * GIB})
+    mine = dataclasses.replace(MINE, **changes)
+    space = mine.resolve_space()
+    for dimension in space.dimensions:
+        if not dimension.name.startswith("optimizer."):
+            space = space.without(dimension.name, dimension.default)
+    return placed(mine, [node(8, 2)], space, images())
+
+
+def test_trials_of_equal_structure_are_fused_on_gpus_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, told = fused(monkeypatch, 1)  # (1 + 0.6) * 1.25 = 2, and the pictures: 39 would fit
+    assert (settings.fuse, settings.gpus(), settings.concurrent) == ("8", 1.0, 2)
+    assert told.startswith("8 trials are one program on a GPU of 80.0 GiB: the recipe needs 1.6, the largest")
+    assert fused(monkeypatch, 15.3)[0].fuse == "4"  # (15.3 + 0.6) * 1.25 = 19.9
+    settings, _ = fused(monkeypatch, 60)
+    assert (settings.fuse, settings.gpus()) == ("off", 1.0)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"precision": "bf16"}, {"fuse": "off"}, {"gpus_per_trial": "0.25"}, {"gpus_per_trial": "0"}]
+)
+def test_auto_fuses_nothing_that_cannot_be_or_that_the_user_has_placed(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    settings, _ = fused(monkeypatch, 1, **changes)
+    assert settings.fuse == "off"
+    assert settings.gpus() == float(changes.get("gpus_per_trial", 0.25))
+
+
+def test_as_many_as_were_asked_for_are_fused_where_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, _ = fused(monkeypatch, 1, fuse="39")
+    assert (settings.fuse, settings.gpus(), settings.concurrent) == ("39", 1.0, 2)
+    with pytest.raises(UserError, match=r"--fuse 40 trials do not fit on a GPU of 80.0 GiB: .*; 39 do; use a smaller"):
+        fused(monkeypatch, 1, fuse="40")
+    settings, _ = fused(monkeypatch, 1, fuse="40", gpus_per_trial="0.5")
+    assert (settings.fuse, settings.gpus(), settings.concurrent) == ("40", 0.5, 3)
+
+
+def test_nothing_is_fused_on_cores_unless_asked_for() -> None:
+    space = MINE.resolve_space()
+    assert placed(MINE, [node(8)], space, images())[0].fuse == "off"
+    asked = dataclasses.replace(MINE, fuse="4", trials=10)
+    settings, told = placed(asked, [node(8)], space, images())
+    assert (settings.fuse, settings.concurrent, told) == ("4", 3, "")
 
 
 def test_cores_limit_how_many_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

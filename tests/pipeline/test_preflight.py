@@ -48,6 +48,16 @@ def test_too_little_memory_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path:
         require_resources(MINE, 0, tmp_path)
 
 
+def test_fused_trials_share_a_process_and_have_one_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine(monkeypatch, memory=4.6, disk=100)
+    fused = dataclasses.replace(MINE, concurrent=2, fuse="5")
+    with pytest.raises(UserError, match=r"10 trials at once need about 4\.6 GiB, 4\.6 GiB are free"):
+        require_resources(dataclasses.replace(fused, trials=10), 2**20, tmp_path)  # 2 * (0.8 + 5 * 0.3)
+    require_resources(dataclasses.replace(fused, fuse="4"), 2**20, tmp_path)
+
+
 def test_pictures_count_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     machine(monkeypatch, memory=5.1, disk=100)
     with pytest.raises(UserError, match=r"about 5\.2 GiB, 5\.1 GiB are free"):

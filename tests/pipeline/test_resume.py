@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline import resume
-from pipeline.cli import ExtendOptions, ResumeOptions, main
+from pipeline.cli import ConfirmOptions, ExtendOptions, ResumeOptions, main
 from pipeline.home import Home
 from pipeline.resume import extended, resumed
 from pipeline.settings import SweepSettings
@@ -69,6 +69,9 @@ def test_the_settings_of_a_sweep_come_back_with_what_may_differ(swept: Swept) ->
     home = swept.home.root
     settings = resumed(ResumeOptions("tiny", home=home, concurrent=1, time_limit="5m"))
     assert (settings.concurrent, settings.time_limit, settings.home) == (1, "5m", home)
+    assert settings.fuse == "off"  # what auto came to
+    assert resumed(ResumeOptions("tiny", home=home, fuse="4")).fuse == "4"
+    assert resumed(ConfirmOptions("tiny", home=home, fuse=5)).fuse == "off"  # those are another process's
     for name in ("space", "trials", "max_kimg", "fix", "choices", "seed", "data"):
         assert getattr(settings, name) == getattr(swept.settings, name)
 

@@ -375,6 +375,8 @@ NO_CHOICES = tuple(
         ),
         ({"scheduler": "mo-asha", "space": "dcgan"}, r"--scheduler mo-asha .* no tag accuracy; use --scheduler asha"),
         ({"scheduler": "mo-asha", "space": "anything_unconditional"}, "no tag accuracy"),
+        ({"fuse": "4", "precision": "bf16"}, r"--fuse 4: trials in bf16 .* cannot be .* one program; use --fuse off"),
+        ({"fuse": "2", "space": "cyclegan"}, "--fuse 2: trials of space cyclegan translate"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(changes: dict[str, Any], said: str) -> None:
@@ -389,6 +391,9 @@ def test_what_cannot_work_is_refused_in_one_line(changes: dict[str, Any], said: 
     [
         {"sampler": "cmaes", "space": "dcgan", "fix": NO_CHOICES},
         {"scheduler": "mo-asha"},
+        {"fuse": "4", "scheduler": "pbt"},
+        {"fuse": "auto", "precision": "bf16"},
+        {"fuse": "off", "space": "stargan"},
         {"sampler": "gp", "scheduler": "mo-asha", "space": "anything"},
         *({"sampler": name} for name in NAMES if name != "cmaes"),
     ],

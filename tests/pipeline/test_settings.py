@@ -96,6 +96,11 @@ def test_a_saved_file_that_does_not_fit_is_refused(tmp_path: Path, content: str)
         ("gpus_per_trial", "65", "auto, or 0 to 64"),
         ("gpus_per_trial", "nan", "auto, or 0 to 64"),
         ("gpus_per_trial", "many", "auto, or 0 to 64"),
+        ("fuse", "1", "auto, off, or 2 to 64"),
+        ("fuse", "65", "auto, off, or 2 to 64"),
+        ("fuse", "-2", "auto, off, or 2 to 64"),
+        ("fuse", "all", "auto, off, or 2 to 64"),
+        ("fuse", "9" * 70, "auto, off, or 2 to 64"),
         ("end_hopeless", "lost", "none, or one or more of collapse,won"),
         ("time_limit", "soon", "90s, 30m or 2h"),
         ("time_limit", "0", "90s, 30m or 2h"),
@@ -150,6 +155,11 @@ def test_slots_are_asked_for_or_follow_from_the_cores(monkeypatch: pytest.Monkey
     assert settings(cpus_per_trial=2).slots() == 4
     assert settings(cpus_per_trial=3).slots() == 2
     assert settings(cpus_per_trial=16).slots() == 1
+    assert settings(trials=20, fuse="4").slots() == 5
+    assert settings(trials=21, fuse="4").slots() == 6
+    assert settings(trials=20, fuse="4", concurrent=3).slots() == 3
+    assert settings(trials=3, fuse="64").slots() == 1
+    assert settings(fuse="off").slots() == settings(fuse="auto").slots() == 8
 
 
 def test_the_image_size_is_the_sweeps_and_no_dimension() -> None:

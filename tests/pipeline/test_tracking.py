@@ -146,9 +146,10 @@ def test_one_parent_and_one_nested_run_per_key_whatever_is_started_again(
 def test_a_run_says_how_exactly_it_was_trained(track: Callable[..., Tracker], space: Space, stored: Any) -> None:
     tracker = track()
     tracker.start_trial(config(space))
-    tracker.precision = "bf16"
+    tracker.precision, tracker.fused = "bf16", 4
     tracker.start_trial(config(space, 1, **{"generator.width": 16}))
     assert [run.data.tags["gansweep.precision"] for run in stored("trial")] == ["float32", "bf16"]
+    assert [run.data.tags["gansweep.fused"] for run in stored("trial")] == ["1", "4"]
 
 
 def test_a_sweep_may_go_on_with_other_private_settings(track: Callable[..., Tracker], stored: Any) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from tests.support.recipes import RECIPES, recipe_config, recipe_loop
 from tests.support.tiny import same
-from trainables.fused import FREE, FusedLoop, fusable
+from trainables.fused import FREE, Course, FusedLoop, fusable
 from trainables.loop import Diverged, OutOfTime, TrainingLoop
 from trainables.streams import Stream
 
@@ -46,9 +46,19 @@ def alone(pairs: list[tuple[TrainingLoop, Stream]], images: int) -> list[dict]:
     return figures
 
 
-def together(pairs: list[tuple[TrainingLoop, Stream]], images: int, **more) -> list:
-    loops, streams = zip(*pairs, strict=True)
-    return FusedLoop(loops, streams).train_until(images, **more)
+def together(pairs: list[tuple[TrainingLoop, Stream]], images: int, seconds=None, on_check=lambda place: None) -> list:
+    """The outcome of every loop, all of them trained to their ends."""
+    courses = {
+        place: Course(
+            loop, stream, images, seconds[place] if seconds else math.inf, lambda place=place: on_check(place)
+        )
+        for place, (loop, stream) in enumerate(pairs)
+    }
+    outcomes = {}
+    while left := [place for place in courses if place not in outcomes]:
+        ended = FusedLoop([courses[place] for place in left]).train()
+        outcomes |= {left[at]: outcome for at, outcome in ended.items()}
+    return [outcomes[place] for place in courses]
 
 
 def states(loop: TrainingLoop) -> list[torch.Tensor]:
@@ -244,7 +254,7 @@ def test_structure_may_not_differ(changes) -> None:
     one, other = recipe_config("acgan"), recipe_config("acgan", **changes)
     assert not fusable(one, other)
     with pytest.raises(ValueError, match="differ in more than scalars"):
-        FusedLoop(*zip(*loops_of("acgan", [{}, changes]), strict=True))
+        FusedLoop([Course(*pair, 8) for pair in loops_of("acgan", [{}, changes])])
 
 
 def test_spectral_norm_is_not_fused() -> None:
@@ -263,7 +273,7 @@ def test_srresnet_with_dropout_is_not_fused() -> None:
 def test_bf16_is_not_fused() -> None:
     pairs = loops_of("dcgan", [{}, {}], precision="bf16")
     with pytest.raises(ValueError, match="trained as one"):
-        FusedLoop(*zip(*pairs, strict=True))
+        FusedLoop([Course(*pair, 8) for pair in pairs])
 
 
 def test_a_stream_is_left_as_if_nothing_had_been_drawn() -> None:

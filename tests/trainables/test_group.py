@@ -1,6 +1,6 @@
 """Trials that step together: each result is the one it has alone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import torch
 from tests.support.tiny import cheap_context, evaluations
 from trainables import fused
 from trainables.group import TrialGroup
+from trainables.stopwatch import Stopwatch
 from trainables.storage import Storage
 from trainables.trial import Trial, TrialContext
 
@@ -35,8 +36,8 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrialContext]:
         yield made
 
 
-def make(context: TrialContext, folder: Path, seed: int, **changes: object) -> Trial:
-    return Trial(context, PARAMS | changes, seed, Storage(str(folder), in_place=True))
+def make(context: TrialContext, folder: Path, seed: int, **changes: object) -> Callable[[Stopwatch], Trial]:
+    return lambda clock: Trial(context, PARAMS | changes, seed, Storage(str(folder), in_place=True), clock)
 
 
 CHANGES: list[dict[str, object]] = [
@@ -48,7 +49,7 @@ CHANGES: list[dict[str, object]] = [
 def group_of(context: TrialContext, folder: Path) -> TrialGroup:
     group = TrialGroup()
     for seed, changes in enumerate(CHANGES):
-        group.join(str(seed), lambda seed=seed, changes=changes: make(context, folder / str(seed), seed, **changes))
+        group.join(str(seed), make(context, folder / str(seed), seed, **changes))
     return group
 
 
@@ -63,7 +64,10 @@ def require_equal(result: object, expected: dict[str, object]) -> None:
 
 def test_every_result_is_that_of_the_trial_alone(context: TrialContext, tmp_path: Path) -> None:
     group = group_of(context, tmp_path / "group")
-    single = [make(context, tmp_path / "single" / str(seed), seed, **changes) for seed, changes in enumerate(CHANGES)]
+    single = [
+        make(context, tmp_path / "single" / str(seed), seed, **changes)(Stopwatch())
+        for seed, changes in enumerate(CHANGES)
+    ]
     expected: list[list[dict[str, object]]] = []
     for seed, trial in enumerate(single):
         expected.append([])
@@ -97,7 +101,7 @@ def test_a_group_goes_on_from_checkpoints_and_without_those_that_left(context: T
 def test_what_one_raises_is_its_own(context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     group = TrialGroup()
     for seed in range(3):
-        trial = group.join(str(seed), lambda seed=seed: make(context, tmp_path / str(seed), seed))
+        trial = group.join(str(seed), make(context, tmp_path / str(seed), seed))
         if seed == 0:
             monkeypatch.setattr(trial, "_evaluate", broken)
         if seed == 1:
@@ -114,7 +118,7 @@ def test_a_program_that_fails_is_every_members_failure(
 ) -> None:
     group = TrialGroup()
     for key, changes in (("0", {}), ("1", {}), ("wide", {"generator.width": 3})):
-        group.join(key, lambda key=key, changes=changes: make(context, tmp_path / key, 1, **changes))
+        group.join(key, make(context, tmp_path / key, 1, **changes))
 
     def full(*given: object) -> None:
         raise MemoryError("cannot allocate memory")
@@ -132,8 +136,112 @@ def broken(*given: object) -> None:
 def test_time_runs_out_for_each_by_itself(context: TrialContext, tmp_path: Path) -> None:
     group = TrialGroup()
     hurried = replace(context, max_seconds=1e-9)
-    group.join("slow", lambda: make(hurried, tmp_path / "slow", 0))
-    group.join("other", lambda: make(context, tmp_path / "other", 1))
+    group.join("slow", make(hurried, tmp_path / "slow", 0))
+    group.join("other", make(context, tmp_path / "other", 1))
     results = group.step()
     assert "out of time" in results["slow"]["failure"]  # type: ignore[index]
     assert results["other"]["kimg"] == 1  # type: ignore[index]
+
+
+def counted_programs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many trials each program of several had."""
+    sizes: list[int] = []
+    ordinary = fused._Stack.__init__
+
+    def counting(stack: fused._Stack, loops: Sequence[object], streams: Sequence[object]) -> None:
+        sizes.append(len(loops))
+        ordinary(stack, loops, streams)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fused._Stack, "__init__", counting)
+    return sizes
+
+
+def test_one_that_comes_later_is_trained_with_those_on_their_way(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of 10: an interval has 100 updates, and a pause comes after 25."""
+    small = {"training.batch_size": 10}
+    expected = {}
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        trial = make(context, tmp_path / "single" / str(seed), seed, **small)(Stopwatch())
+        expected[str(seed)] = [trial.step(), trial.step()]
+    sizes, group = counted_programs(monkeypatch), TrialGroup()
+    group.join("0", make(context, tmp_path / "0", 0, **small))
+    assert group.step(pause=lambda: True) == {}
+    assert group._members["0"].trial.loop.updates == 25
+    group.join("1", make(context, tmp_path / "1", 1, **small))
+    results = [group.step(), group.step(), group.step(), group.step("1")]
+    assert [list(answers) for answers in results] == [["0"], ["1"], ["0"], ["1"]]
+    for answers, (key, turn) in zip(results, [("0", 0), ("1", 0), ("0", 1), ("1", 1)], strict=True):
+        require_equal(answers[key], expected[key][turn])
+    assert set(sizes) == {2}
+
+
+def test_one_that_shall_be_alone_is_in_no_program(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes, group = counted_programs(monkeypatch), TrialGroup()
+    for key in "abc":
+        group.join(key, make(context, tmp_path / key, 1), alone=key == "a")
+    assert set(group.step()) == set("abc")
+    assert sizes == [2]
+    group.leave("c")
+    group.step()
+    assert sizes == [2]
+
+
+def test_only_those_that_are_named_are_trained(context: TrialContext, tmp_path: Path) -> None:
+    group = TrialGroup()
+    for key in "ab":
+        group.join(key, make(context, tmp_path / key, 1))
+    assert set(group.step(["b"])) == {"b"}
+    assert [group._members[key].trial.kimg for key in "ab"] == [0, 1]
+
+
+def test_one_that_comes_again_takes_the_place_of_its_former_self(context: TrialContext, tmp_path: Path) -> None:
+    group = TrialGroup()
+    group.join("a", make(context, tmp_path / "a", 1))
+    group.step()
+    group.step(pause=lambda: True)
+    group.join("a", make(context, tmp_path / "a", 1))
+    assert group.keys == ("a",)
+    assert [group.step()["a"]["kimg"], group.step()["a"]["done"]] == [2, True]  # type: ignore[index]
+
+
+def test_what_fails_at_a_save_is_that_trials_own(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group, small = TrialGroup(), {"training.batch_size": 10}
+    for key in "ab":
+        group.join(key, make(context, tmp_path / key, 1, **small))
+    monkeypatch.setattr(group._members["a"].trial, "save_if_due", broken)
+    assert str(group.step()["a"]) == "no space left"
+    group.leave("a")
+    assert group.step()["b"]["kimg"] == 1  # type: ignore[index]
+
+
+def test_the_seconds_of_all_trials_are_those_of_the_process(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two fused, one beside them: by a clock that training alone moves, 10 s for each update of a program."""
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(Stopwatch.__init__, "__defaults__", (lambda: now[0],))
+    group = TrialGroup()
+    for key, changes in (("a", {}), ("b", {}), ("wide", {"generator.width": 3})):
+        group.join(key, make(context, tmp_path / key, 1, **changes))
+    for owner, name in ((fused._Stack, "update"), (type(group._members["wide"].trial.loop), "_update")):
+        ordinary = getattr(owner, name)
+
+        def timed(*given: object, ordinary: Callable[..., None] = ordinary) -> None:
+            now[0] += 10.0
+            ordinary(*given)
+
+        monkeypatch.setattr(owner, name, timed)
+    answers = group.step()
+    spent = {key: answers[key]["train_seconds"] for key in answers}  # type: ignore[index]
+    assert spent == {"a": 100.0, "b": 100.0, "wide": 200.0}  # 20 updates each; wide's own are not the others'
+    assert {key: answers[key]["seconds"] for key in answers} == spent  # type: ignore[index]
+    assert sum(spent.values()) == now[0]
+    assert answers["a"]["images_per_second"] == 10.0  # type: ignore[index]

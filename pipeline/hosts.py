@@ -1,0 +1,56 @@
+"""The processes in which fused trials are trained, for as long as a sweep runs."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ray.actor import ActorHandle
+
+    from pipeline.settings import SweepSettings
+    from trainables.storage import Storage
+    from trainables.trial import TrialContext
+
+PROXY_MEMORY = 2**20
+"""Bytes that Tune reserves for a proxy, which has to ask for something. It holds more, and counts in preflight."""
+
+
+@contextlib.contextmanager
+def fused_hosts(
+    context: TrialContext, storage: Storage, settings: SweepSettings
+) -> Iterator[tuple[ActorHandle[Any], ...]]:
+    """One host for each slot, with the slot's cores and GPUs. One that dies is started anew, and empty."""
+    import ray
+
+    from trainables.host import FusedHost
+
+    shared, places = ray.put(context), settings.fused()
+
+    class Host(FusedHost):
+        """Fetches what it needs itself: Ray warns of arguments that may not be there for one that is started anew."""
+
+        def __init__(self) -> None:
+            super().__init__(ray.get(shared), storage, places)
+
+    kind: Any = ray.remote(Host).options(
+        num_cpus=settings.cpus_per_trial, num_gpus=settings.gpus() or 0.0, max_restarts=-1
+    )
+    hosts = tuple(kind.remote() for _ in range(settings.slots()))
+    try:
+        yield hosts
+    finally:
+        for host in hosts:  # a cluster outlives the sweep
+            ray.kill(host)
+
+
+def proxy_trainable(hosts: tuple[ActorHandle[Any], ...]) -> Any:
+    """What Tune starts for each fused trial."""
+    from ray import tune
+
+    from trainables.proxy import ProxyTrial
+
+    resources = tune.PlacementGroupFactory([{"memory": PROXY_MEMORY}])
+    return tune.with_resources(tune.with_parameters(ProxyTrial, hosts=hosts), resources)

@@ -1,0 +1,261 @@
+"""A host in this process: trials come, ask and leave as their proxies do, and each has the results it has alone."""
+
+import asyncio
+from collections.abc import Awaitable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.support.tiny import cheap_context, evaluations
+from tests.trainables.test_group import PARAMS, require_equal
+from trainables import fused
+from trainables.host import FORGOTTEN, FusedHost
+from trainables.storage import Storage
+from trainables.trial import Trial, TrialContext
+
+
+@pytest.fixture(autouse=True)
+def float64() -> Iterator[None]:
+    """So that what differs beyond rounding shows."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrialContext]:
+    with cheap_context(tmp_path_factory.mktemp("cache"), evaluations(2)) as made:
+        yield made
+
+
+def config(key: str, **changes: Any) -> dict[str, Any]:
+    return {"key": key, "params": {**PARAMS, **changes}, "seed": ord(key)}
+
+
+class Clock:
+    """Stands still until it is set."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def make_host(context: TrialContext, folder: Path, places: int = 4, **more: Any) -> FusedHost:
+    return FusedHost(context, Storage(str(folder), in_place=True), places, **{"patience": 0.2, **more})
+
+
+async def take_all(host: FusedHost, *configs: dict[str, Any]) -> None:
+    assert await asyncio.gather(*(host.join(one) for one in configs)) == [True] * len(configs)
+
+
+async def asked(host: FusedHost, keys: str) -> dict[str, Any]:
+    """The answers to questions asked at once; what is raised is an answer too."""
+    answers: list[Any] = await asyncio.gather(*(host.step(key) for key in keys), return_exceptions=True)
+    return dict(zip(keys, answers, strict=True))
+
+
+def run(what: Awaitable[Any]) -> Any:
+    async def limited() -> Any:
+        return await asyncio.wait_for(what, 120)
+
+    return asyncio.run(limited())
+
+
+WIDE = {"generator.width": 3}
+
+
+def test_trials_of_several_structures_have_the_results_they_have_alone(context: TrialContext, tmp_path: Path) -> None:
+    configs = [config("a"), config("b", **{"optimizer.generator_lr": 1e-3}), config("w", **WIDE)]
+
+    async def proxies() -> list[dict[str, Any]]:
+        host = make_host(context, tmp_path / "host")
+        await take_all(host, *configs)
+        return [await asked(host, "abw"), await asked(host, "abw")]
+
+    first, second = run(proxies())
+    for one in configs:
+        torch.manual_seed(one["seed"])
+        storage = Storage(str(tmp_path / "single" / one["key"]), in_place=True)
+        trial = Trial(context, one["params"], one["seed"], storage)
+        for answers in (first, second):
+            found = answers[one["key"]]
+            assert found.pop("hostname")
+            require_equal(found, trial.step())
+
+
+def programs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many trials each program of several had."""
+    sizes: list[int] = []
+    ordinary = fused._Stack.update
+
+    def counting(stack: fused._Stack) -> None:
+        sizes.append(len(stack.loops))
+        ordinary(stack)
+
+    monkeypatch.setattr(fused._Stack, "update", counting)
+    return sizes
+
+
+def test_one_that_comes_in_between_is_trained_along(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of 10: an interval has 100 updates; the second comes and asks after the first's 25th."""
+    sizes, small = programs(monkeypatch), {"training.batch_size": 10}
+
+    async def proxies() -> list[dict[str, Any]]:
+        host = make_host(context, tmp_path)
+        await take_all(host, config("a", **small))
+        first = asyncio.create_task(host.step("a"))
+        while not (group := host._group._members["a"]).course or not group.trial.loop.updates:
+            await asyncio.sleep(0.001)
+        await take_all(host, config("b", **small))
+        second = asyncio.create_task(host.step("b"))
+        return [await first, await second]
+
+    assert [answer["kimg"] for answer in run(proxies())] == [1, 1]
+    assert sizes
+    assert set(sizes) == {2}
+
+
+def test_one_that_never_asks_again_holds_up_nobody(context: TrialContext, tmp_path: Path) -> None:
+    async def proxies() -> tuple[Any, Any]:
+        host = make_host(context, tmp_path)
+        await take_all(host, config("a"), config("b"))
+        await asked(host, "ab")
+        return (await asked(host, "b"))["b"], host._group._members["a"].trial.kimg
+
+    answer, left = run(proxies())
+    assert answer["kimg"] == 2
+    assert left == 1
+
+
+def test_a_full_host_refuses_until_one_leaves_or_is_forgotten(context: TrialContext, tmp_path: Path) -> None:
+    async def proxies() -> None:
+        clock = Clock()
+        host = make_host(context, tmp_path, places=2, clock=clock, patience=0.0)
+        await take_all(host, config("a"), config("b"))
+        assert not await host.join(config("c"))
+        assert await host.offer(config("c")) == (False, 2, 0)
+        assert await host.join(config("b"))  # again: its process had died
+        await host.leave("a")
+        assert await host.offer(config("c")) == (False, 1, 1)
+        assert await host.join(config("c"))
+        clock.now += FORGOTTEN
+        assert not await host.join(config("d"))
+        clock.now += 1
+        assert await host.offer(config("d")) == (False, 2, 2)
+        assert await host.join(config("d"))
+        assert await host.step("b") is None
+        assert host._group.keys == ("c", "d")
+
+    run(proxies())
+
+
+def test_offers_count_those_that_could_be_one_program(context: TrialContext, tmp_path: Path) -> None:
+    async def proxies() -> None:
+        host = make_host(context, tmp_path)
+        await take_all(host, config("a"), config("b"), {**config("c"), "alone": True})
+        assert await host.offer(config("a")) == (True, 2, 1)
+        assert await host.offer(config("d", **{"losses.tag_weight": 0.5})) == (False, 2, 1)
+        assert await host.offer(config("w", **WIDE)) == (False, 0, 1)
+        assert await host.offer({**config("d"), "alone": True}) == (False, 0, 1)
+
+    run(proxies())
+
+
+def test_a_second_try_is_in_a_program_of_its_own(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = programs(monkeypatch)
+
+    async def proxies() -> dict[str, Any]:
+        host = make_host(context, tmp_path)
+        await take_all(host, config("a"), {**config("b"), "alone": True})
+        return await asked(host, "ab")
+
+    assert [answer["kimg"] for answer in run(proxies()).values()] == [1, 1]
+    assert sizes == []
+
+
+def test_one_that_diverges_or_raises_fails_alone(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> None:
+        raise OSError("no space left")
+
+    async def proxies() -> tuple[dict[str, Any], tuple[str, ...], Any]:
+        host = make_host(context, tmp_path)
+        await take_all(host, config("a"), config("b"), config("c"))
+        monkeypatch.setattr(host._group._members["a"].trial, "_evaluate", full)
+        with torch.no_grad():
+            next(host._group._members["b"].trial.loop.generator.parameters()).fill_(torch.nan)
+        answers = await asked(host, "abc")
+        return answers, host._group.keys, await host.step("a")
+
+    answers, left, again = run(proxies())
+    assert repr(answers["a"]) == "OSError('no space left')"
+    assert answers["b"]["failure"].startswith("diverged: ")
+    assert answers["c"]["kimg"] == 1
+    assert left == ("b", "c")  # b has an ordinary result, which ends it
+    assert again is None
+
+
+def test_a_program_without_memory_is_every_members_failure_and_the_next_try_goes_on(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object) -> None:
+        raise MemoryError("cannot allocate memory")
+
+    async def proxies() -> tuple[dict[str, Any], dict[str, Any]]:
+        host = make_host(context, tmp_path)
+        await take_all(host, config("a"), config("b"))
+        await asked(host, "ab")
+        with monkeypatch.context() as patch:
+            patch.setattr(fused._Stack, "update", full)
+            first = await asked(host, "ab")
+        await take_all(host, *({**config(key), "alone": True} for key in "ab"))
+        return first, await asked(host, "ab")
+
+    first, second = run(proxies())
+    assert [repr(first[key]) for key in "ab"] == ["MemoryError('cannot allocate memory')"] * 2
+    assert [second[key]["kimg"] for key in "ab"] == [2, 2]
+
+
+def test_what_cannot_be_built_takes_no_place(context: TrialContext, tmp_path: Path) -> None:
+    (tmp_path / "a" / "config.json").mkdir(parents=True)
+
+    async def proxies() -> None:
+        host = make_host(context, tmp_path, places=1)
+        with pytest.raises(Exception, match=r"cannot write config\.json"):
+            await host.join(config("a"))
+        assert await host.join(config("b"))
+
+    run(proxies())
+
+
+def test_two_that_come_at_once_do_not_share_the_place_of_one_that_is_forgotten(
+    context: TrialContext, tmp_path: Path
+) -> None:
+    async def proxies() -> None:
+        clock = Clock()
+        host = make_host(context, tmp_path, places=1, clock=clock)
+        await take_all(host, config("a"))
+        clock.now += FORGOTTEN + 1
+        assert await asyncio.gather(host.join(config("b")), host.join(config("c"))) == [True, False]
+        assert host._group.keys == ("b",)
+
+    run(proxies())
+
+
+def test_who_waits_no_more_holds_up_nobody(context: TrialContext, tmp_path: Path) -> None:
+    async def proxies() -> dict[str, Any]:
+        host = make_host(context, tmp_path)
+        await take_all(host, config("a"), config("b"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(host.step("a"), 0.01)
+        return await asked(host, "b")
+
+    assert run(proxies())["b"]["kimg"] == 1

@@ -1,0 +1,145 @@
+"""How a proxy finds a host and asks it, on hosts that answer by rote."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
+
+from trainables import proxy
+from trainables.host import Offer
+from trainables.proxy import ProxyTrial
+
+CONFIG = {"key": "s-00001", "params": {"generator.width": 4}, "seed": 3, "number": 1}
+
+
+class Method:
+    def __init__(self, host: Host, name: str) -> None:
+        self.host, self.name = host, name
+
+    def remote(self, *given: Any) -> Any:
+        self.host.heard.append((self.name, *given))
+        answers = self.host.answers.get(self.name, [None])
+        return Asked(answers.pop(0) if len(answers) > 1 else answers[0])
+
+
+class Asked:
+    """Stands for the answer of a host; each is another, as Ray's are."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+
+class Host:
+    """Says the next of its answers to each method, and the last one for ever."""
+
+    def __init__(self, *offers: Any, **answers: list[Any]) -> None:
+        self.answers: dict[str, list[Any]] = {"offer": list(offers), "join": [True], **answers}
+        self.heard: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Method:
+        return Method(self, name)
+
+    def names(self) -> list[str]:
+        return [name for name, *_ in self.heard]
+
+
+@pytest.fixture(autouse=True)
+def answering(monkeypatch: pytest.MonkeyPatch) -> None:
+    def get(asked: Asked) -> Any:
+        if isinstance(asked.answer, Exception):
+            raise asked.answer
+        return asked.answer
+
+    def wait(asked: list[Asked], num_returns: int, timeout: float) -> tuple[list[Asked], list[Asked]]:
+        return [one for one in asked if one.answer is not None], []
+
+    monkeypatch.setattr(proxy.ray, "get", get)
+    monkeypatch.setattr(proxy.ray, "wait", wait)
+    monkeypatch.setattr(proxy, "WAIT", 0.0)
+
+
+def proxy_on(*hosts: Host) -> ProxyTrial:
+    found = ProxyTrial.__new__(ProxyTrial)
+    found.setup(dict(CONFIG), hosts=hosts)  # type: ignore[arg-type]
+    return found
+
+
+OFFERS = {
+    "the one that has it": ([Offer(False, 7, 1), Offer(True, 0, 0)], 1),
+    "most fellows": ([Offer(False, 0, 4), Offer(False, 2, 1), Offer(False, 3, 1)], 2),
+    "not where it is full": ([Offer(False, 4, 0), Offer(False, 1, 1)], 1),
+    "else the emptiest": ([Offer(False, 0, 2), Offer(False, 0, 3), Offer(False, 0, 1)], 1),
+    "one that answers": ([None, Offer(False, 0, 1), ActorUnavailableError("away", b"1" * 16)], 1),
+}
+
+
+@pytest.mark.parametrize("name", OFFERS)
+def test_it_takes_the_best_place(name: str) -> None:
+    offers, best = OFFERS[name]
+    hosts = [Host(offer) for offer in offers]
+    assert proxy_on(*hosts).host is hosts[best]
+    joined = {"key": "s-00001", "params": {"generator.width": 4}, "seed": 3}
+    assert [host.heard[1:] for host in hosts] == [[("join", joined)] if host is hosts[best] else [] for host in hosts]
+
+
+def test_where_another_was_faster_it_takes_the_next_and_where_all_are_full_it_waits() -> None:
+    full, free = Offer(False, 2, 0), Offer(False, 2, 1)
+    first, second = Host(full, full, free, join=[False]), Host(full, full, Offer(False, 0, 1))
+    assert proxy_on(first, second).host is second
+    assert first.names() == ["offer"] * 3 + ["join"]
+
+
+def test_a_host_that_is_away_is_not_waited_for() -> None:
+    gone, other = Host(Offer(False, 2, 1), join=[ActorUnavailableError("away", b"1" * 16)]), Host(Offer(False, 0, 1))
+    assert proxy_on(gone, other).host is other
+
+
+def test_nothing_but_dead_hosts_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10_000, 100))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    dead = Host(ActorDiedError())
+    with pytest.raises(ActorDiedError):
+        proxy_on(dead)
+    assert len(dead.heard) == 2  # at 100 and 200 s
+
+
+def test_it_asks_and_comes_again_where_it_is_not_known_any_more() -> None:
+    host = Host(Offer(False, 0, 1), step=[{"kimg": 1}, None, {"kimg": 2}])
+    trial = proxy_on(host)
+    assert [trial.step(), trial.step()] == [{"kimg": 1}, {"kimg": 2}]
+    assert host.names() == ["offer", "join", "step", "step", "offer", "join", "step"]
+
+
+def test_what_the_host_raised_is_raised_under_its_own_name() -> None:
+    raised = RayTaskError("step", "Traceback of the host", MemoryError("cannot allocate memory"))
+    trial = proxy_on(Host(Offer(False, 0, 1), step=[raised]))
+    with pytest.raises(MemoryError, match="cannot allocate memory") as caught:
+        trial.step()
+    assert type(caught.value) is MemoryError
+    assert caught.value.__cause__ is raised
+
+
+def test_a_host_that_dies_under_it_ends_its_try() -> None:
+    trial = proxy_on(Host(Offer(False, 0, 1), step=[ActorDiedError()]))
+    with pytest.raises(ActorDiedError):
+        trial.step()
+
+
+def test_another_trial_gives_the_place_back_first() -> None:
+    host = Host(Offer(False, 0, 1))
+    trial = proxy_on(host)
+    assert trial.reset_config({**CONFIG, "key": "s-00002", "alone": True})
+    trial.cleanup()
+    assert host.heard[2] == ("leave", "s-00001")
+    assert host.heard[4][1] == {"key": "s-00002", "params": {"generator.width": 4}, "seed": 3, "alone": True}
+    assert host.heard[5] == ("leave", "s-00002")
+
+
+def test_it_needs_no_torch() -> None:
+    """There is a process of it for every fused trial."""
+    words = "import sys, trainables.proxy, trainables.host; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0

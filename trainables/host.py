@@ -1,0 +1,220 @@
+"""A process that trains the fused trials of one slot: they come, ask for their results and leave when they like.
+
+Whoever gets a handle of the actor imports this file, proxies too: torch is imported only where trials are trained.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from trainables.config import GanConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from trainables.group import Answer
+    from trainables.stopwatch import Stopwatch
+    from trainables.storage import Storage
+    from trainables.trial import Trial, TrialContext
+
+T = TypeVar("T")
+
+PATIENCE = 1.0
+"""Seconds for which training waits for a trial that has just come or had its answer, so that it is trained along."""
+FORGOTTEN = 60.0
+"""Seconds without a question after which a trial gives its place to another. It has lost nothing: its state was saved
+with its last answer, and it may come again."""
+
+
+class Offer(NamedTuple):
+    """What a host has for a trial; the largest is the best."""
+
+    known: bool
+    """It has the trial: nobody else may train it."""
+    fellows: int
+    """Trials that it can be one program with."""
+    free: int
+    """Places."""
+
+
+@dataclass
+class _Place:
+    config: GanConfig
+    alone: bool
+    since: float
+    """When it came, or had its last answer."""
+    asked: asyncio.Future[dict[str, Any]] | None = None
+
+
+class FusedHost:
+    """Trains up to ``places`` trials together; an actor of Ray, or used in process.
+
+    All its methods belong to one event loop, and all training to one thread. A trial that asks for its result while
+    others are trained is taken along after their next few updates, as is one that comes; one that does not ask is not
+    trained, and holds up nobody for longer than ``patience``. A trial's ``config`` carries ``key``, ``params``,
+    ``seed`` and perhaps ``alone``: to be trained in a program of its own.
+
+    Args:
+        context: data, scorer and budget.
+        storage: holds the trials' folders by key.
+        places: most trials at once.
+        patience: seconds, as ``PATIENCE``.
+        clock: seconds from any start.
+    """
+
+    def __init__(
+        self,
+        context: TrialContext,
+        storage: Storage,
+        places: int,
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        from trainables.group import TrialGroup
+
+        # A trial's clock counts its share: all of them together save as often as one alone.
+        self.context = replace(context, checkpoint_seconds=context.checkpoint_seconds / places)
+        self.storage, self.places, self.patience, self._clock = storage, places, patience, clock
+        self._group = TrialGroup(context.device)
+        # One thread: torch keeps the number of its threads, and much of its state, for each thread by itself.
+        self._worker = ThreadPoolExecutor(max_workers=1)
+        self._places: dict[str, _Place] = {}
+        self._news = asyncio.Event()
+        """Something has come up since training began: it pauses."""
+        self._training: asyncio.Task[None] | None = None
+
+    async def offer(self, config: Mapping[str, Any]) -> Offer:
+        """What there is for a trial."""
+        from trainables.fused import fusable
+
+        mine = self._config(config)
+        fellows = sum(
+            fusable(place.config, mine) and not place.alone and not config.get("alone")
+            for place in self._places.values()
+        )
+        return Offer(config["key"] in self._places, fellows, self.places - len(self._places) + len(self._forgotten()))
+
+    async def join(self, config: Mapping[str, Any]) -> bool:
+        """Take a trial in, from its last checkpoint; one of its key that is there already gives it its place.
+
+        Returns:
+            Whether there was a place.
+
+        Raises:
+            Exception: whatever building the trial raises.
+        """
+        key, instead = config["key"], ""
+        if key not in self._places and len(self._places) >= self.places:
+            forgotten = self._forgotten()
+            if not forgotten:
+                return False
+            instead = forgotten[0]
+            del self._places[instead]  # before anything is awaited: another may come meanwhile
+        self._cancel(key)
+        place = self._places[key] = _Place(self._config(config), bool(config.get("alone")), self._clock())
+        self._news.set()
+        try:
+            await self._on_thread(lambda: self._group.leave(instead))
+            await self._on_thread(lambda: self._group.join(key, lambda clock: self._make(config, clock), place.alone))
+        except Exception:
+            self._forget(key, place)
+            raise
+        place.since = self._clock()
+        return True
+
+    async def step(self, key: str) -> dict[str, Any] | None:
+        """A trial's next result, or None where it is not (any more) here.
+
+        Raises:
+            Exception: whatever the trial raises; it is out then.
+        """
+        place = self._places.get(key)
+        if place is None:
+            return None
+        place.asked = asyncio.get_running_loop().create_future()
+        self._news.set()
+        if self._training is None:
+            self._training = asyncio.create_task(self._train())
+        return {**await place.asked, "hostname": platform.node()}
+
+    async def leave(self, key: str) -> None:
+        """Forget a trial that has ended or was stopped."""
+        place = self._places.get(key)
+        if place is not None:
+            self._cancel(key)
+            self._forget(key, place)
+            await self._on_thread(lambda: self._group.leave(key))
+
+    def _make(self, config: Mapping[str, Any], clock: Stopwatch) -> Trial:
+        from trainables.trial import Trial
+
+        own = self.storage.below(config["key"])
+        return Trial(self.context, config["params"], config["seed"], own, clock, others=self.storage)
+
+    def _config(self, config: Mapping[str, Any]) -> GanConfig:
+        return GanConfig.from_params({**config["params"], "image_size": self.context.images.size})
+
+    def _forgotten(self) -> list[str]:
+        """Trials that have not asked for long: their processes have died, most likely."""
+        now = self._clock()
+        return [key for key, place in self._places.items() if not place.asked and now - place.since > FORGOTTEN]
+
+    def _forget(self, key: str, place: _Place) -> None:
+        if self._places.get(key) is place:
+            del self._places[key]
+            self._news.set()
+
+    def _cancel(self, key: str) -> None:
+        """Whoever waits for the trial's answer has died, or it would not leave or come again."""
+        place = self._places.get(key)
+        if place is not None and place.asked:
+            place.asked.cancel()
+
+    async def _on_thread(self, what: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, what)
+
+    async def _train(self) -> None:
+        """Train those that ask, until nobody does."""
+        while any(place.asked for place in self._places.values()):
+            await self._gather()
+            self._news.clear()
+            keys = [key for key, place in self._places.items() if place.asked]
+            try:
+                answers = await self._on_thread(lambda keys=keys: self._group.step(keys, self._news.is_set))  # type: ignore[misc]
+            except Exception as error:
+                answers = dict.fromkeys(keys, error)
+            for key, answer in answers.items():
+                await self._answer(key, answer)
+        self._training = None
+
+    async def _gather(self) -> None:
+        """Wait for those who may ask any moment."""
+        while late := [place.since for place in self._places.values() if not place.asked]:
+            left = max(late) + self.patience - self._clock()
+            if left <= 0:
+                return
+            self._news.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), left)
+
+    async def _answer(self, key: str, answer: Answer) -> None:
+        place = self._places.get(key)
+        if place is None or place.asked is None:  # it has left, or come again
+            return
+        asked, place.asked, place.since = place.asked, None, self._clock()
+        if not isinstance(answer, dict):
+            await self.leave(key)
+        if asked.done():  # nobody waits any more
+            return
+        if isinstance(answer, dict):
+            asked.set_result(answer)
+        else:
+            traceback.clear_frames(answer.__traceback__)  # they may hold the memory of which there was too little
+            asked.set_exception(answer)

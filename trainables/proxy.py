@@ -1,0 +1,110 @@
+"""What Ray Tune sees of a fused trial: a process that only asks the trial's host."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray import tune
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ray.actor import ActorHandle
+
+    from trainables.host import Offer
+
+ANSWER_SECONDS = 5.0
+"""For which hosts may take to say what they have: one that begins imports torch first."""
+WAIT = 0.5
+"""Seconds between two rounds of asking where no host has a place."""
+LOST_SECONDS = 180.0
+"""After which a trial that finds nothing but dead hosts fails."""
+
+
+class ProxyTrial(tune.Trainable):
+    """Lets one of the sweep's hosts train the trial, at no cost in cores or memory of GPUs.
+
+    The trial is on the host that has most trials that it can be one program with, else on the emptiest. Where its host
+    dies while it waits for a result, it fails, and Tune tries it again; otherwise it takes another host by itself. All
+    go on from the last checkpoint. A second try is trained in a program of its own (``config["alone"]``), for nobody
+    can tell which of several trials asked for too much memory.
+    """
+
+    host: ActorHandle[Any]
+    """Where the trial is."""
+
+    def setup(self, config: dict[str, Any], hosts: Sequence[ActorHandle[Any]] = ()) -> None:
+        """Find a place."""
+        self.hosts = hosts
+        self._join(config)
+
+    def step(self) -> dict[str, Any]:
+        """The trial's next result."""
+        key = self._trial["key"]
+        while (result := _answer(self.host.step.remote(key))) is None:
+            self._join(self._trial)
+        found: dict[str, Any] = result
+        return found
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Stand for another trial."""
+        self.cleanup()
+        self._join(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """Give the place back."""
+        self.host.leave.remote(self._trial["key"])
+
+    def _join(self, config: dict[str, Any]) -> None:
+        wanted = ("key", "params", "seed", "alone")
+        self._trial: dict[str, Any] = {name: config[name] for name in wanted if name in config}
+        began = time.monotonic()
+        while True:
+            offers, lost = self._offers()
+            for place in sorted(offers, key=lambda place: offers[place], reverse=True):
+                if (offers[place].known or offers[place].free > 0) and self._joined(self.hosts[place]):
+                    return
+            if lost is not None and not offers and time.monotonic() - began > LOST_SECONDS:
+                raise lost
+            time.sleep(WAIT)
+
+    def _offers(self) -> tuple[dict[int, Offer], RayActorError | None]:
+        """What each host that answers has, by its place, and the error of one that is dead."""
+        asked: dict[ray.ObjectRef[Any], int] = {
+            host.offer.remote(self._trial): place for place, host in enumerate(self.hosts)
+        }
+        answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS)
+        offers: dict[int, Offer] = {}
+        lost = None
+        for one in answered:
+            try:
+                offers[asked[one]] = _answer(one)
+            except RayActorError as error:
+                lost = error
+        return offers, lost
+
+    def _joined(self, host: ActorHandle[Any]) -> bool:
+        try:
+            joined: bool = _answer(host.join.remote(self._trial))
+        except ActorUnavailableError:
+            return False
+        self.host = host
+        return joined
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: the trial saves itself at every evaluation."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: the host has loaded what there is."""
+
+
+def _answer(asked: ray.ObjectRef[Any]) -> Any:
+    """What a host answers, or the error that it raised, whose name and text end the trial's."""
+    try:
+        return ray.get(asked)
+    except RayTaskError as error:
+        raise error.cause from error
