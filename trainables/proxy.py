@@ -9,6 +9,8 @@ import ray
 from ray import tune
 from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 
+from trainables.report import folded
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -46,8 +48,7 @@ class ProxyTrial(tune.Trainable):
         key = self._trial["key"]
         while (result := _answer(self.host.step.remote(key))) is None:
             self._join(self._trial)
-        found: dict[str, Any] = result
-        return found
+        return folded(result)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Stand for another trial."""
