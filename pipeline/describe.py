@@ -73,7 +73,9 @@ def sweep_status(sweep: Sweep, *, driven: bool = True) -> dict[str, Any]:
     failed = trials.loc[trials["status"] == schema.FAILED, "reason"].dropna().tolist() if len(trials) else []
     kinds = by_kind(failed)
     best = {name: _best(sweep, name) for name in schema.OBJECTIVES if name in sweep.scores}
-    slots = sweep.settings.get("concurrent")
+    slots, fuse = sweep.settings.get("concurrent"), str(sweep.settings.get("fuse"))
+    if slots and fuse.isdecimal():  # trials in each of so many processes
+        slots *= int(fuse)
     running = sum(one.get(schema.RUNNING, 0) for one in (counts, *again.values()))
     return {
         "sweep": sweep.name,

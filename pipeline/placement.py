@@ -31,6 +31,8 @@ CUDA_CONTEXT = 0.6 * GIB
 MEASURE_SECONDS = 300.0
 FUSED = 8
 """Trials of one program on a GPU where ``--fuse auto`` decides."""
+OBSTACLES = {"discriminator.spectral_norm", "generator.dropout", "discriminator.dropout"}
+"""Parameters that may keep a trial out of a program of several; where one varies, the other trials are fused."""
 LARGER = ("generator.width", "generator.blocks", "generator.noise_dim", "discriminator.width", "training.batch_size")
 """Parameters whose largest value needs the most memory."""
 
@@ -72,10 +74,15 @@ def largest(space: Space) -> dict[str, Value]:
 
 def not_fused(settings: SweepSettings, space: Space) -> str:
     """Why no trials of a sweep can be one program, or ``""``."""
+    from trainables.fused import fusable
+
     if settings.precision != "float32":
         return f"trials in {settings.precision} mix number formats"
     if GanConfig.from_params(space.recipe).translates:
         return f"trials of space {space.name} translate"
+    recipe = GanConfig.from_params(space.recipe)
+    if not fusable(recipe, recipe) and not OBSTACLES & {dimension.name for dimension in space.dimensions}:
+        return "all trials have spectral norm, or SRResNet's dropout,"
     return ""
 
 
@@ -126,7 +133,11 @@ def _packed(
         peaks.append(found["peak"] + images.pixels.nbytes + CUDA_CONTEXT)
         total = found["total"]
     needs = f"the recipe needs {peaks[0] / GIB:.1f}, the largest configuration {peaks[1] / GIB:.1f} GiB"
-    fused = _fused(settings, space, int(total // (max(peaks) * (1 + MARGIN))), f"{total / GIB:.1f} GiB: {needs}")
+    fit = int(total // (max(peaks) * (1 + MARGIN)))
+    if settings.fuse == "auto":
+        fused = _fused_of_itself(settings, space, fit, sum(int(node.gpus) for node in nodes))
+    else:
+        fused = _fused_as_asked(settings, fit, f"{total / GIB:.1f} GiB: {needs}")
     if fused > 1:
         return 1.0, fused, f"{fused} trials are one program on a GPU of {total / GIB:.1f} GiB: {needs}"
     machine = max(nodes, key=lambda node: node.gpus)
@@ -135,14 +146,20 @@ def _packed(
     return share, 1, f"{int(1 / share)} trials share a GPU of {total / GIB:.1f} GiB: {needs}"
 
 
-def _fused(settings: SweepSettings, space: Space, fit: int, memory: str) -> int:
-    """Trials of one program on a GPU that ``fit`` of them fit on; 1 for none."""
+def _fused_of_itself(settings: SweepSettings, space: Space, fit: int, gpus: int) -> int:
+    """Trials of one program on each of ``gpus`` GPUs that ``fit`` of them fit on; 1 for none."""
     from trainables.fused import FREE
 
-    if settings.fuse == "auto":
-        # Trials of other structures would take turns in one process, and are better off in several.
-        alike = all(dimension.name in FREE for dimension in space.dimensions)
-        return max(1, min(FUSED, fit)) if alike and not not_fused(settings, space) else 1
+    # Trials of other structures would take turns in one process, and are better off in several.
+    alike = all(dimension.name in FREE for dimension in space.dimensions)
+    if not alike or not_fused(settings, space):
+        return 1
+    no_gpu_idle = math.ceil(settings.trials / max(1, gpus))
+    return max(1, min(FUSED, fit, no_gpu_idle))
+
+
+def _fused_as_asked(settings: SweepSettings, fit: int, memory: str) -> int:
+    """What ``--fuse`` says, where that many trials ``fit`` on a GPU."""
     if 1 < settings.fused() > fit:
         raise UserError(
             f"--fuse {settings.fuse} trials do not fit on a GPU of {memory}; {fit} do; use a smaller --fuse, or "

@@ -146,6 +146,7 @@ def require_resources(settings: SweepSettings, picture_bytes: int, folder: Path,
     Raises:
         UserError: what is needed, what is there, what to change.
     """
+    fuse = ", --fuse" if settings.fused() > 1 else ""
     each = MEMORY_PER_TRIAL + (settings.fused() * MEMORY_PER_FUSED if settings.fused() > 1 else 0)
     for node in nodes:
         room = min(settings.slots(), slots_of([node], settings.cpus_per_trial, settings.gpus() or 0.0))
@@ -161,7 +162,7 @@ def require_resources(settings: SweepSettings, picture_bytes: int, folder: Path,
     if memory > available:
         raise UserError(
             f"too little memory: {at_once} trials at once need about {memory / GIB:.1f} GiB, "
-            f"{available / GIB:.1f} GiB are free; use a smaller --concurrent or --image-size"
+            f"{available / GIB:.1f} GiB are free; use a smaller --concurrent{fuse} or --image-size"
         )
     disk = settings.trials * DISK_PER_TRIAL
     free = shutil.disk_usage(folder).free

@@ -103,6 +103,8 @@ def test_status_counts_states_and_reasons_and_knows_the_best_that_did_not_fail()
     kinds = {name: about["count"] for name, about in status["reason_kinds"].items()}
     assert kinds == {"collapsed": 3, "diverged": 2, "crashed": 1}
     assert status["workers"] == {"slots": 2, "running": 1, "use": 0.5}
+    sweep.settings["fuse"] = "4"
+    assert sweep_status(sweep)["workers"] == {"slots": 8, "running": 1, "use": 0.125}
     assert status["slot_use"] is None
     assert status["best"] == {
         "distance": {"key": "hand-00001", "value": 20.0},

@@ -14,7 +14,7 @@ import pytest
 import pipeline.placement
 from pipeline.cluster import Node
 from pipeline.outcome import outcome
-from pipeline.placement import gpu_share, largest, measure, placed, slots_of
+from pipeline.placement import gpu_share, largest, measure, not_fused, placed, slots_of
 from pipeline.settings import SweepSettings
 from search_spaces.registry import SPACES
 from tests.support.tiny import painted_images, random_labels
@@ -133,9 +133,28 @@ def test_trials_of_equal_structure_are_fused_on_gpus_as_memory_allows(monkeypatc
     assert (settings.fuse, settings.gpus()) == ("off", 1.0)
 
 
+def test_trials_are_spread_over_all_gpus_before_they_are_fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, _ = fused(monkeypatch, 1, trials=5)
+    assert (settings.fuse, settings.concurrent) == ("3", 2)
+    settings, _ = fused(monkeypatch, 1, trials=2)
+    assert settings.fuse == "off"
+
+
+def test_spectral_norm_in_all_trials_is_said_to_be_in_the_way() -> None:
+    asked = dataclasses.replace(MINE, fuse="4", fix=("discriminator.spectral_norm=true",))
+    assert not_fused(asked, asked.resolve_space()) == "all trials have spectral norm, or SRResNet's dropout,"
+    varied = dataclasses.replace(MINE, fuse="4", choices=("discriminator.spectral_norm=true,false",))
+    assert not_fused(varied, varied.resolve_space()) == ""
+    assert not_fused(MINE, MINE.resolve_space()) == ""
+
+
 @pytest.mark.parametrize(
-    "changes", [{"precision": "bf16"}, {"fuse": "off"}, {"gpus_per_trial": "0.25"}, {"gpus_per_trial": "0"}]
-)
+    "changes",
+    [
+        {"precision": "bf16"}, {"fix": ("discriminator.spectral_norm=true",)}, {"fuse": "off"},
+        {"gpus_per_trial": "0.25"}, {"gpus_per_trial": "0"},
+    ],
+)  # fmt: skip
 def test_auto_fuses_nothing_that_cannot_be_or_that_the_user_has_placed(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
