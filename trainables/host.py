@@ -182,17 +182,37 @@ class FusedHost:
 
     async def _train(self) -> None:
         """Train those that ask, until nobody does."""
-        while any(place.asked for place in self._places.values()):
-            await self._gather()
-            self._news.clear()
-            keys = [key for key, place in self._places.items() if place.asked]
-            try:
-                answers = await self._on_thread(lambda keys=keys: self._group.step(keys, self._news.is_set))  # type: ignore[misc]
-            except Exception as error:
-                answers = dict.fromkeys(keys, error)
-            for key, answer in answers.items():
-                await self._answer(key, answer)
-        self._training = None
+        try:
+            while any(place.asked for place in self._places.values()):
+                await self._round()
+        except Exception as error:  # else those that ask would wait for ever
+            self._give_up(error)
+        finally:
+            self._training = None
+
+    async def _round(self) -> None:
+        """Train until somebody has an answer, or comes or leaves."""
+        await self._gather()
+        self._news.clear()
+        going = {key: place for key, place in self._places.items() if place.asked}
+        try:
+            answers = await self._on_thread(lambda: self._group.step(going, self._news.is_set))
+        except Exception as error:
+            answers = dict.fromkeys(going, error)
+        for key, answer in answers.items():
+            await self._answer(key, going[key], answer)
+
+    def _give_up(self, error: Exception) -> None:
+        """Every trial that waits raises what has ended training."""
+        for key, place in list(self._places.items()):
+            if place.asked is None:
+                continue
+            if not place.asked.done():
+                failure = RuntimeError(f"training of fused trials broke off: {type(error).__name__}: {error}")
+                failure.__cause__ = error
+                place.asked.set_exception(failure)
+            self._forget(key, place)
+            self._group.leave(key)
 
     async def _gather(self) -> None:
         """Wait for those who may ask any moment."""
@@ -204,17 +224,18 @@ class FusedHost:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), left)
 
-    async def _answer(self, key: str, answer: Answer) -> None:
-        place = self._places.get(key)
-        if place is None or place.asked is None:  # it has left, or come again
+    async def _answer(self, key: str, place: _Place, answer: Answer) -> None:
+        if isinstance(answer, Exception):
+            traceback.clear_frames(answer.__traceback__)  # they may hold the memory of which there was too little
+        if self._places.get(key) is not place or place.asked is None:  # it has left, or come again
             return
         asked, place.asked, place.since = place.asked, None, self._clock()
-        if not isinstance(answer, dict):
-            await self.leave(key)
+        if isinstance(answer, Exception):
+            self._forget(key, place)
+            await self._on_thread(lambda: self._group.leave(key))
         if asked.done():  # nobody waits any more
             return
-        if isinstance(answer, dict):
-            asked.set_result(answer)
-        else:
-            traceback.clear_frames(answer.__traceback__)  # they may hold the memory of which there was too little
+        if isinstance(answer, Exception):
             asked.set_exception(answer)
+        else:
+            asked.set_result(answer)

@@ -259,3 +259,47 @@ def test_who_waits_no_more_holds_up_nobody(context: TrialContext, tmp_path: Path
         return await asked(host, "b")
 
     assert run(proxies())["b"]["kimg"] == 1
+
+
+def test_what_breaks_training_off_reaches_all_that_wait_and_the_next_are_trained(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*given: object) -> None:
+        raise OSError("no more threads")
+
+    async def proxies() -> tuple[dict[str, Any], dict[str, Any]]:
+        host = make_host(context, tmp_path)
+        await take_all(host, config("a"), config("b"))
+        with monkeypatch.context() as patch:
+            patch.setattr(host, "_gather", broken)
+            first = await asked(host, "ab")
+        assert host._group.keys == ()
+        await take_all(host, config("a"), config("b"))
+        return first, await asked(host, "ab")
+
+    first, second = run(proxies())
+    for key in "ab":
+        assert type(first[key]) is RuntimeError
+        assert str(first[key]) == "training of fused trials broke off: OSError: no more threads"
+        assert second[key]["kimg"] == 1
+
+
+def test_an_answer_that_breaks_training_off_leaves_the_answers_before_it(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def proxies() -> dict[str, Any]:
+        host = make_host(context, tmp_path)
+        await take_all(host, config("a"), config("b"))
+        ordinary = host._answer
+
+        async def broken(key: str, *given: Any) -> None:
+            if key == "b":
+                raise KeyError(key)
+            await ordinary(key, *given)
+
+        monkeypatch.setattr(host, "_answer", broken)
+        return await asked(host, "ab")
+
+    answers = run(proxies())
+    assert answers["a"]["kimg"] == 1
+    assert type(answers["b"]) is RuntimeError
