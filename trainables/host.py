@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import platform
 import time
 import traceback
@@ -32,6 +33,9 @@ FORGOTTEN = 60.0
 """Seconds without a question after which a trial gives its place to another. It has lost nothing: its state was saved
 with its last answer, and it may come again."""
 
+FAREWELL = 1.0
+"""Seconds in which the last answers of a process that ends reach those who asked."""
+
 
 class Offer(NamedTuple):
     """What a host has for a trial; the largest is the best."""
@@ -50,7 +54,7 @@ class _Place:
     alone: bool
     since: float
     """When it came, or had its last answer."""
-    asked: asyncio.Future[dict[str, Any]] | None = None
+    asked: asyncio.Future[dict[str, Any] | None] | None = None
 
 
 class FusedHost:
@@ -58,7 +62,8 @@ class FusedHost:
 
     All its methods belong to one event loop, and all training to one thread. A trial that asks for its result while
     others are trained is taken along after their next few updates, as is one that comes; one that does not ask is not
-    trained, and holds up nobody for longer than ``patience``. A trial's ``config`` carries ``key``, ``params``,
+    trained, and holds up nobody for longer than ``patience``. A process whose GPU does nothing any more after a trial's
+    error ends, for Ray to start it anew. A trial's ``config`` carries ``key``, ``params``,
     ``seed`` and perhaps ``alone``: to be trained in a program of its own.
 
     Args:
@@ -67,6 +72,7 @@ class FusedHost:
         places: most trials at once.
         patience: seconds, as ``PATIENCE``.
         clock: seconds from any start.
+        end: ends the process, with an exit code.
     """
 
     def __init__(
@@ -76,12 +82,14 @@ class FusedHost:
         places: int,
         patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
+        end: Callable[[int], object] = os._exit,
     ) -> None:
         from trainables.group import TrialGroup
 
         # A trial's clock counts its share: all of them together save as often as one alone.
         self.context = replace(context, checkpoint_seconds=context.checkpoint_seconds / places)
-        self.storage, self.places, self.patience, self._clock = storage, places, patience, clock
+        self.storage, self.places, self.patience = storage, places, patience
+        self._clock, self._end = clock, end
         self._group = TrialGroup(context.device)
         # One thread: torch keeps the number of its threads, and much of its state, for each thread by itself.
         self._worker = ThreadPoolExecutor(max_workers=1)
@@ -125,6 +133,7 @@ class FusedHost:
             await self._on_thread(lambda: self._group.join(key, lambda clock: self._make(config, clock), place.alone))
         except Exception:
             self._forget(key, place)
+            await self._end_if_broken()
             raise
         place.since = self._clock()
         return True
@@ -142,7 +151,8 @@ class FusedHost:
         self._news.set()
         if self._training is None:
             self._training = asyncio.create_task(self._train())
-        return {**await place.asked, "hostname": platform.node()}
+        result = await place.asked
+        return None if result is None else {**result, "hostname": platform.node()}
 
     async def leave(self, key: str) -> None:
         """Forget a trial that has ended or was stopped."""
@@ -201,6 +211,19 @@ class FusedHost:
             answers = dict.fromkeys(going, error)
         for key, answer in answers.items():
             await self._answer(key, going[key], answer)
+        if any(isinstance(answer, Exception) for answer in answers.values()):
+            await self._end_if_broken()
+
+    async def _end_if_broken(self) -> None:
+        """After a trial's error: where every later trial would fail too, have no place for any, and end soon."""
+        if await self._on_thread(self._group.works):
+            return
+        self.places, left = 0, list(self._places.values())
+        self._places.clear()
+        for place in left:
+            if place.asked and not place.asked.done():
+                place.asked.set_result(None)  # it has done nothing: it goes elsewhere
+        asyncio.get_running_loop().call_later(FAREWELL, self._end, 1)
 
     def _give_up(self, error: Exception) -> None:
         """Every trial that waits raises what has ended training."""

@@ -11,6 +11,7 @@ import torch
 from tests.support.tiny import cheap_context, evaluations
 from tests.trainables.test_group import PARAMS, require_equal
 from trainables import fused
+from trainables import host as host_module
 from trainables.host import FORGOTTEN, FusedHost
 from trainables.storage import Storage
 from trainables.trial import Trial, TrialContext
@@ -303,3 +304,54 @@ def test_an_answer_that_breaks_training_off_leaves_the_answers_before_it(
     answers = run(proxies())
     assert answers["a"]["kimg"] == 1
     assert type(answers["b"]) is RuntimeError
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_process_whose_gpu_is_broken_answers_and_ends(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, works: bool
+) -> None:
+    """Two have asked and one's error has broken it; the other's interval is 100 updates, not over yet."""
+    monkeypatch.setattr(host_module, "FAREWELL", 0.0)
+
+    def broken(*given: object) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    async def proxies() -> None:
+        ended: list[int] = []
+        host = make_host(context, tmp_path, end=ended.append)
+        await take_all(host, config("a"), config("b", **{"training.batch_size": 10}, **WIDE), config("c"))
+        monkeypatch.setattr(host._group, "works", lambda: works)
+        monkeypatch.setattr(host._group._members["a"].trial, "_evaluate", broken)
+        answers = await asked(host, "ab")
+        await asyncio.sleep(0.01)
+        assert repr(answers["a"]) == "RuntimeError('CUDA error: device-side assert triggered')"
+        if works:
+            assert answers["b"]["kimg"] == 1
+            assert ended == []
+            assert (await host.step("c"))["kimg"] == 1  # type: ignore[index]
+        else:
+            assert answers["b"] is None
+            assert ended == [1]
+            assert await host.step("c") is None
+            assert (await host.offer(config("c"))).free == 0
+            assert not await host.join(config("c"))
+
+    run(proxies())
+
+
+def test_a_process_whose_gpu_cannot_build_a_trial_ends(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_module, "FAREWELL", 0.0)
+    (tmp_path / "a" / "config.json").mkdir(parents=True)
+
+    async def proxies() -> list[int]:
+        ended: list[int] = []
+        host = make_host(context, tmp_path, end=ended.append)
+        monkeypatch.setattr(host._group, "works", lambda: False)
+        with pytest.raises(Exception, match=r"cannot write config\.json"):
+            await host.join(config("a"))
+        await asyncio.sleep(0.01)
+        return ended
+
+    assert run(proxies()) == [1]
