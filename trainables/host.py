@@ -11,8 +11,9 @@ import os
 import platform
 import time
 import traceback
+import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from trainables.config import GanConfig
@@ -55,6 +56,8 @@ class _Place:
     since: float
     """When it came, or had its last answer."""
     asked: asyncio.Future[dict[str, Any] | None] | None = None
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Not a number: another process, started anew, must not give the same."""
 
 
 class FusedHost:
@@ -109,11 +112,11 @@ class FusedHost:
         )
         return Offer(config["key"] in self._places, fellows, self.places - len(self._places) + len(self._forgotten()))
 
-    async def join(self, config: Mapping[str, Any]) -> bool:
+    async def join(self, config: Mapping[str, Any]) -> str | None:
         """Take a trial in, from its last checkpoint; one of its key that is there already gives it its place.
 
         Returns:
-            Whether there was a place.
+            What ``leave`` gives the place back for; None where there was no place.
 
         Raises:
             Exception: whatever building the trial raises.
@@ -122,7 +125,7 @@ class FusedHost:
         if key not in self._places and len(self._places) >= self.places:
             forgotten = self._forgotten()
             if not forgotten:
-                return False
+                return None
             instead = forgotten[0]
             del self._places[instead]  # before anything is awaited: another may come meanwhile
         self._cancel(key)
@@ -136,7 +139,7 @@ class FusedHost:
             await self._end_if_broken()
             raise
         place.since = self._clock()
-        return True
+        return place.token
 
     async def step(self, key: str) -> dict[str, Any] | None:
         """A trial's next result, or None where it is not (any more) here.
@@ -154,10 +157,10 @@ class FusedHost:
         result = await place.asked
         return None if result is None else {**result, "hostname": platform.node()}
 
-    async def leave(self, key: str) -> None:
-        """Forget a trial that has ended or was stopped."""
+    async def leave(self, key: str, token: str | None) -> None:
+        """Forget a trial that has ended or was stopped, unless it has come again since the ``token`` was given."""
         place = self._places.get(key)
-        if place is not None:
+        if place is not None and place.token == token:
             self._cancel(key)
             self._forget(key, place)
             await self._on_thread(lambda: self._group.leave(key))

@@ -37,6 +37,8 @@ class ProxyTrial(tune.Trainable):
 
     host: ActorHandle[Any]
     """Where the trial is."""
+    token: str
+    """For its place there."""
 
     def setup(self, config: dict[str, Any], hosts: Sequence[ActorHandle[Any]] = ()) -> None:
         """Find a place."""
@@ -58,7 +60,7 @@ class ProxyTrial(tune.Trainable):
 
     def cleanup(self) -> None:
         """Give the place back."""
-        self.host.leave.remote(self._trial["key"])
+        self.host.leave.remote(self._trial["key"], self.token)
 
     def _join(self, config: dict[str, Any]) -> None:
         wanted = ("key", "params", "seed", "alone")
@@ -90,11 +92,13 @@ class ProxyTrial(tune.Trainable):
 
     def _joined(self, host: ActorHandle[Any]) -> bool:
         try:
-            joined: bool = _answer(host.join.remote(self._trial))
+            token: str | None = _answer(host.join.remote(self._trial))
         except ActorUnavailableError:
             return False
-        self.host = host
-        return joined
+        if token is None:
+            return False
+        self.host, self.token = host, token
+        return True
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the trial saves itself at every evaluation."""

@@ -49,7 +49,8 @@ def make_host(context: TrialContext, folder: Path, places: int = 4, **more: Any)
 
 
 async def take_all(host: FusedHost, *configs: dict[str, Any]) -> None:
-    assert await asyncio.gather(*(host.join(one) for one in configs)) == [True] * len(configs)
+    tokens = await asyncio.gather(*(host.join(one) for one in configs))
+    assert len({token for token in tokens if token}) == len(configs)
 
 
 async def asked(host: FusedHost, keys: str) -> dict[str, Any]:
@@ -137,11 +138,12 @@ def test_a_full_host_refuses_until_one_leaves_or_is_forgotten(context: TrialCont
     async def proxies() -> None:
         clock = Clock()
         host = make_host(context, tmp_path, places=2, clock=clock, patience=0.0)
-        await take_all(host, config("a"), config("b"))
-        assert not await host.join(config("c"))
+        token = await host.join(config("a"))
+        await take_all(host, config("b"))
+        assert await host.join(config("c")) is None
         assert await host.offer(config("c")) == (False, 2, 0)
         assert await host.join(config("b"))  # again: its process had died
-        await host.leave("a")
+        await host.leave("a", token)
         assert await host.offer(config("c")) == (False, 1, 1)
         assert await host.join(config("c"))
         clock.now += FORGOTTEN
@@ -245,7 +247,9 @@ def test_two_that_come_at_once_do_not_share_the_place_of_one_that_is_forgotten(
         host = make_host(context, tmp_path, places=1, clock=clock)
         await take_all(host, config("a"))
         clock.now += FORGOTTEN + 1
-        assert await asyncio.gather(host.join(config("b")), host.join(config("c"))) == [True, False]
+        first, second = await asyncio.gather(host.join(config("b")), host.join(config("c")))
+        assert first
+        assert second is None
         assert host._group.keys == ("b",)
 
     run(proxies())
@@ -355,3 +359,18 @@ def test_a_process_whose_gpu_cannot_build_a_trial_ends(
         return ended
 
     assert run(proxies()) == [1]
+
+
+def test_a_former_try_that_leaves_late_leaves_the_next_its_place(context: TrialContext, tmp_path: Path) -> None:
+    async def proxies() -> None:
+        host = make_host(context, tmp_path)
+        former, token = await host.join(config("a")), await host.join(config("a"))
+        await host.leave("a", former)
+        await host.leave("a", None)
+        assert host._group.keys == ("a",)
+        assert (await host.step("a"))["kimg"] == 1  # type: ignore[index]
+        await host.leave("a", token)
+        assert host._group.keys == ()
+        assert await host.step("a") is None
+
+    run(proxies())

@@ -17,6 +17,10 @@ from trainables.report import unfolded
 CONFIG = {"key": "s-00001", "params": {"generator.width": 4}, "seed": 3, "number": 1}
 
 
+SILENT = object()
+"""The answer of a host that does not answer."""
+
+
 class Method:
     def __init__(self, host: Host, name: str) -> None:
         self.host, self.name = host, name
@@ -38,7 +42,7 @@ class Host:
     """Says the next of its answers to each method, and the last one for ever."""
 
     def __init__(self, *offers: Any, **answers: list[Any]) -> None:
-        self.answers: dict[str, list[Any]] = {"offer": list(offers), "join": [True], **answers}
+        self.answers: dict[str, list[Any]] = {"offer": list(offers), "join": ["token"], **answers}
         self.heard: list[tuple[Any, ...]] = []
 
     def __getattr__(self, name: str) -> Method:
@@ -56,7 +60,7 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> None:
         return asked.answer
 
     def wait(asked: list[Asked], num_returns: int, timeout: float) -> tuple[list[Asked], list[Asked]]:
-        return [one for one in asked if one.answer is not None], []
+        return [one for one in asked if one.answer is not SILENT], []
 
     monkeypatch.setattr(proxy.ray, "get", get)
     monkeypatch.setattr(proxy.ray, "wait", wait)
@@ -74,7 +78,7 @@ OFFERS = {
     "most fellows": ([Offer(False, 0, 4), Offer(False, 2, 1), Offer(False, 3, 1)], 2),
     "not where it is full": ([Offer(False, 4, 0), Offer(False, 1, 1)], 1),
     "else the emptiest": ([Offer(False, 0, 2), Offer(False, 0, 3), Offer(False, 0, 1)], 1),
-    "one that answers": ([None, Offer(False, 0, 1), ActorUnavailableError("away", b"1" * 16)], 1),
+    "one that answers": ([SILENT, Offer(False, 0, 1), ActorUnavailableError("away", b"1" * 16)], 1),
 }
 
 
@@ -89,7 +93,7 @@ def test_it_takes_the_best_place(name: str) -> None:
 
 def test_where_another_was_faster_it_takes_the_next_and_where_all_are_full_it_waits() -> None:
     full, free = Offer(False, 2, 0), Offer(False, 2, 1)
-    first, second = Host(full, full, free, join=[False]), Host(full, full, Offer(False, 0, 1))
+    first, second = Host(full, full, free, join=[None]), Host(full, full, Offer(False, 0, 1))
     assert proxy_on(first, second).host is second
     assert first.names() == ["offer"] * 3 + ["join"]
 
@@ -131,13 +135,13 @@ def test_a_host_that_dies_under_it_ends_its_try() -> None:
 
 
 def test_another_trial_gives_the_place_back_first() -> None:
-    host = Host(Offer(False, 0, 1))
+    host = Host(Offer(False, 0, 1), join=["first", "second"])
     trial = proxy_on(host)
     assert trial.reset_config({**CONFIG, "key": "s-00002", "alone": True})
     trial.cleanup()
-    assert host.heard[2] == ("leave", "s-00001")
+    assert host.heard[2] == ("leave", "s-00001", "first")
     assert host.heard[4][1] == {"key": "s-00002", "params": {"generator.width": 4}, "seed": 3, "alone": True}
-    assert host.heard[5] == ("leave", "s-00002")
+    assert host.heard[5] == ("leave", "s-00002", "second")
 
 
 def test_it_needs_no_torch() -> None:
