@@ -37,6 +37,20 @@ class Asked:
     def __init__(self, answer: Any) -> None:
         self.answer = answer
 
+    def has_come(self) -> bool:
+        if isinstance(self.answer, Late):
+            self.answer.rounds -= 1
+            if self.answer.rounds == 0:
+                self.answer = self.answer.answer
+        return self.answer is not SILENT and not isinstance(self.answer, Late)
+
+
+class Late:
+    """An answer that comes in this round of asking."""
+
+    def __init__(self, answer: Any, rounds: int) -> None:
+        self.answer, self.rounds = answer, rounds
+
 
 class Host:
     """Says the next of its answers to each method, and the last one for ever."""
@@ -53,23 +67,28 @@ class Host:
 
 
 @pytest.fixture(autouse=True)
-def answering(monkeypatch: pytest.MonkeyPatch) -> None:
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """For how long answers were waited for."""
+    seconds: list[float] = []
+
     def get(asked: Asked) -> Any:
         if isinstance(asked.answer, Exception):
             raise asked.answer
         return asked.answer
 
     def wait(asked: list[Asked], num_returns: int, timeout: float) -> tuple[list[Asked], list[Asked]]:
-        return [one for one in asked if one.answer is not SILENT], []
+        seconds.append(timeout)
+        return [one for one in asked if one.has_come()], []
 
     monkeypatch.setattr(proxy.ray, "get", get)
     monkeypatch.setattr(proxy.ray, "wait", wait)
     monkeypatch.setattr(proxy, "WAIT", 0.0)
+    return seconds
 
 
-def proxy_on(*hosts: Host) -> ProxyTrial:
+def proxy_on(*hosts: Host, **more: Any) -> ProxyTrial:
     found = ProxyTrial.__new__(ProxyTrial)
-    found.setup(dict(CONFIG), hosts=hosts)  # type: ignore[arg-type]
+    found.setup(CONFIG | more, hosts=hosts)  # type: ignore[arg-type]
     return found
 
 
@@ -98,9 +117,51 @@ def test_where_another_was_faster_it_takes_the_next_and_where_all_are_full_it_wa
     assert first.names() == ["offer"] * 3 + ["join"]
 
 
-def test_a_host_that_is_away_is_not_waited_for() -> None:
-    gone, other = Host(Offer(False, 2, 1), join=[ActorUnavailableError("away", b"1" * 16)]), Host(Offer(False, 0, 1))
+AWAY = ActorUnavailableError("away", b"1" * 16)
+
+
+@pytest.mark.parametrize("error", [AWAY, ActorDiedError()])
+def test_where_a_host_is_lost_at_joining_it_takes_another_once(error: Exception) -> None:
+    gone, other = Host(Offer(False, 2, 1), join=[error]), Host(Offer(False, 0, 1))
     assert proxy_on(gone, other).host is other
+    assert gone.names() == ["offer", "join"]
+    with pytest.raises(type(error)):
+        proxy_on(gone, Host(Offer(False, 0, 1), join=[error]))
+    with pytest.raises(type(error)):
+        proxy_on(gone)
+    assert gone.names()[-4:] == ["offer", "join"] * 2
+
+
+def test_a_second_try_waits_for_the_host_that_may_have_it() -> None:
+    """Its host has it still, and says so late; one that has never been tried does not wait."""
+    free, late = Host(Offer(False, 0, 4)), Host(Late(Offer(True, 0, 0), 4))
+    assert proxy_on(free, late, alone=True).host is late
+    assert free.names() == ["offer"] * 4
+    assert late.names() == ["offer", "join"]
+    late = Host(Late(Offer(True, 0, 0), 4))
+    assert proxy_on(free, late).host is free
+
+
+@pytest.mark.parametrize("last", [Offer(False, 0, 0), AWAY, ActorDiedError()])
+def test_a_second_try_goes_elsewhere_once_all_hosts_have_said_that_they_do_not_have_it(last: Any) -> None:
+    free, late = Host(Offer(False, 0, 4)), Host(Late(last, 3))
+    assert proxy_on(free, late, alone=True).host is free
+    assert free.names() == ["offer"] * 3 + ["join"]
+
+
+def test_a_second_try_waits_no_longer_than_for_dead_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10_000, 50))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    free = Host(Offer(False, 0, 4))
+    assert proxy_on(free, Host(SILENT), alone=True).host is free
+    assert free.names() == ["offer"] * 4 + ["join"]  # 50, 100, 150, 200 s
+
+
+def test_a_host_that_never_answers_is_asked_once_and_waited_for_once(waits: list[float]) -> None:
+    silent, full = Host(SILENT), Host(Offer(False, 0, 0), Offer(False, 0, 0), Offer(False, 0, 1))
+    assert proxy_on(silent, full).host is full
+    assert silent.names() == ["offer"]
+    assert waits == [proxy.ANSWER_SECONDS, 0.0, 0.0]
 
 
 def test_nothing_but_dead_hosts_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
