@@ -43,6 +43,8 @@ class Offer(NamedTuple):
 
     known: bool
     """It has the trial: nobody else may train it."""
+    proven: bool
+    """No second try without a result is there, which may be one that ends its process."""
     fellows: int
     """Trials that it can be one program with."""
     free: int
@@ -55,6 +57,10 @@ class _Place:
     alone: bool
     since: float
     """When it came, or had its last answer."""
+    answered: bool = False
+    """It has had a result since it came."""
+    ended: bool = False
+    """That was its last."""
     asked: asyncio.Future[dict[str, Any] | None] | None = None
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     """Not a number: another process, started anew, must not give the same."""
@@ -110,7 +116,9 @@ class FusedHost:
             fusable(place.config, mine) and not place.alone and not config.get("alone")
             for place in self._places.values()
         )
-        return Offer(config["key"] in self._places, fellows, self.places - len(self._places) + len(self._forgotten()))
+        key, places = config["key"], self._places
+        proven = all(place.answered or not place.alone for other, place in places.items() if other != key)
+        return Offer(key in places, proven, fellows, self.places - len(places) + len(self._forgotten()))
 
     async def join(self, config: Mapping[str, Any]) -> str | None:
         """Take a trial in, from its last checkpoint; one of its key that is there already gives it its place.
@@ -242,7 +250,7 @@ class FusedHost:
 
     async def _gather(self) -> None:
         """Wait for those who may ask any moment."""
-        while late := [place.since for place in self._places.values() if not place.asked]:
+        while late := [place.since for place in self._places.values() if not place.asked and not place.ended]:
             left = max(late) + self.patience - self._clock()
             if left <= 0:
                 return
@@ -259,6 +267,8 @@ class FusedHost:
         if isinstance(answer, Exception):
             self._forget(key, place)
             await self._on_thread(lambda: self._group.leave(key))
+        else:
+            place.answered, place.ended = True, bool(answer.get("done"))
         if asked.done():  # nobody waits any more
             return
         if isinstance(answer, Exception):

@@ -33,7 +33,8 @@ LOSSES = 2
 class ProxyTrial(tune.Trainable):
     """Lets one of the sweep's hosts train the trial, at no cost in cores or memory of GPUs.
 
-    The trial is on the host that has most trials that it can be one program with, else on the emptiest. Where its host
+    The trial is on the host that has most trials that it can be one program with, else on the emptiest; where it can,
+    beside no second try that has had no result yet, which may be one that ends its process. Where its host
     dies while it waits for a result, it fails, and Tune tries it again; otherwise it takes another host by itself. All
     go on from the last checkpoint. A second try is trained in a program of its own (``config["alone"]``), for nobody
     can tell which of several trials asked for too much memory.

@@ -1,6 +1,7 @@
 """A host in this process: trials come, ask and leave as their proxies do, and each has the results it has alone."""
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Any
@@ -141,15 +142,15 @@ def test_a_full_host_refuses_until_one_leaves_or_is_forgotten(context: TrialCont
         token = await host.join(config("a"))
         await take_all(host, config("b"))
         assert await host.join(config("c")) is None
-        assert await host.offer(config("c")) == (False, 2, 0)
+        assert await host.offer(config("c")) == (False, True, 2, 0)
         assert await host.join(config("b"))  # again: its process had died
         await host.leave("a", token)
-        assert await host.offer(config("c")) == (False, 1, 1)
+        assert await host.offer(config("c")) == (False, True, 1, 1)
         assert await host.join(config("c"))
         clock.now += FORGOTTEN
         assert not await host.join(config("d"))
         clock.now += 1
-        assert await host.offer(config("d")) == (False, 2, 2)
+        assert await host.offer(config("d")) == (False, True, 2, 2)
         assert await host.join(config("d"))
         assert await host.step("b") is None
         assert host._group.keys == ("c", "d")
@@ -161,10 +162,10 @@ def test_offers_count_those_that_could_be_one_program(context: TrialContext, tmp
     async def proxies() -> None:
         host = make_host(context, tmp_path)
         await take_all(host, config("a"), config("b"), {**config("c"), "alone": True})
-        assert await host.offer(config("a")) == (True, 2, 1)
-        assert await host.offer(config("d", **{"losses.tag_weight": 0.5})) == (False, 2, 1)
-        assert await host.offer(config("w", **WIDE)) == (False, 0, 1)
-        assert await host.offer({**config("d"), "alone": True}) == (False, 0, 1)
+        assert await host.offer(config("a")) == (True, False, 2, 1)
+        assert await host.offer(config("d", **{"losses.tag_weight": 0.5})) == (False, False, 2, 1)
+        assert await host.offer(config("w", **WIDE)) == (False, False, 0, 1)
+        assert await host.offer({**config("d"), "alone": True}) == (False, False, 0, 1)
 
     run(proxies())
 
@@ -374,3 +375,63 @@ def test_a_former_try_that_leaves_late_leaves_the_next_its_place(context: TrialC
         assert await host.step("a") is None
 
     run(proxies())
+
+
+def test_a_second_try_is_offered_no_company_until_its_first_result(context: TrialContext, tmp_path: Path) -> None:
+    async def proxies() -> None:
+        host = make_host(context, tmp_path)
+        second = {**config("a"), "alone": True}
+        assert (await host.offer(second)).proven
+        await take_all(host, second)
+        assert (await host.offer(second)).proven  # itself
+        assert not (await host.offer(config("b"))).proven
+        assert not (await host.offer({**config("b"), "alone": True})).proven
+        await asked(host, "a")
+        assert (await host.offer(config("b"))).proven
+        await take_all(host, second)  # once more
+        assert not (await host.offer(config("b"))).proven
+
+    run(proxies())
+
+
+def test_one_that_has_had_its_last_result_is_not_waited_for(context: TrialContext, tmp_path: Path) -> None:
+    """The clock stands still: who is waited for at all is waited for for ever."""
+
+    async def proxies() -> Any:
+        host = make_host(context, tmp_path, clock=Clock())
+        await take_all(host, config("a"))
+        assert [(await host.step("a"))["done"] for _ in range(2)] == [False, True]  # type: ignore[index]
+        await take_all(host, config("b"))
+        first = (await host.step("b"))["kimg"]  # type: ignore[index]
+        await take_all(host, config("c"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(host.step("b"), 0.5)
+        return first
+
+    assert run(proxies()) == 1
+
+
+def test_what_failed_keeps_no_memory_where_nobody_waits_for_it(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: list[Exception] = []
+
+    def full(*given: object) -> None:
+        held = torch.zeros(3)
+        errors.append(MemoryError(f"cannot allocate {held.numel()}"))
+        raise errors[0]
+
+    async def proxies() -> None:
+        host = make_host(context, tmp_path)
+        await take_all(host, config("a"))
+        monkeypatch.setattr(host._group._members["a"].trial, "_evaluate", full)
+        waiting = asyncio.create_task(host.step("a"))
+        while not host._training:
+            await asyncio.sleep(0.0)
+        waiting.cancel()
+        await host._training
+
+    run(proxies())
+    frames = [frame for frame, _ in traceback.walk_tb(errors[0].__traceback__)]
+    assert [frame.f_code.co_name for frame in frames][-1] == "full"
+    assert "held" not in frames[-1].f_locals
