@@ -58,9 +58,10 @@ class _Member:
         return answer
 
     def caught(self, what: Callable[..., Any], *given: Any) -> Any:
-        with self.clock.running(), self.stream.active():
+        with self.clock.running():
             try:
-                return what(*given)
+                with self.stream.active():  # it raises itself where a GPU's context is broken
+                    return what(*given)
             except Exception as error:
                 return error
 
@@ -93,6 +94,19 @@ class TrialGroup:
     def leave(self, key: str) -> None:
         """Forget a trial that has ended or was stopped."""
         self._members.pop(key, None)
+
+    def works(self) -> bool:
+        """Whether the device still does: after some errors of a GPU, all that its process asks of it fails."""
+        if self.device.type != "cuda":
+            return True
+        try:
+            torch.cuda.synchronize(self.device)
+            torch.ones(1, device=self.device).item()
+        except torch.OutOfMemoryError:  # which passes
+            return True
+        except Exception:
+            return False
+        return True
 
     def step(self, keys: Collection[str] | None = None, pause: Callable[[], bool] = lambda: False) -> dict[str, Answer]:
         """Train until at least one trial has an answer: its next result, or what it raised.

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import platform
 import time
 import traceback
+import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from trainables.config import GanConfig
@@ -32,12 +34,17 @@ FORGOTTEN = 60.0
 """Seconds without a question after which a trial gives its place to another. It has lost nothing: its state was saved
 with its last answer, and it may come again."""
 
+FAREWELL = 1.0
+"""Seconds in which the last answers of a process that ends reach those who asked."""
+
 
 class Offer(NamedTuple):
     """What a host has for a trial; the largest is the best."""
 
     known: bool
     """It has the trial: nobody else may train it."""
+    proven: bool
+    """No second try without a result is there, which may be one that ends its process."""
     fellows: int
     """Trials that it can be one program with."""
     free: int
@@ -50,7 +57,13 @@ class _Place:
     alone: bool
     since: float
     """When it came, or had its last answer."""
-    asked: asyncio.Future[dict[str, Any]] | None = None
+    answered: bool = False
+    """It has had a result since it came."""
+    ended: bool = False
+    """That was its last."""
+    asked: asyncio.Future[dict[str, Any] | None] | None = None
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """Not a number: another process, started anew, must not give the same."""
 
 
 class FusedHost:
@@ -58,7 +71,8 @@ class FusedHost:
 
     All its methods belong to one event loop, and all training to one thread. A trial that asks for its result while
     others are trained is taken along after their next few updates, as is one that comes; one that does not ask is not
-    trained, and holds up nobody for longer than ``patience``. A trial's ``config`` carries ``key``, ``params``,
+    trained, and holds up nobody for longer than ``patience``. A process whose GPU does nothing any more after a trial's
+    error ends, for Ray to start it anew. A trial's ``config`` carries ``key``, ``params``,
     ``seed`` and perhaps ``alone``: to be trained in a program of its own.
 
     Args:
@@ -67,6 +81,7 @@ class FusedHost:
         places: most trials at once.
         patience: seconds, as ``PATIENCE``.
         clock: seconds from any start.
+        end: ends the process, with an exit code.
     """
 
     def __init__(
@@ -76,12 +91,14 @@ class FusedHost:
         places: int,
         patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
+        end: Callable[[int], object] = os._exit,
     ) -> None:
         from trainables.group import TrialGroup
 
         # A trial's clock counts its share: all of them together save as often as one alone.
         self.context = replace(context, checkpoint_seconds=context.checkpoint_seconds / places)
-        self.storage, self.places, self.patience, self._clock = storage, places, patience, clock
+        self.storage, self.places, self.patience = storage, places, patience
+        self._clock, self._end = clock, end
         self._group = TrialGroup(context.device)
         # One thread: torch keeps the number of its threads, and much of its state, for each thread by itself.
         self._worker = ThreadPoolExecutor(max_workers=1)
@@ -99,13 +116,15 @@ class FusedHost:
             fusable(place.config, mine) and not place.alone and not config.get("alone")
             for place in self._places.values()
         )
-        return Offer(config["key"] in self._places, fellows, self.places - len(self._places) + len(self._forgotten()))
+        key, places = config["key"], self._places
+        proven = all(place.answered or not place.alone for other, place in places.items() if other != key)
+        return Offer(key in places, proven, fellows, self.places - len(places) + len(self._forgotten()))
 
-    async def join(self, config: Mapping[str, Any]) -> bool:
+    async def join(self, config: Mapping[str, Any]) -> str | None:
         """Take a trial in, from its last checkpoint; one of its key that is there already gives it its place.
 
         Returns:
-            Whether there was a place.
+            What ``leave`` gives the place back for; None where there was no place.
 
         Raises:
             Exception: whatever building the trial raises.
@@ -114,7 +133,7 @@ class FusedHost:
         if key not in self._places and len(self._places) >= self.places:
             forgotten = self._forgotten()
             if not forgotten:
-                return False
+                return None
             instead = forgotten[0]
             del self._places[instead]  # before anything is awaited: another may come meanwhile
         self._cancel(key)
@@ -125,9 +144,10 @@ class FusedHost:
             await self._on_thread(lambda: self._group.join(key, lambda clock: self._make(config, clock), place.alone))
         except Exception:
             self._forget(key, place)
+            await self._end_if_broken()
             raise
         place.since = self._clock()
-        return True
+        return place.token
 
     async def step(self, key: str) -> dict[str, Any] | None:
         """A trial's next result, or None where it is not (any more) here.
@@ -142,12 +162,13 @@ class FusedHost:
         self._news.set()
         if self._training is None:
             self._training = asyncio.create_task(self._train())
-        return {**await place.asked, "hostname": platform.node()}
+        result = await place.asked
+        return None if result is None else {**result, "hostname": platform.node()}
 
-    async def leave(self, key: str) -> None:
-        """Forget a trial that has ended or was stopped."""
+    async def leave(self, key: str, token: str | None) -> None:
+        """Forget a trial that has ended or was stopped, unless it has come again since the ``token`` was given."""
         place = self._places.get(key)
-        if place is not None:
+        if place is not None and place.token == token:
             self._cancel(key)
             self._forget(key, place)
             await self._on_thread(lambda: self._group.leave(key))
@@ -182,21 +203,54 @@ class FusedHost:
 
     async def _train(self) -> None:
         """Train those that ask, until nobody does."""
-        while any(place.asked for place in self._places.values()):
-            await self._gather()
-            self._news.clear()
-            keys = [key for key, place in self._places.items() if place.asked]
-            try:
-                answers = await self._on_thread(lambda keys=keys: self._group.step(keys, self._news.is_set))  # type: ignore[misc]
-            except Exception as error:
-                answers = dict.fromkeys(keys, error)
-            for key, answer in answers.items():
-                await self._answer(key, answer)
-        self._training = None
+        try:
+            while any(place.asked for place in self._places.values()):
+                await self._round()
+        except Exception as error:  # else those that ask would wait for ever
+            self._give_up(error)
+        finally:
+            self._training = None
+
+    async def _round(self) -> None:
+        """Train until somebody has an answer, or comes or leaves."""
+        await self._gather()
+        self._news.clear()
+        going = {key: place for key, place in self._places.items() if place.asked}
+        try:
+            answers = await self._on_thread(lambda: self._group.step(going, self._news.is_set))
+        except Exception as error:
+            answers = dict.fromkeys(going, error)
+        for key, answer in answers.items():
+            await self._answer(key, going[key], answer)
+        if any(isinstance(answer, Exception) for answer in answers.values()):
+            await self._end_if_broken()
+
+    async def _end_if_broken(self) -> None:
+        """After a trial's error: where every later trial would fail too, have no place for any, and end soon."""
+        if await self._on_thread(self._group.works):
+            return
+        self.places, left = 0, list(self._places.values())
+        self._places.clear()
+        for place in left:
+            if place.asked and not place.asked.done():
+                place.asked.set_result(None)  # it has done nothing: it goes elsewhere
+        asyncio.get_running_loop().call_later(FAREWELL, self._end, 1)
+
+    def _give_up(self, error: Exception) -> None:
+        """Every trial that waits raises what has ended training."""
+        for key, place in list(self._places.items()):
+            if place.asked is None:
+                continue
+            if not place.asked.done():
+                failure = RuntimeError(f"training of fused trials broke off: {type(error).__name__}: {error}")
+                failure.__cause__ = error
+                place.asked.set_exception(failure)
+            self._forget(key, place)
+            self._group.leave(key)
 
     async def _gather(self) -> None:
         """Wait for those who may ask any moment."""
-        while late := [place.since for place in self._places.values() if not place.asked]:
+        while late := [place.since for place in self._places.values() if not place.asked and not place.ended]:
             left = max(late) + self.patience - self._clock()
             if left <= 0:
                 return
@@ -204,17 +258,20 @@ class FusedHost:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), left)
 
-    async def _answer(self, key: str, answer: Answer) -> None:
-        place = self._places.get(key)
-        if place is None or place.asked is None:  # it has left, or come again
+    async def _answer(self, key: str, place: _Place, answer: Answer) -> None:
+        if isinstance(answer, Exception):
+            traceback.clear_frames(answer.__traceback__)  # they may hold the memory of which there was too little
+        if self._places.get(key) is not place or place.asked is None:  # it has left, or come again
             return
         asked, place.asked, place.since = place.asked, None, self._clock()
-        if not isinstance(answer, dict):
-            await self.leave(key)
+        if isinstance(answer, Exception):
+            self._forget(key, place)
+            await self._on_thread(lambda: self._group.leave(key))
+        else:
+            place.answered, place.ended = True, bool(answer.get("done"))
         if asked.done():  # nobody waits any more
             return
-        if isinstance(answer, dict):
-            asked.set_result(answer)
-        else:
-            traceback.clear_frames(answer.__traceback__)  # they may hold the memory of which there was too little
+        if isinstance(answer, Exception):
             asked.set_exception(answer)
+        else:
+            asked.set_result(answer)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
-from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 
 from trainables.report import folded
 
@@ -19,17 +19,22 @@ if TYPE_CHECKING:
     from trainables.host import Offer
 
 ANSWER_SECONDS = 5.0
-"""For which hosts may take to say what they have: one that begins imports torch first."""
+"""For which hosts may take to say what they have: one that begins imports torch first. They are waited for once: one
+that the cluster has no room for never answers."""
 WAIT = 0.5
 """Seconds between two rounds of asking where no host has a place."""
 LOST_SECONDS = 180.0
-"""After which a trial that finds nothing but dead hosts fails."""
+"""After which a trial that finds nothing but dead hosts fails, and one that may be on a host that does not answer is
+taken by another."""
+LOSSES = 2
+"""Hosts that die while a trial joins them, after which it fails: it may be what they die of."""
 
 
 class ProxyTrial(tune.Trainable):
     """Lets one of the sweep's hosts train the trial, at no cost in cores or memory of GPUs.
 
-    The trial is on the host that has most trials that it can be one program with, else on the emptiest. Where its host
+    The trial is on the host that has most trials that it can be one program with, else on the emptiest; where it can,
+    beside no second try that has had no result yet, which may be one that ends its process. Where its host
     dies while it waits for a result, it fails, and Tune tries it again; otherwise it takes another host by itself. All
     go on from the last checkpoint. A second try is trained in a program of its own (``config["alone"]``), for nobody
     can tell which of several trials asked for too much memory.
@@ -37,6 +42,8 @@ class ProxyTrial(tune.Trainable):
 
     host: ActorHandle[Any]
     """Where the trial is."""
+    token: str
+    """For its place there."""
 
     def setup(self, config: dict[str, Any], hosts: Sequence[ActorHandle[Any]] = ()) -> None:
         """Find a place."""
@@ -58,43 +65,63 @@ class ProxyTrial(tune.Trainable):
 
     def cleanup(self) -> None:
         """Give the place back."""
-        self.host.leave.remote(self._trial["key"])
+        self.host.leave.remote(self._trial["key"], self.token)
 
     def _join(self, config: dict[str, Any]) -> None:
         wanted = ("key", "params", "seed", "alone")
         self._trial: dict[str, Any] = {name: config[name] for name in wanted if name in config}
-        began = time.monotonic()
+        began, seconds = time.monotonic(), ANSWER_SECONDS
+        asked: dict[ray.ObjectRef[Any], int] = {}
+        heard, lost = set[int](), list[RayActorError]()
         while True:
-            offers, lost = self._offers()
+            offers, dead = self._offers(asked, seconds)
+            heard |= {*offers, *dead}
+            waited = time.monotonic() - began
+            # The first try's host may train on, for nobody: two must not write to one folder.
+            nowhere = not config.get("alone") or len(heard) == len(self.hosts) or waited > LOST_SECONDS
             for place in sorted(offers, key=lambda place: offers[place], reverse=True):
-                if (offers[place].known or offers[place].free > 0) and self._joined(self.hosts[place]):
+                fits = offers[place].known or (nowhere and offers[place].free > 0)
+                if fits and self._joined(self.hosts[place], lost):
                     return
-            if lost is not None and not offers and time.monotonic() - began > LOST_SECONDS:
-                raise lost
+            if dead and not offers and waited > LOST_SECONDS:
+                raise next(iter(dead.values()))
             time.sleep(WAIT)
+            seconds = WAIT
 
-    def _offers(self) -> tuple[dict[int, Offer], RayActorError | None]:
-        """What each host that answers has, by its place, and the error of one that is dead."""
-        asked: dict[ray.ObjectRef[Any], int] = {
-            host.offer.remote(self._trial): place for place, host in enumerate(self.hosts)
-        }
-        answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_SECONDS)
+    def _offers(
+        self, asked: dict[ray.ObjectRef[Any], int], seconds: float
+    ) -> tuple[dict[int, Offer], dict[int, RayActorError]]:
+        """What each host that answers has, by its place, and the errors of those that are dead.
+
+        ``asked`` are questions that wait for an answer: no host has two of them.
+        """
+        for place, host in enumerate(self.hosts):
+            if place not in asked.values():
+                asked[host.offer.remote(self._trial)] = place
+        answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=seconds)
         offers: dict[int, Offer] = {}
-        lost = None
+        dead: dict[int, RayActorError] = {}
         for one in answered:
+            place = asked.pop(one)
             try:
-                offers[asked[one]] = _answer(one)
+                offers[place] = _answer(one)
             except RayActorError as error:
-                lost = error
-        return offers, lost
+                dead[place] = error
+        return offers, dead
 
-    def _joined(self, host: ActorHandle[Any]) -> bool:
+    def _joined(self, host: ActorHandle[Any], lost: list[RayActorError]) -> bool:
+        """Whether the host has a place; one that dies is one of the ``lost``."""
         try:
-            joined: bool = _answer(host.join.remote(self._trial))
-        except ActorUnavailableError:
+            token: str | None = _answer(host.join.remote(self._trial))
+        except RayActorError as error:
+            lost.append(error)
+            if len(lost) == LOSSES:
+                raise
             return False
-        self.host = host
-        return joined
+        if token is None:
+            return False
+        self.host, self.token = host, token
+        return True
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the trial saves itself at every evaluation."""

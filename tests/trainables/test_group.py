@@ -245,3 +245,36 @@ def test_the_seconds_of_all_trials_are_those_of_the_process(
     assert {key: answers[key]["seconds"] for key in answers} == spent  # type: ignore[index]
     assert sum(spent.values()) == now[0]
     assert answers["a"]["images_per_second"] == 10.0  # type: ignore[index]
+
+
+def test_a_stream_that_cannot_be_entered_is_that_trials_failure(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU whose context is broken; the other has its answer."""
+    group = TrialGroup()
+    for key, changes in (("a", {}), ("wide", {"generator.width": 3})):
+        group.join(key, make(context, tmp_path / key, 1, **changes))
+    monkeypatch.setattr(group._members["a"].stream, "active", broken)
+    assert str(group.step()["a"]) == "no space left"
+    group.leave("a")
+    assert group.step()["wide"]["kimg"] == 1  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("raised", "works"),
+    [(None, True), (RuntimeError("device-side assert"), False), (torch.OutOfMemoryError("2 MiB"), True)],
+)
+def test_a_gpu_works_unless_it_raises_at_the_least(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception | None, works: bool
+) -> None:
+    def synchronize(device: torch.device) -> None:
+        if raised:
+            raise raised
+
+    ones = torch.ones
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    monkeypatch.setattr(torch, "ones", lambda size, device: ones(size))
+    group = TrialGroup()
+    assert group.works()
+    group.device = torch.device("cuda")
+    assert group.works() is works

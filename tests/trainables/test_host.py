@@ -1,6 +1,7 @@
 """A host in this process: trials come, ask and leave as their proxies do, and each has the results it has alone."""
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from tests.support.tiny import cheap_context, evaluations
 from tests.trainables.test_group import PARAMS, require_equal
 from trainables import fused
+from trainables import host as host_module
 from trainables.host import FORGOTTEN, FusedHost
 from trainables.storage import Storage
 from trainables.trial import Trial, TrialContext
@@ -48,7 +50,8 @@ def make_host(context: TrialContext, folder: Path, places: int = 4, **more: Any)
 
 
 async def take_all(host: FusedHost, *configs: dict[str, Any]) -> None:
-    assert await asyncio.gather(*(host.join(one) for one in configs)) == [True] * len(configs)
+    tokens = await asyncio.gather(*(host.join(one) for one in configs))
+    assert len({token for token in tokens if token}) == len(configs)
 
 
 async def asked(host: FusedHost, keys: str) -> dict[str, Any]:
@@ -136,17 +139,18 @@ def test_a_full_host_refuses_until_one_leaves_or_is_forgotten(context: TrialCont
     async def proxies() -> None:
         clock = Clock()
         host = make_host(context, tmp_path, places=2, clock=clock, patience=0.0)
-        await take_all(host, config("a"), config("b"))
-        assert not await host.join(config("c"))
-        assert await host.offer(config("c")) == (False, 2, 0)
+        token = await host.join(config("a"))
+        await take_all(host, config("b"))
+        assert await host.join(config("c")) is None
+        assert await host.offer(config("c")) == (False, True, 2, 0)
         assert await host.join(config("b"))  # again: its process had died
-        await host.leave("a")
-        assert await host.offer(config("c")) == (False, 1, 1)
+        await host.leave("a", token)
+        assert await host.offer(config("c")) == (False, True, 1, 1)
         assert await host.join(config("c"))
         clock.now += FORGOTTEN
         assert not await host.join(config("d"))
         clock.now += 1
-        assert await host.offer(config("d")) == (False, 2, 2)
+        assert await host.offer(config("d")) == (False, True, 2, 2)
         assert await host.join(config("d"))
         assert await host.step("b") is None
         assert host._group.keys == ("c", "d")
@@ -158,10 +162,10 @@ def test_offers_count_those_that_could_be_one_program(context: TrialContext, tmp
     async def proxies() -> None:
         host = make_host(context, tmp_path)
         await take_all(host, config("a"), config("b"), {**config("c"), "alone": True})
-        assert await host.offer(config("a")) == (True, 2, 1)
-        assert await host.offer(config("d", **{"losses.tag_weight": 0.5})) == (False, 2, 1)
-        assert await host.offer(config("w", **WIDE)) == (False, 0, 1)
-        assert await host.offer({**config("d"), "alone": True}) == (False, 0, 1)
+        assert await host.offer(config("a")) == (True, False, 2, 1)
+        assert await host.offer(config("d", **{"losses.tag_weight": 0.5})) == (False, False, 2, 1)
+        assert await host.offer(config("w", **WIDE)) == (False, False, 0, 1)
+        assert await host.offer({**config("d"), "alone": True}) == (False, False, 0, 1)
 
     run(proxies())
 
@@ -244,7 +248,9 @@ def test_two_that_come_at_once_do_not_share_the_place_of_one_that_is_forgotten(
         host = make_host(context, tmp_path, places=1, clock=clock)
         await take_all(host, config("a"))
         clock.now += FORGOTTEN + 1
-        assert await asyncio.gather(host.join(config("b")), host.join(config("c"))) == [True, False]
+        first, second = await asyncio.gather(host.join(config("b")), host.join(config("c")))
+        assert first
+        assert second is None
         assert host._group.keys == ("b",)
 
     run(proxies())
@@ -259,3 +265,173 @@ def test_who_waits_no_more_holds_up_nobody(context: TrialContext, tmp_path: Path
         return await asked(host, "b")
 
     assert run(proxies())["b"]["kimg"] == 1
+
+
+def test_what_breaks_training_off_reaches_all_that_wait_and_the_next_are_trained(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*given: object) -> None:
+        raise OSError("no more threads")
+
+    async def proxies() -> tuple[dict[str, Any], dict[str, Any]]:
+        host = make_host(context, tmp_path)
+        await take_all(host, config("a"), config("b"))
+        with monkeypatch.context() as patch:
+            patch.setattr(host, "_gather", broken)
+            first = await asked(host, "ab")
+        assert host._group.keys == ()
+        await take_all(host, config("a"), config("b"))
+        return first, await asked(host, "ab")
+
+    first, second = run(proxies())
+    for key in "ab":
+        assert type(first[key]) is RuntimeError
+        assert str(first[key]) == "training of fused trials broke off: OSError: no more threads"
+        assert second[key]["kimg"] == 1
+
+
+def test_an_answer_that_breaks_training_off_leaves_the_answers_before_it(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def proxies() -> dict[str, Any]:
+        host = make_host(context, tmp_path)
+        await take_all(host, config("a"), config("b"))
+        ordinary = host._answer
+
+        async def broken(key: str, *given: Any) -> None:
+            if key == "b":
+                raise KeyError(key)
+            await ordinary(key, *given)
+
+        monkeypatch.setattr(host, "_answer", broken)
+        return await asked(host, "ab")
+
+    answers = run(proxies())
+    assert answers["a"]["kimg"] == 1
+    assert type(answers["b"]) is RuntimeError
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_process_whose_gpu_is_broken_answers_and_ends(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, works: bool
+) -> None:
+    """Two have asked and one's error has broken it; the other's interval is 100 updates, not over yet."""
+    monkeypatch.setattr(host_module, "FAREWELL", 0.0)
+
+    def broken(*given: object) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    async def proxies() -> None:
+        ended: list[int] = []
+        host = make_host(context, tmp_path, end=ended.append)
+        await take_all(host, config("a"), config("b", **{"training.batch_size": 10}, **WIDE), config("c"))
+        monkeypatch.setattr(host._group, "works", lambda: works)
+        monkeypatch.setattr(host._group._members["a"].trial, "_evaluate", broken)
+        answers = await asked(host, "ab")
+        await asyncio.sleep(0.01)
+        assert repr(answers["a"]) == "RuntimeError('CUDA error: device-side assert triggered')"
+        if works:
+            assert answers["b"]["kimg"] == 1
+            assert ended == []
+            assert (await host.step("c"))["kimg"] == 1  # type: ignore[index]
+        else:
+            assert answers["b"] is None
+            assert ended == [1]
+            assert await host.step("c") is None
+            assert (await host.offer(config("c"))).free == 0
+            assert not await host.join(config("c"))
+
+    run(proxies())
+
+
+def test_a_process_whose_gpu_cannot_build_a_trial_ends(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_module, "FAREWELL", 0.0)
+    (tmp_path / "a" / "config.json").mkdir(parents=True)
+
+    async def proxies() -> list[int]:
+        ended: list[int] = []
+        host = make_host(context, tmp_path, end=ended.append)
+        monkeypatch.setattr(host._group, "works", lambda: False)
+        with pytest.raises(Exception, match=r"cannot write config\.json"):
+            await host.join(config("a"))
+        await asyncio.sleep(0.01)
+        return ended
+
+    assert run(proxies()) == [1]
+
+
+def test_a_former_try_that_leaves_late_leaves_the_next_its_place(context: TrialContext, tmp_path: Path) -> None:
+    async def proxies() -> None:
+        host = make_host(context, tmp_path)
+        former, token = await host.join(config("a")), await host.join(config("a"))
+        await host.leave("a", former)
+        await host.leave("a", None)
+        assert host._group.keys == ("a",)
+        assert (await host.step("a"))["kimg"] == 1  # type: ignore[index]
+        await host.leave("a", token)
+        assert host._group.keys == ()
+        assert await host.step("a") is None
+
+    run(proxies())
+
+
+def test_a_second_try_is_offered_no_company_until_its_first_result(context: TrialContext, tmp_path: Path) -> None:
+    async def proxies() -> None:
+        host = make_host(context, tmp_path)
+        second = {**config("a"), "alone": True}
+        assert (await host.offer(second)).proven
+        await take_all(host, second)
+        assert (await host.offer(second)).proven  # itself
+        assert not (await host.offer(config("b"))).proven
+        assert not (await host.offer({**config("b"), "alone": True})).proven
+        await asked(host, "a")
+        assert (await host.offer(config("b"))).proven
+        await take_all(host, second)  # once more
+        assert not (await host.offer(config("b"))).proven
+
+    run(proxies())
+
+
+def test_one_that_has_had_its_last_result_is_not_waited_for(context: TrialContext, tmp_path: Path) -> None:
+    """The clock stands still: who is waited for at all is waited for for ever."""
+
+    async def proxies() -> Any:
+        host = make_host(context, tmp_path, clock=Clock())
+        await take_all(host, config("a"))
+        assert [(await host.step("a"))["done"] for _ in range(2)] == [False, True]  # type: ignore[index]
+        await take_all(host, config("b"))
+        first = (await host.step("b"))["kimg"]  # type: ignore[index]
+        await take_all(host, config("c"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(host.step("b"), 0.5)
+        return first
+
+    assert run(proxies()) == 1
+
+
+def test_what_failed_keeps_no_memory_where_nobody_waits_for_it(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: list[Exception] = []
+
+    def full(*given: object) -> None:
+        held = torch.zeros(3)
+        errors.append(MemoryError(f"cannot allocate {held.numel()}"))
+        raise errors[0]
+
+    async def proxies() -> None:
+        host = make_host(context, tmp_path)
+        await take_all(host, config("a"))
+        monkeypatch.setattr(host._group._members["a"].trial, "_evaluate", full)
+        waiting = asyncio.create_task(host.step("a"))
+        while not host._training:
+            await asyncio.sleep(0.0)
+        waiting.cancel()
+        await host._training
+
+    run(proxies())
+    frames = [frame for frame, _ in traceback.walk_tb(errors[0].__traceback__)]
+    assert [frame.f_code.co_name for frame in frames][-1] == "full"
+    assert "held" not in frames[-1].f_locals

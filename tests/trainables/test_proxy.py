@@ -17,6 +17,10 @@ from trainables.report import unfolded
 CONFIG = {"key": "s-00001", "params": {"generator.width": 4}, "seed": 3, "number": 1}
 
 
+SILENT = object()
+"""The answer of a host that does not answer."""
+
+
 class Method:
     def __init__(self, host: Host, name: str) -> None:
         self.host, self.name = host, name
@@ -33,12 +37,26 @@ class Asked:
     def __init__(self, answer: Any) -> None:
         self.answer = answer
 
+    def has_come(self) -> bool:
+        if isinstance(self.answer, Late):
+            self.answer.rounds -= 1
+            if self.answer.rounds == 0:
+                self.answer = self.answer.answer
+        return self.answer is not SILENT and not isinstance(self.answer, Late)
+
+
+class Late:
+    """An answer that comes in this round of asking."""
+
+    def __init__(self, answer: Any, rounds: int) -> None:
+        self.answer, self.rounds = answer, rounds
+
 
 class Host:
     """Says the next of its answers to each method, and the last one for ever."""
 
     def __init__(self, *offers: Any, **answers: list[Any]) -> None:
-        self.answers: dict[str, list[Any]] = {"offer": list(offers), "join": [True], **answers}
+        self.answers: dict[str, list[Any]] = {"offer": list(offers), "join": ["token"], **answers}
         self.heard: list[tuple[Any, ...]] = []
 
     def __getattr__(self, name: str) -> Method:
@@ -49,32 +67,40 @@ class Host:
 
 
 @pytest.fixture(autouse=True)
-def answering(monkeypatch: pytest.MonkeyPatch) -> None:
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """For how long answers were waited for."""
+    seconds: list[float] = []
+
     def get(asked: Asked) -> Any:
         if isinstance(asked.answer, Exception):
             raise asked.answer
         return asked.answer
 
     def wait(asked: list[Asked], num_returns: int, timeout: float) -> tuple[list[Asked], list[Asked]]:
-        return [one for one in asked if one.answer is not None], []
+        seconds.append(timeout)
+        return [one for one in asked if one.has_come()], []
 
     monkeypatch.setattr(proxy.ray, "get", get)
     monkeypatch.setattr(proxy.ray, "wait", wait)
     monkeypatch.setattr(proxy, "WAIT", 0.0)
+    return seconds
 
 
-def proxy_on(*hosts: Host) -> ProxyTrial:
+def proxy_on(*hosts: Host, **more: Any) -> ProxyTrial:
     found = ProxyTrial.__new__(ProxyTrial)
-    found.setup(dict(CONFIG), hosts=hosts)  # type: ignore[arg-type]
+    found.setup(CONFIG | more, hosts=hosts)  # type: ignore[arg-type]
     return found
 
 
 OFFERS = {
-    "the one that has it": ([Offer(False, 7, 1), Offer(True, 0, 0)], 1),
-    "most fellows": ([Offer(False, 0, 4), Offer(False, 2, 1), Offer(False, 3, 1)], 2),
-    "not where it is full": ([Offer(False, 4, 0), Offer(False, 1, 1)], 1),
-    "else the emptiest": ([Offer(False, 0, 2), Offer(False, 0, 3), Offer(False, 0, 1)], 1),
-    "one that answers": ([None, Offer(False, 0, 1), ActorUnavailableError("away", b"1" * 16)], 1),
+    "the one that has it": ([Offer(False, True, 7, 1), Offer(True, True, 0, 0)], 1),
+    "most fellows": ([Offer(False, True, 0, 4), Offer(False, True, 2, 1), Offer(False, True, 3, 1)], 2),
+    "not where it is full": ([Offer(False, True, 4, 0), Offer(False, True, 1, 1)], 1),
+    "else the emptiest": ([Offer(False, True, 0, 2), Offer(False, True, 0, 3), Offer(False, True, 0, 1)], 1),
+    "not beside a second try": ([Offer(False, False, 3, 3), Offer(False, True, 0, 1)], 1),
+    "beside one where all else is full": ([Offer(False, True, 3, 0), Offer(False, False, 0, 1)], 1),
+    "the one that has it beside one": ([Offer(False, True, 3, 3), Offer(True, False, 0, 0)], 1),
+    "one that answers": ([SILENT, Offer(False, True, 0, 1), ActorUnavailableError("away", b"1" * 16)], 1),
 }
 
 
@@ -88,15 +114,57 @@ def test_it_takes_the_best_place(name: str) -> None:
 
 
 def test_where_another_was_faster_it_takes_the_next_and_where_all_are_full_it_waits() -> None:
-    full, free = Offer(False, 2, 0), Offer(False, 2, 1)
-    first, second = Host(full, full, free, join=[False]), Host(full, full, Offer(False, 0, 1))
+    full, free = Offer(False, True, 2, 0), Offer(False, True, 2, 1)
+    first, second = Host(full, full, free, join=[None]), Host(full, full, Offer(False, True, 0, 1))
     assert proxy_on(first, second).host is second
     assert first.names() == ["offer"] * 3 + ["join"]
 
 
-def test_a_host_that_is_away_is_not_waited_for() -> None:
-    gone, other = Host(Offer(False, 2, 1), join=[ActorUnavailableError("away", b"1" * 16)]), Host(Offer(False, 0, 1))
+AWAY = ActorUnavailableError("away", b"1" * 16)
+
+
+@pytest.mark.parametrize("error", [AWAY, ActorDiedError()])
+def test_where_a_host_is_lost_at_joining_it_takes_another_once(error: Exception) -> None:
+    gone, other = Host(Offer(False, True, 2, 1), join=[error]), Host(Offer(False, True, 0, 1))
     assert proxy_on(gone, other).host is other
+    assert gone.names() == ["offer", "join"]
+    with pytest.raises(type(error)):
+        proxy_on(gone, Host(Offer(False, True, 0, 1), join=[error]))
+    with pytest.raises(type(error)):
+        proxy_on(gone)
+    assert gone.names()[-4:] == ["offer", "join"] * 2
+
+
+def test_a_second_try_waits_for_the_host_that_may_have_it() -> None:
+    """Its host has it still, and says so late; one that has never been tried does not wait."""
+    free, late = Host(Offer(False, True, 0, 4)), Host(Late(Offer(True, True, 0, 0), 4))
+    assert proxy_on(free, late, alone=True).host is late
+    assert free.names() == ["offer"] * 4
+    assert late.names() == ["offer", "join"]
+    late = Host(Late(Offer(True, True, 0, 0), 4))
+    assert proxy_on(free, late).host is free
+
+
+@pytest.mark.parametrize("last", [Offer(False, True, 0, 0), AWAY, ActorDiedError()])
+def test_a_second_try_goes_elsewhere_once_all_hosts_have_said_that_they_do_not_have_it(last: Any) -> None:
+    free, late = Host(Offer(False, True, 0, 4)), Host(Late(last, 3))
+    assert proxy_on(free, late, alone=True).host is free
+    assert free.names() == ["offer"] * 3 + ["join"]
+
+
+def test_a_second_try_waits_no_longer_than_for_dead_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10_000, 50))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    free = Host(Offer(False, True, 0, 4))
+    assert proxy_on(free, Host(SILENT), alone=True).host is free
+    assert free.names() == ["offer"] * 4 + ["join"]  # 50, 100, 150, 200 s
+
+
+def test_a_host_that_never_answers_is_asked_once_and_waited_for_once(waits: list[float]) -> None:
+    silent, full = Host(SILENT), Host(Offer(False, True, 0, 0), Offer(False, True, 0, 0), Offer(False, True, 0, 1))
+    assert proxy_on(silent, full).host is full
+    assert silent.names() == ["offer"]
+    assert waits == [proxy.ANSWER_SECONDS, 0.0, 0.0]
 
 
 def test_nothing_but_dead_hosts_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +177,7 @@ def test_nothing_but_dead_hosts_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_asks_and_comes_again_where_it_is_not_known_any_more() -> None:
-    host = Host(Offer(False, 0, 1), step=[{"kimg": 1}, None, {"kimg": 2}])
+    host = Host(Offer(False, True, 0, 1), step=[{"kimg": 1}, None, {"kimg": 2}])
     trial = proxy_on(host)
     assert [unfolded(trial.step()), unfolded(trial.step())] == [{"kimg": 1}, {"kimg": 2}]
     assert host.names() == ["offer", "join", "step", "step", "offer", "join", "step"]
@@ -117,7 +185,7 @@ def test_it_asks_and_comes_again_where_it_is_not_known_any_more() -> None:
 
 def test_what_the_host_raised_is_raised_under_its_own_name() -> None:
     raised = RayTaskError("step", "Traceback of the host", MemoryError("cannot allocate memory"))
-    trial = proxy_on(Host(Offer(False, 0, 1), step=[raised]))
+    trial = proxy_on(Host(Offer(False, True, 0, 1), step=[raised]))
     with pytest.raises(MemoryError, match="cannot allocate memory") as caught:
         trial.step()
     assert type(caught.value) is MemoryError
@@ -125,19 +193,19 @@ def test_what_the_host_raised_is_raised_under_its_own_name() -> None:
 
 
 def test_a_host_that_dies_under_it_ends_its_try() -> None:
-    trial = proxy_on(Host(Offer(False, 0, 1), step=[ActorDiedError()]))
+    trial = proxy_on(Host(Offer(False, True, 0, 1), step=[ActorDiedError()]))
     with pytest.raises(ActorDiedError):
         trial.step()
 
 
 def test_another_trial_gives_the_place_back_first() -> None:
-    host = Host(Offer(False, 0, 1))
+    host = Host(Offer(False, True, 0, 1), join=["first", "second"])
     trial = proxy_on(host)
     assert trial.reset_config({**CONFIG, "key": "s-00002", "alone": True})
     trial.cleanup()
-    assert host.heard[2] == ("leave", "s-00001")
+    assert host.heard[2] == ("leave", "s-00001", "first")
     assert host.heard[4][1] == {"key": "s-00002", "params": {"generator.width": 4}, "seed": 3, "alone": True}
-    assert host.heard[5] == ("leave", "s-00002")
+    assert host.heard[5] == ("leave", "s-00002", "second")
 
 
 def test_it_needs_no_torch() -> None:
