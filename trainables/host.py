@@ -116,9 +116,10 @@ class FusedHost:
             fusable(place.config, mine) and not place.alone and not config.get("alone")
             for place in self._places.values()
         )
-        key, places = config["key"], self._places
-        proven = all(place.answered or not place.alone for other, place in places.items() if other != key)
-        return Offer(key in places, proven, fellows, self.places - len(places) + len(self._forgotten()))
+        key, places, forgotten = config["key"], self._places, self._forgotten()
+        others = [place for other, place in places.items() if other not in (key, *forgotten)]
+        proven = all(place.answered or not place.alone for place in others)
+        return Offer(key in places, proven, fellows, self.places - len(places) + len(forgotten))
 
     async def join(self, config: Mapping[str, Any]) -> str | None:
         """Take a trial in, from its last checkpoint; one of its key that is there already gives it its place.

@@ -1,8 +1,9 @@
 """A host in this process: trials come, ask and leave as their proxies do, and each has the results it has alone."""
 
 import asyncio
+import threading
 import traceback
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,15 +109,33 @@ def test_one_that_comes_in_between_is_trained_along(
     """Batches of 10: an interval has 100 updates; the second comes and asks after the first's 25th."""
     sizes, small = programs(monkeypatch), {"training.batch_size": 10}
 
-    async def proxies() -> list[dict[str, Any]]:
-        host = make_host(context, tmp_path)
-        await take_all(host, config("a", **small))
+    reached, come = threading.Event(), threading.Event()
+
+    async def proxies() -> list[Any]:
+        host = make_host(context, tmp_path, patience=30.0)
+        ordinary = host._group.step
+
+        def held(keys: Collection[str], pause: Callable[[], bool]) -> Any:
+            def at_update_25() -> bool:
+                reached.set()
+                return come.wait(60) and pause()
+
+            return ordinary(keys, at_update_25)
+
+        monkeypatch.setattr(host._group, "step", held)
+        token = await host.join(config("a", **small))
         first = asyncio.create_task(host.step("a"))
-        while not (group := host._group._members["a"]).course or not group.trial.loop.updates:
+        while not reached.is_set():
             await asyncio.sleep(0.001)
-        await take_all(host, config("b", **small))
+        assert host._group._members["a"].trial.loop.updates == 25
+        joining = asyncio.create_task(host.join(config("b", **small)))
+        await asyncio.sleep(0)
+        come.set()
+        assert await joining
         second = asyncio.create_task(host.step("b"))
-        return [await first, await second]
+        answer = await first
+        await host.leave("a", token)  # else it would be waited for
+        return [answer, await second]
 
     assert [answer["kimg"] for answer in run(proxies())] == [1, 1]
     assert sizes
@@ -379,7 +398,8 @@ def test_a_former_try_that_leaves_late_leaves_the_next_its_place(context: TrialC
 
 def test_a_second_try_is_offered_no_company_until_its_first_result(context: TrialContext, tmp_path: Path) -> None:
     async def proxies() -> None:
-        host = make_host(context, tmp_path)
+        clock = Clock()
+        host = make_host(context, tmp_path, clock=clock)
         second = {**config("a"), "alone": True}
         assert (await host.offer(second)).proven
         await take_all(host, second)
@@ -390,6 +410,8 @@ def test_a_second_try_is_offered_no_company_until_its_first_result(context: Tria
         assert (await host.offer(config("b"))).proven
         await take_all(host, second)  # once more
         assert not (await host.offer(config("b"))).proven
+        clock.now += FORGOTTEN + 1
+        assert (await host.offer(config("b"))).proven
 
     run(proxies())
 
