@@ -66,8 +66,8 @@ def _plan(settings: SweepSettings, console: Console) -> dict[str, Any]:
         raise UsageError("plan does not connect to a cluster; give --concurrent, the trials that it will run at once")
     if settings.fused() > 1:
         raise UsageError(f"plan measures trials that are trained one by one; leave out --fuse {settings.fuse}")
-    settings = dataclasses.replace(settings, fuse="off")
     given, space = settings, settings.resolve_space()
+    settings = dataclasses.replace(settings, fuse="off")
     require_combination(settings, space)
     trials = proposals(make_sampler(settings.sampler, settings.seed, space), settings.trials)
     with console.status("pictures, and what they are scored by"):
@@ -76,7 +76,7 @@ def _plan(settings: SweepSettings, console: Console) -> dict[str, Any]:
         space = space.without("training.extra_data", False)
     if settings.address is None:
         settings, _ = placed(settings, (this_machine(),), space, images)
-    where = {name: getattr(settings, name) for name in ("concurrent", "gpus_per_trial")}
+    where = {name: getattr(settings, name) for name in ("concurrent", "gpus_per_trial", "fuse")}
     settings = dataclasses.replace(settings, trials=trials)
     gpus = settings.gpus() or 0.0
     device = "cuda" if gpus else "cpu"

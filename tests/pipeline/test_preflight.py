@@ -145,7 +145,7 @@ def test_private_settings_may_differ(tmp_path: Path) -> None:
     changes: dict[str, Any] = {
         "home": Path("/elsewhere"), "tracking": "http://x", "study": "sqlite://", "address": "auto", "concurrent": 1,
         "cpus_per_trial": 2, "gpus_per_trial": "0", "time_limit": "1h", "data": Path("/moved"),
-        "checkpoint_seconds": 60.0, "adopt": True, "total_kimg": 1000,
+        "checkpoint_seconds": 60.0, "adopt": True, "total_kimg": 1000, "fuse": "4",
     }  # fmt: skip
     assert set(changes) == set(PRIVATE)
     check(tmp_path / "sweep.json")
