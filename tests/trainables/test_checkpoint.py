@@ -18,6 +18,7 @@ from tests.support.tiny import Touch, cheap_context, evaluations, same
 from trainables import loop
 from trainables.checkpoint import Checkpoints, Restored, read_results, write_results
 from trainables.errors import UserError
+from trainables.report import unfolded
 from trainables.scoring.scorer import Scores
 from trainables.storage import Storage
 from trainables.trial import Trial, TrialContext
@@ -539,6 +540,6 @@ def test_a_reused_worker_takes_up_another_trial(context: TrialContext, reference
     node.setup({"key": "s-00000", "params": PARAMS, "seed": 2}, context, here(tmp_path))
     node.step()
     assert node.reset_config({"key": "s-00001", "params": PARAMS, "seed": 1})
-    results = [node.step(), node.step()]
+    results = [unfolded(node.step()), unfolded(node.step())]
     assert untimed(results) == untimed(reference.results)
     assert {path.name for path in tmp_path.iterdir()} == {"s-00000", "s-00001"}
