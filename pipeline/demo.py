@@ -30,7 +30,7 @@ def demo_settings(data: Path, home: Home, name: str) -> SweepSettings:
         space="acgan",
         data=data,
         name=name,
-        trials=4,
+        trials=3,
         image_size=32,
         max_kimg=48,
         eval_kimg=16,  # a rung at 5 kimg would judge before any tag is learnt, and pick by who comes there first
