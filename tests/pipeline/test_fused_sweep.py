@@ -149,7 +149,7 @@ def test_a_trial_that_crashes_fails_alone_and_with_its_own_words(
 @pytest.mark.slow
 def test_fused_trials_take_over_networks_of_others(judged_home: Path, faces: Path, local_ray: None) -> None:
     settings = settings_of(
-        judged_home, faces, "population", fuse="4", trials=8, scheduler="pbt", max_kimg=3, eval_kimg=1
+        judged_home, faces, "fused-population", fuse="4", trials=8, scheduler="pbt", max_kimg=3, eval_kimg=1
     )
     swept = sweep(settings)
     assert {run.data.tags["gansweep.status"] for run in swept.runs()} == {"complete"}
