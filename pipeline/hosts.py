@@ -50,7 +50,7 @@ def proxy_trainable(hosts: tuple[ActorHandle[Any], ...]) -> Any:
     """What Tune starts for each fused trial."""
     from ray import tune
 
-    from trainables.proxy import ProxyTrial
+    from pipeline.proxy import ProxyTrial
 
     resources = tune.PlacementGroupFactory([{"memory": PROXY_MEMORY}])
     return tune.with_resources(tune.with_parameters(ProxyTrial, hosts=hosts), resources)

@@ -1,4 +1,4 @@
-"""The thin skin between a trial and Ray Tune. Of this package only it and ``proxy``, of fused trials, know Ray."""
+"""The thin skin between a trial and Ray Tune: all that this package knows of Ray."""
 
 from __future__ import annotations
 

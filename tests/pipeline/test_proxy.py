@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
-from trainables import proxy
+from pipeline import proxy
+from pipeline.proxy import ProxyTrial
 from trainables.host import Offer
-from trainables.proxy import ProxyTrial
 from trainables.report import unfolded
 
 CONFIG = {"key": "s-00001", "params": {"generator.width": 4}, "seed": 3, "number": 1}
@@ -210,5 +210,5 @@ def test_another_trial_gives_the_place_back_first() -> None:
 
 def test_it_needs_no_torch() -> None:
     """There is a process of it for every fused trial."""
-    words = "import sys, trainables.proxy, trainables.host; sys.exit('torch' in sys.modules)"
+    words = "import sys, pipeline.proxy, trainables.host; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0
