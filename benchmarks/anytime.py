@@ -51,7 +51,8 @@ NOISE = 0.03
 
 def log_level(params: Mapping[str, Any]) -> float:
     """The truth: logarithm of the distance that a configuration tends to."""
-    value = 4.0 - 0.25 * math.log2(params["generator.width"] / 64) - 0.1 * math.log2(params["discriminator.width"] / 64)
+    value: float = 4.0 - 0.25 * math.log2(params["generator.width"] / 64)
+    value -= 0.1 * math.log2(params["discriminator.width"] / 64)
     value += 0.06 * math.log2(params["optimizer.generator_lr"] / 4e-4) ** 2
     value += 0.04 * math.log2(params["optimizer.discriminator_lr"] / 2e-4) ** 2
     value += 0.3 * params["generator.oversize"] + 0.1 * (params["generator.final_activation"] == "leaky_relu")
@@ -63,7 +64,8 @@ def accuracy_level(params: Mapping[str, Any]) -> float:
     """The truth: the log-odds that the judge agrees, at the end."""
     if params["discriminator.conditioning"] == "concat":
         return -1.0
-    return 0.5 + 0.6 * math.log2(params["losses.tag_weight"]) - 1.5 * params["losses.tag_loss_on_fakes"]
+    weight: float = 0.6 * math.log2(params["losses.tag_weight"])
+    return 0.5 + weight - 1.5 * bool(params["losses.tag_loss_on_fakes"])
 
 
 def synthetic(trials: int, seed: int) -> Recording:

@@ -15,8 +15,9 @@ import argparse
 import json
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from trainables.networks.generator import Generator
+
 SIZES = {"64": "efficientnet", "128": "efficientnet-128", "224": "efficientnet-224"}
 SNAPSHOTS = (2, 5, 10, 20, 40)
 Sets = dict[str, tuple["Tensor", "Tensor"]]
@@ -48,19 +51,26 @@ Sets = dict[str, tuple["Tensor", "Tensor"]]
 
 def damages() -> dict[str, Callable[[Tensor], Tensor]]:
     """Corruptions of float pictures in [0, 255], mild to strong."""
-    found: dict[str, Callable[[Tensor], Tensor]] = {}
-    for sigma in (4, 8, 16, 32):
-        found[f"noise {sigma}"] = lambda p, sigma=sigma: p + sigma * torch.randn_like(p)
-    for radius in (1, 2, 4, 8):
-        found[f"blur {radius}"] = lambda p, radius=radius: F.interpolate(
-            F.avg_pool2d(p, radius + 1, 1, radius // 2 + radius % 2, count_include_pad=False), p.shape[-2:],
-            mode="bilinear",
-        )  # fmt: skip
-    for shift in (8, 16, 32, 64):
-        found[f"red +{shift}"] = lambda p, shift=shift: p + torch.tensor([shift, 0.0, -shift])[:, None, None]
-    for share in (0.75, 0.5, 0.0):
-        found[f"saturation {share}"] = lambda p, share=share: p.mean(1, keepdim=True).lerp(p, share)
-    return found
+
+    def noise(sigma: int, p: Tensor) -> Tensor:
+        return p + sigma * torch.randn_like(p)
+
+    def blur(radius: int, p: Tensor) -> Tensor:
+        small = F.avg_pool2d(p, radius + 1, 1, radius // 2 + radius % 2, count_include_pad=False)
+        return F.interpolate(small, p.shape[-2:], mode="bilinear")
+
+    def redden(shift: int, p: Tensor) -> Tensor:
+        return p + torch.tensor([shift, 0.0, -shift])[:, None, None]
+
+    def fade(share: float, p: Tensor) -> Tensor:
+        return p.mean(1, keepdim=True).lerp(p, share)
+
+    return {
+        **{f"noise {sigma}": partial(noise, sigma) for sigma in (4, 8, 16, 32)},
+        **{f"blur {radius}": partial(blur, radius) for radius in (1, 2, 4, 8)},
+        **{f"red +{shift}": partial(redden, shift) for shift in (8, 16, 32, 64)},
+        **{f"saturation {share}": partial(fade, share) for share in (0.75, 0.5, 0.0)},
+    }
 
 
 def real_sets(images: TaggedImages, chosen: np.ndarray) -> Sets:
@@ -88,15 +98,16 @@ def drawn_sets(
     labels = as_tensor(images.labels[: images.complete])
     loop = TrainingLoop(gan, TrainingData(as_tensor(images.pixels[: images.complete]), labels, labels), config)
     tags = labels[torch.randint(len(labels), (count,))]
+    average = cast("Generator", loop.average)
     for kimg in SNAPSHOTS:
         loop.train_until(kimg * 1000)
 
         def draw(asked: Tensor) -> Tensor:
             with torch.no_grad():
-                return loop.average.picture(torch.randn(len(asked), config.generator.noise_dim), asked)
+                return average.picture(torch.randn(len(asked), config.generator.noise_dim), asked)
 
-        settle_batch_norm(loop.average, lambda: draw(tags[torch.randint(len(tags), (64,))]))
-        yield f"{system} {kimg} kimg", (torch.cat([to_uint8(draw(part)) for part in tags.split(128)]), tags)
+        settle_batch_norm(average, lambda: draw(tags[torch.randint(len(tags), (64,))]))
+        yield f"{system} {kimg} kimg", (torch.cat([to_uint8(draw(part)) for part in torch.split(tags, 128)]), tags)
 
 
 def correlation(one: list[float], other: list[float]) -> float:
@@ -127,7 +138,7 @@ def main() -> None:
         sets |= dict(drawn_sets(images, system, options.width, options.most))
         print(f"trained {system}", flush=True)
     reference = as_tensor(images.pixels[order[options.most :]]).permute(0, 3, 1, 2)
-    report = {"sizes": compare_sizes(sets, reference, judge, options.pictures, images), "counts": {}}
+    report: dict[str, Any] = {"sizes": compare_sizes(sets, reference, judge, options.pictures, images), "counts": {}}
     report["counts"] = compare_counts(sets, reference, options.most)
     if options.output:
         options.output.write_text(json.dumps(report, indent=1))

@@ -21,7 +21,7 @@ from ray import tune
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchmetrics.image.fid import FrechetInceptionDistance
-from torchvision import transforms  # type: ignore[import-untyped]
+from torchvision import transforms
 
 from benchmarks.steps import default_optimizer
 from trainables.config import GanConfig

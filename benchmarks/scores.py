@@ -67,7 +67,7 @@ def pytorch_fid_tool(weights: Path, real: NDArray[np.float64]) -> Tool:
 
     def features(pictures: Tensor) -> NDArray[np.float64]:
         with torch.no_grad():
-            parts = [network(part.float() / 255)[0].squeeze(3).squeeze(2) for part in pictures.split(PEER_BATCH)]
+            parts = [network(part.float() / 255)[0].squeeze(3).squeeze(2) for part in torch.split(pictures, PEER_BATCH)]
         return torch.cat(parts).numpy().astype(np.float64)
 
     def distance(found: NDArray[np.float64]) -> float:
@@ -83,7 +83,7 @@ def torch_fidelity_tool(weights: Path, real: NDArray[np.float64]) -> Tool:
 
     def features(pictures: Tensor) -> Tensor:
         with torch.no_grad():
-            return torch.cat([network(part)[0] for part in pictures.split(PEER_BATCH)])
+            return torch.cat([network(part)[0] for part in torch.split(pictures, PEER_BATCH)])
 
     def distance(found: Tensor) -> float:
         statistics = metric_fid.fid_features_to_statistics(found)
@@ -103,7 +103,7 @@ def torchmetrics_tool(weights: Path, real: NDArray[np.float64]) -> Tool:
 
     def features(pictures: Tensor) -> None:
         with torch.no_grad():
-            for part in pictures.split(PEER_BATCH):
+            for part in torch.split(pictures, PEER_BATCH):
                 metric.update(part, real=False)
 
     return features, lambda _: float(metric.compute())
@@ -202,12 +202,14 @@ def shortcuts(weights: Path, pictures: Tensor) -> list[Row]:
         pixels = pictures.float()
         if kind == "product":
             return resize(pixels, SIZE, "tf1")
-        return interpolate_bilinear_2d_like_tensorflow1x(pixels, (SIZE, SIZE), align_corners=False)
+        by_torch: Tensor = interpolate_bilinear_2d_like_tensorflow1x(pixels, (SIZE, SIZE), align_corners=False)
+        return by_torch
 
     folded = folded_layers(network())
 
     def run(pixels: Tensor) -> Tensor:
-        return folded((pixels - 128) / 128).mean(dim=(2, 3))
+        maps: Tensor = folded((pixels - 128) / 128)
+        return maps.mean(dim=(2, 3))
 
     reference = network()(pictures)[0]
     product = run(resized("product"))

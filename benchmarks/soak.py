@@ -19,13 +19,16 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import psutil
 from ray import tune
 
 from pipeline.writer import trial_runs
+
+if TYPE_CHECKING:
+    from pipeline.settings import Sampler
 
 SIZE, FACES, KIMG = 16, 64, 4
 FIGURES = 30
@@ -117,7 +120,8 @@ def quick_trial() -> type:
 
     class QuickTrial(TuneTrial):
         def _begin(self, config: dict[str, Any]) -> None:
-            self.files, self.seed, self.results = self.storage.below(config["key"]), config["seed"], []
+            self.files, self.seed = self.storage.below(config["key"]), config["seed"]
+            self.results: list[dict[str, Any]] = []
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self._begin(new_config)
@@ -141,7 +145,7 @@ def quick_trial() -> type:
     return QuickTrial
 
 
-def run_real(trials: int, slots: int, sampler: str) -> dict[str, Any]:
+def run_real(trials: int, slots: int, sampler: Sampler) -> dict[str, Any]:
     """A sweep of such trials, and what is wrong with what it left."""
     from pipeline.launch import run_sweep
     from pipeline.progress import Progress
@@ -160,7 +164,7 @@ def run_real(trials: int, slots: int, sampler: str) -> dict[str, Any]:
         settings = SweepSettings(
             "dcgan", root / "faces", "soak", trials=trials, image_size=SIZE, max_kimg=KIMG, concurrent=slots,
             gpus_per_trial="0", sampler=sampler, samples=16, rung_samples=16, home=root / "home",
-        )  # type: ignore[arg-type] # fmt: skip
+        )  # fmt: skip
         with (
             mock.patch("trainables.tune.TuneTrial", quick_trial()),
             mock.patch("pipeline.preflight.DISK_PER_TRIAL", 2**16),
@@ -183,6 +187,7 @@ def find_faults(settings: Any) -> list[str]:
     home = Home.find(settings.home)
     client = MlflowClient(home.tracking)
     experiment = client.get_experiment_by_name(settings.name)
+    assert experiment is not None, settings.name
     runs = trial_runs(client, experiment.experiment_id)
     told = optuna.load_study(study_name=settings.name, storage=home.study).trials
     keys = [f"{settings.name}-{number:05d}" for number in range(settings.trials)]

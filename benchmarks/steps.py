@@ -75,7 +75,11 @@ def make_system(config: GanConfig, data: TrainingData, precision: Precision = "f
 
 def our_step(config: GanConfig, data: TrainingData, precision: Precision) -> Step:
     loop = TrainingLoop(make_system(config, data, precision), data, config)
-    return lambda: loop.train_until(loop.images + 1) and None
+
+    def step() -> None:
+        loop.train_until(loop.images + 1)
+
+    return step
 
 
 def plain_step(config: GanConfig, data: TrainingData) -> Step:
@@ -85,7 +89,7 @@ def plain_step(config: GanConfig, data: TrainingData) -> Step:
     for network in (system.generator.to(device), system.discriminator.to(device)):
         for module in network.modules():
             if isinstance(module, PointConvTranspose2d):
-                module.__class__ = nn.ConvTranspose2d
+                module.__class__ = nn.ConvTranspose2d  # type: ignore[assignment]  # back to what it was made from
     optimizer_d, optimizer_g = (default_optimizer(config, one) for one in (system.discriminator, system.generator))
     pictures = as_floats(data)
 
@@ -98,14 +102,14 @@ def plain_step(config: GanConfig, data: TrainingData) -> Step:
         for _ in range(config.updates.discriminator_steps):
             for loss in system.discriminator_losses(draw()):
                 system.discriminator.zero_grad()
-                loss.total.backward()
+                loss.total.backward()  # type: ignore[no-untyped-call]
                 optimizer_d.step()
                 system.constrain()
                 _ = [figure.item() for figure in loss.figures.values()]
         for _ in range(config.updates.generator_steps):
             loss = system.generator_loss(draw())
             system.generator.zero_grad()
-            loss.total.backward()
+            loss.total.backward()  # type: ignore[no-untyped-call]
             optimizer_g.step()
             _ = [figure.item() for figure in loss.figures.values()]
 
@@ -199,7 +203,7 @@ def timed(step: Step, device: str) -> float:
         began = time.process_time()
         step()
         return time.process_time() - began
-    wait = torch.cuda.synchronize if device != "cpu" else lambda: None
+    wait: Callable[[], None] = torch.cuda.synchronize if device != "cpu" else lambda: None
     wait()
     began = time.perf_counter()
     step()
