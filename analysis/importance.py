@@ -52,6 +52,14 @@ _SHADOW: Final = "shadow of "
 _TOP: Final = 0.1
 _LEAST_TOP: Final = 5
 """Trials that PED-ANOVA takes for the best; its authors advise no fewer."""
+METHODS: Final = {
+    "fanova": ("fANOVA", "a parameter's share of the scores' variance over the whole space, by a random forest"),
+    "ped_anova": (
+        "PED-ANOVA",
+        f"a parameter's share in what sets the best trials (a tenth, no fewer than {_LEAST_TOP}) apart from all",
+    ),
+}
+"""Name of each method, and what it answers."""
 
 
 @dataclass(frozen=True)
@@ -301,8 +309,8 @@ def format_importances(found: Importances) -> str:
         return f"{found.score}: {found.reason}"
     where = f"{len(found.point.values)} of {found.point.scored} scored trials, at {found.point.kimg} kimg"
     lines = [f"{found.score}: {where}"]
-    for method in EVALUATORS:
-        lines.append(f"  {method}: share, 90% of bootstrap samples")
+    for method, (_, answers) in METHODS.items():
+        lines.append(f"  {method}: {answers}, 90% of bootstrap samples")
         for row in found.rows:
             if row.method == method:
                 chance = "" if row.above_chance else "  as by chance"

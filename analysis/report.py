@@ -78,6 +78,7 @@ def make_page(data: ReportData) -> str:
     from analysis import report_confirmed, report_evidence
     from analysis import report_text as text
     from analysis.artifacts import Artifacts
+    from analysis.importance import METHODS
     from analysis.page import render
     from analysis.verdict import caveats
 
@@ -102,6 +103,7 @@ def make_page(data: ReportData) -> str:
         "front_text": text.front_text(ranking),
         "seeds": report_confirmed.seeds_table(ranking, evidence.confirmed),
         "effects": report_evidence.effects_table(evidence.effects),
+        "importance_methods": METHODS.values(),
         "ablations": [report_evidence.ablation_table(one) for one in evidence.ablations],
         "claims": report_evidence.claims_table(evidence.claims, ranking.sweep.name),
         "questions": report_evidence.questions_table(ranking.sweep),
@@ -202,12 +204,12 @@ def _thinned(left_out: int, what: str) -> list[str]:
 
 def _order(ranking: Ranking, importance: pd.DataFrame | None) -> list[str] | None:
     """Parameters that vary, the most important first, where that is known."""
+    from analysis.plots.importance import important_first
     from analysis.plots.parallel import varied
 
     if importance is None:
         return None
-    known = [str(name) for name in importance.sort_values("importance", ascending=False)["parameter"]]
-    names = varied(ranking)
+    known, names = important_first(importance), varied(ranking)
     return [name for name in known if name in names] + [name for name in names if name not in known]
 
 

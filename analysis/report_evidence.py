@@ -21,15 +21,19 @@ if TYPE_CHECKING:
     from analysis.runs import Sweep
 
 MOST_EFFECTS = 30
-METHOD = "fanova"
 
 
 def importance_table(found: Importances) -> pd.DataFrame | None:
-    """``parameter, importance, low, high, above_chance`` for the figure; ``None`` where nothing was measured."""
+    """``parameter, method, importance, low, high, above_chance`` for the figure, a row for each parameter and method.
+
+    ``None`` where nothing was measured.
+    """
+    from analysis.importance import METHODS
+
     rows = [
-        (row.dimension, row.value, row.low, row.high, row.above_chance) for row in found.rows if row.method == METHOD
+        (row.dimension, METHODS[row.method][0], row.value, row.low, row.high, row.above_chance) for row in found.rows
     ]
-    columns = ["parameter", "importance", "low", "high", "above_chance"]
+    columns = ["parameter", "method", "importance", "low", "high", "above_chance"]
     return pd.DataFrame(rows, columns=columns) if rows else None
 
 

@@ -117,6 +117,8 @@ class ResumeOptions:
 class ExtendOptions(ResumeOptions):
     """Make a finished sweep larger: more trials, or more training for the best."""
 
+    concurrent: int | None = None
+    """Trials at once; default: as it was started with, or as many as the cores and GPUs allow a sweep of its size."""
     trials: int = 0
     """Trials to add; the search knows all earlier ones."""
     max_kimg: int | None = None

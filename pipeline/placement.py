@@ -91,6 +91,7 @@ def placed(
 ) -> tuple[SweepSettings, str]:
     """The settings with ``gpus_per_trial``, ``concurrent`` and ``fuse`` settled, and what to tell the user.
 
+    ``concurrent`` is the room there is, also for more trials than these: ``slots()`` says how many of it they use.
     ``fuse="auto"`` fuses only where ``gpus_per_trial="auto"`` finds a GPU: who gives a share has placed the trials.
 
     Raises:
@@ -108,13 +109,13 @@ def placed(
             f"{', '.join(f'{node.host} has {node.cpus:g} cores, {node.gpus:g} GPUs' for node in nodes)}; use a smaller "
             "--cpus-per-trial or --gpus-per-trial, or give --concurrent where the cluster grows by itself"
         )
-    settings = dataclasses.replace(
+    settled = dataclasses.replace(
         settings,
         concurrent=settings.concurrent or max(1, room),
         gpus_per_trial=f"{gpus:g}",
         fuse=str(fused) if fused > 1 else "off",
     )
-    return dataclasses.replace(settings, concurrent=settings.slots()), told
+    return settled, told
 
 
 def _packed(

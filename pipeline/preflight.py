@@ -14,7 +14,7 @@ import psutil
 
 from pipeline.placement import slots_of
 from pipeline.same_data import data_changes, write_pictures
-from pipeline.settings import PRIVATE, SweepSettings
+from pipeline.settings import PLACED, PRIVATE, SweepSettings
 from trainables.errors import UserError, first_line
 from trainables.files import write_json
 
@@ -173,8 +173,12 @@ def require_resources(settings: SweepSettings, picture_bytes: int, folder: Path,
         )
 
 
-def require_same_sweep(path: Path, settings: SweepSettings, space: Space, images: TaggedImages) -> None:
+def require_same_sweep(
+    path: Path, settings: SweepSettings, space: Space, images: TaggedImages, given: SweepSettings | None = None
+) -> None:
     """Save what defines the sweep under its name; refuse a name that already stands for something else.
+
+    ``given`` are the settings before it was decided what follows from the machines.
 
     Raises:
         UserError: the saved sweep differs, with the first differences.
@@ -185,7 +189,9 @@ def require_same_sweep(path: Path, settings: SweepSettings, space: Space, images
         "data": images.fingerprint,
     }
     # Who goes on with it may stand in another folder; a sweep is taken over once, and not again by going on with it.
-    full = {**mine, "started_with": {**settings.public(), "data": str(settings.data.resolve()), "adopt": False}}
+    own = {"concurrent": settings.concurrent, "data": str(settings.data.resolve()), "adopt": False}
+    asked = {name: getattr(given or settings, name) for name in PLACED}
+    full = {**mine, "started_with": {**settings.public(), **own}, "asked": asked}
     if not path.exists():
         write_pictures(path.parent, images)
         write_json(path, full)

@@ -74,6 +74,7 @@ def prepare(
         console.print(
             f"  {len(names)} {kind}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}", soft_wrap=True
         )
+    given = settings
     settings, told = placed(settings, nodes or (this_machine(),), space, images)
     if told:
         console.print(f"  {told}", soft_wrap=True)
@@ -81,7 +82,7 @@ def prepare(
     if len(images.pixels) == images.complete:
         # Without partially tagged pictures the two choices would be the same configuration twice.
         space = space.without("training.extra_data", False)
-    require_same_sweep(home.sweep(settings.name) / SETTINGS_FILE, settings, space, images)
+    require_same_sweep(home.sweep(settings.name) / SETTINGS_FILE, settings, space, images, given)
     groups = near_duplicate_groups(images.pixels[: images.complete])
     judge = _judge(images, groups, home, console) if schema.TAG_ACCURACY in objectives(space) else None
     with _stage(console, f"reference of {images.complete} real pictures by {settings.extractor}"):

@@ -28,7 +28,7 @@ from pipeline.launch import run_trials
 from pipeline.lock import exclusive
 from pipeline.outcome import Outcome
 from pipeline.ownership import require_own_experiment
-from pipeline.preflight import require_nodes
+from pipeline.preflight import require_nodes, require_resources
 from pipeline.prepare import describe_data, prepare
 from pipeline.progress import clock
 from pipeline.schedulers import make_scheduler
@@ -220,7 +220,12 @@ def carry_out(
             tracker.sender.close()
             return schema.COMPLETE
         with connected(settings.address) as nodes:
-            prepared = prepare(settings, home, space, console, require_nodes(nodes, storage))
+            nodes = require_nodes(nodes, storage)
+            prepared = prepare(settings, home, space, console, nodes)
+            if fuse is None:  # they may be more at once than the sweep's trials were
+                several = dataclasses.replace(prepared.settings, trials=len(left))
+                size = prepared.images.pixels.nbytes
+                require_resources(several, size, home.root, nodes if settings.address else ())
             return _run(left, prepared, tracker, console, fuse)
 
 
@@ -265,7 +270,8 @@ def _announcement(plan: Sequence[Repeat], left: Sequence[Repeat], settings: Swee
     trials = sweep.trials.set_index("key")
     pace = trials["seconds"] / trials["kimg"]
     usual = pace.replace(float("inf"), float("nan")).dropna().median()
-    seconds = sum(_known(pace.get(repeat.of), usual) * repeat.budget for repeat in left) / settings.slots()
+    seconds = sum(_known(pace.get(repeat.of), usual) * repeat.budget for repeat in left)
+    seconds /= dataclasses.replace(settings, trials=len(left)).slots()
     return f"{text}, about {clock(seconds)} at the sweep's pace" if seconds == seconds else text  # NaN: no pace known
 
 

@@ -33,7 +33,12 @@ def resumed(options: ResumeOptions | ExtendOptions | RepeatOptions) -> SweepSett
         UsageError: an address whose password was not stored, and that is not given again.
     """
     home = Home.find(options.home)
-    saved = _read(home, options.name)
+    return _settings(options, home, _read(home, options.name))
+
+
+def _settings(
+    options: ResumeOptions | ExtendOptions | RepeatOptions, home: Home, saved: dict[str, Any]
+) -> SweepSettings:
     given: dict[str, Any] = {
         name: getattr(options, name) for name in PRIVATE if getattr(options, name, None) is not None
     }
@@ -47,13 +52,14 @@ def resumed(options: ResumeOptions | ExtendOptions | RepeatOptions) -> SweepSett
 
 
 def extended(options: ExtendOptions) -> SweepSettings:
-    """Make a finished sweep larger, and give its new settings.
+    """Make a finished sweep larger, and give its new settings: placed like a new one of its size.
 
     Raises:
         UserError: no such sweep, or one that is unfinished or in use.
         UsageError: nothing to add, or a budget that is no larger.
     """
-    settings = resumed(options)
+    home = Home.find(options.home)
+    settings = _settings(options, home, _placed_anew(_read(home, options.name)))
     if options.trials < 0 or (options.trials == 0 and options.max_kimg is None):
         raise UsageError(f"--trials is {options.trials}; give 1 or more trials to add, or a larger --max-kimg")
     if options.max_kimg is not None and options.max_kimg <= settings.max_kimg:
@@ -65,13 +71,17 @@ def extended(options: ExtendOptions) -> SweepSettings:
     if options.max_kimg is not None:
         budgets = (*settings.budgets, settings.max_kimg)
         larger = dataclasses.replace(larger, max_kimg=options.max_kimg, budgets=budgets)
-    home = Home.find(options.home)
     with exclusive(home, settings.name):
         _require_finished(settings, home)
         path = home.sweep(settings.name) / SETTINGS_FILE
         fixed = {name: value for name, value in larger.to_json().items() if name not in PRIVATE}
-        write_json(path, {**_read(home, settings.name), "settings": fixed})
+        write_json(path, {**_placed_anew(_read(home, settings.name)), "settings": fixed})
     return larger
+
+
+def _placed_anew(saved: dict[str, Any]) -> dict[str, Any]:
+    """A saved sweep whose place is again what was asked for: what that came to was for fewer trials."""
+    return {**saved, "started_with": {**saved["started_with"], **saved.get("asked", {})}}
 
 
 def _require_finished(settings: SweepSettings, home: Home) -> None:
@@ -95,7 +105,8 @@ def _read(home: Home, name: str) -> dict[str, Any]:
         raise UserError(f"no sweep {name!r} in home {home.root}; {there}")
     try:
         saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(saved.get(part), dict) for part in ("settings", "started_with")):
+        parts = (saved.get("settings"), saved.get("started_with"), saved.get("asked", {}))
+        if not all(isinstance(part, dict) for part in parts):
             raise ValueError("it lacks its settings")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"cannot read settings {path}: {error}") from error

@@ -36,6 +36,9 @@ PRIVATE = (
 )  # fmt: skip
 """Settings that may differ between two starts of one sweep: where and how fast, not what."""
 
+PLACED = ("concurrent", "gpus_per_trial", "fuse")
+"""Settings that follow from the machines where they are not given."""
+
 MOST_FUSED = 64
 
 

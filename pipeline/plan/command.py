@@ -24,7 +24,7 @@ from pipeline.plan.measure import measure_all, picture_data
 from pipeline.plan.model import CostModel, corners, operations, sampled
 from pipeline.preflight import SETTINGS_FILE
 from pipeline.samplers import make_sampler, proposals
-from pipeline.settings import usable_cores
+from pipeline.settings import PLACED, usable_cores
 from trainables.errors import UsageError
 from trainables.files import write_json
 
@@ -76,7 +76,7 @@ def _plan(settings: SweepSettings, console: Console) -> dict[str, Any]:
         space = space.without("training.extra_data", False)
     if settings.address is None:
         settings, _ = placed(settings, (this_machine(),), space, images)
-    where = {name: getattr(settings, name) for name in ("concurrent", "gpus_per_trial", "fuse")}
+    where = {**{name: getattr(settings, name) for name in PLACED}, "concurrent": settings.slots()}
     settings = dataclasses.replace(settings, trials=trials)
     gpus = settings.gpus() or 0.0
     device = "cuda" if gpus else "cpu"

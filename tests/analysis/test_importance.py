@@ -9,7 +9,7 @@ from scipy import stats
 
 from analysis import importance, schema
 from analysis.failing import failing_by_value
-from analysis.importance import Importances, format_importances, importances, main
+from analysis.importance import METHODS, Importances, format_importances, importances, main
 from tests.support.simulated import simulate
 from tests.support.sweeps import make_sweep
 
@@ -74,6 +74,14 @@ def test_too_few_trials_give_none() -> None:
     assert (few.rows, few.point) == ([], None)
     assert format_importances(few) == "distance: at most 29 trials compare; 30 are needed"
     assert few.to_json()["point"] is None
+
+
+def test_the_text_gives_each_method_with_what_it_answers(found: Importances) -> None:
+    text = format_importances(found)
+    for method, (_, answers) in METHODS.items():
+        part = text.split(f"  {method}: {answers}, 90% of bootstrap samples\n")[1]
+        row = next(row for row in found.rows if row.method == method)
+        assert part.split()[:5] == [f"{row.value:.2f}", f"{row.low:.2f}", "to", f"{row.high:.2f}", row.dimension]
 
 
 def test_scores_that_do_not_vary(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import math
 import re
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis import schema
 from analysis.claims import judge_claims
 from analysis.failing import failing_by_value
-from analysis.importance import Importance, Importances
+from analysis.importance import METHODS, Importance, Importances
+from analysis.plots.importance import draw_importance, importance_info
 from analysis.points import Point
 from analysis.rank import rank
+from analysis.report import make_page
 from analysis.report_confirmed import against_recipe, seeds_table, tiles
-from analysis.report_data import Evidence, confirmations, evidence
+from analysis.report_data import Evidence, ReportData, confirmations, evidence
 from analysis.report_evidence import (
     ablation_table,
     claims_table,
@@ -116,12 +120,43 @@ def test_importances_of_each_objective_have_their_intervals(found: Evidence) -> 
     bars = importance_table(distance)
     assert bars is not None
     assert (distance.score, accuracy.score) == ("distance", "tag_accuracy")
-    assert bars["parameter"].tolist() == ["generator.oversize", "optimizer.lr"]
-    assert bars["above_chance"].tolist()[0]
-    assert bars["importance"][0] > 0.5 > bars["importance"][1]
+    assert [(name, method) for name, method, *_ in bars.itertuples(index=False)] == [
+        ("generator.oversize", "fANOVA"), ("optimizer.lr", "fANOVA"),
+        ("generator.oversize", "PED-ANOVA"), ("optimizer.lr", "PED-ANOVA"),
+    ]  # fmt: skip
+    assert bars["above_chance"].tolist()[::2] == [True, True]
+    assert (bars["importance"][::2] > 0.5).all()
+    assert (bars["importance"][1::2] < 0.5).all()
     assert (bars["low"] <= bars["importance"]).all()
     assert (bars["importance"] <= bars["high"]).all()
     assert importance_notes([distance]) == ["Importance for the distance: 60 of 60 scored trials, each at 40 kimg."]
+
+
+def test_each_method_is_drawn_with_the_numbers_that_it_gave(found: Evidence) -> None:
+    for one in found.importances:
+        table = importance_table(one)
+        assert table is not None
+        first, second = draw_importance(importance_info(table), one.score).data
+        for bars, (method, (name, _)) in zip((first, second), METHODS.items(), strict=True):
+            computed = {row.dimension: row for row in one.rows if row.method == method}
+            assert bars.name == name
+            assert sorted(bars.y) == sorted(computed) == ["generator.oversize", "optimizer.lr"]
+            assert list(bars.x) == [computed[dimension].value for dimension in bars.y]
+            ends = [(computed[dimension].low, computed[dimension].high) for dimension in bars.y]
+            assert list(bars.x - bars.error_x.arrayminus) == pytest.approx([low for low, _ in ends])
+            assert list(bars.x + bars.error_x.array) == pytest.approx([high for _, high in ends])
+            assert [opacity == 1 for opacity in bars.marker.opacity] == [
+                computed[dimension].above_chance for dimension in bars.y
+            ]
+
+
+def test_the_page_says_what_each_method_answers(found: Evidence) -> None:
+    history = pd.DataFrame(columns=["key", "kimg", "name", "value"])
+    page = unescape(make_page(ReportData(rank(planted()), history, 0, found)))
+    for name, answers in METHODS.values():
+        assert f"<dt>{name}</dt><dd>{answers}</dd>" in page
+    assert 'id="importance-distance"' in page
+    assert 'id="importance-tag-accuracy"' in page
 
 
 def test_below_thirty_trials_the_note_says_so() -> None:
@@ -135,7 +170,9 @@ def test_below_thirty_trials_the_note_says_so() -> None:
 def test_a_dimension_that_few_had_active_is_said_to_be_left_out() -> None:
     point = Point("distance", 10, 100, rank(planted(30)).trials["scores.distance"], 40)
     one = Importances("distance", [Importance("a", "ped_anova", 1, 1, 1, 1, 30)], point, "active in fewer: b")
-    assert importance_table(one) is None  # of another method
+    table = importance_table(one)
+    assert table is not None
+    assert table["parameter"].tolist() == ["a"]
     assert importance_notes([one]) == [
         "Importance for the distance: 30 of 40 scored trials, each at 10 kimg. Left out, active in fewer: b."
     ]

@@ -83,7 +83,7 @@ def test_cores_decide_without_gpus() -> None:
     settings, told = placed(MINE, [node(8), node(4)], MINE.resolve_space(), images())
     assert (settings.concurrent, settings.gpus_per_trial, told) == (12, "0", "")
     few = dataclasses.replace(MINE, trials=5)
-    assert placed(few, [node(8)], MINE.resolve_space(), images())[0].concurrent == 5
+    assert placed(few, [node(8)], MINE.resolve_space(), images())[0].slots() == 5
 
 
 def test_what_is_asked_for_is_kept() -> None:
@@ -169,7 +169,7 @@ def test_as_many_as_were_asked_for_are_fused_where_they_fit(monkeypatch: pytest.
     with pytest.raises(UserError, match=r"--fuse 40 trials do not fit on a GPU of 80.0 GiB: .*; 39 do; use a smaller"):
         fused(monkeypatch, 1, fuse="40")
     settings, _ = fused(monkeypatch, 1, fuse="40", gpus_per_trial="0.5")
-    assert (settings.fuse, settings.gpus(), settings.concurrent) == ("40", 0.5, 3)
+    assert (settings.fuse, settings.gpus(), settings.slots()) == ("40", 0.5, 3)
 
 
 def test_nothing_is_fused_on_cores_unless_asked_for() -> None:
@@ -177,7 +177,15 @@ def test_nothing_is_fused_on_cores_unless_asked_for() -> None:
     assert placed(MINE, [node(8)], space, images())[0].fuse == "off"
     asked = dataclasses.replace(MINE, fuse="4", trials=10)
     settings, told = placed(asked, [node(8)], space, images())
-    assert (settings.fuse, settings.concurrent, told) == ("4", 3, "")
+    assert (settings.fuse, settings.slots(), told) == ("4", 3, "")
+
+
+def test_more_trials_use_the_room_that_fewer_left() -> None:
+    asked, space = dataclasses.replace(MINE, fuse="4", trials=4), MINE.resolve_space()
+    short, _ = placed(asked, [node(8)], space, images())
+    assert (short.slots(), short.public()["concurrent"]) == (1, 1)
+    longer = dataclasses.replace(short, trials=100)
+    assert longer.slots() == placed(dataclasses.replace(asked, trials=100), [node(8)], space, images())[0].slots() == 8
 
 
 def test_cores_limit_how_many_share_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

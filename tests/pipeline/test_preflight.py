@@ -20,7 +20,7 @@ from pipeline.preflight import (
     require_same_sweep,
     storage_fault,
 )
-from pipeline.settings import PRIVATE, SweepSettings
+from pipeline.settings import PLACED, PRIVATE, SweepSettings
 from tests.support.tiny import painted_images, random_labels
 from trainables.errors import UserError
 from trainables.storage import Storage
@@ -139,6 +139,17 @@ def test_a_space_that_has_changed_is_refused(tmp_path: Path) -> None:
 def test_a_sweep_that_is_resumed_is_not_taken_over_again(tmp_path: Path) -> None:
     check(tmp_path / "sweep.json", dataclasses.replace(MINE, adopt=True))
     assert json.loads((tmp_path / "sweep.json").read_text())["started_with"]["adopt"] is False
+
+
+def test_what_was_asked_for_is_kept_beside_what_it_came_to(tmp_path: Path) -> None:
+    given = dataclasses.replace(MINE, trials=2, concurrent=None, gpus_per_trial="auto", fuse="auto")
+    settled = dataclasses.replace(given, concurrent=8, gpus_per_trial="0.25", fuse="off")
+    require_same_sweep(tmp_path / "sweep.json", settled, MINE.resolve_space(), PICTURES, given)
+    saved = json.loads((tmp_path / "sweep.json").read_text())
+    assert saved["asked"] == {"concurrent": None, "gpus_per_trial": "auto", "fuse": "auto"}
+    assert {name: saved["started_with"][name] for name in PLACED} == {
+        "concurrent": 8, "gpus_per_trial": "0.25", "fuse": "off",
+    }  # fmt: skip
 
 
 def test_private_settings_may_differ(tmp_path: Path) -> None:

@@ -374,6 +374,20 @@ def test_nothing_begins_while_a_run_waits_for_an_empty_node(tmp_path: Path, monk
     assert seen == [None, 1, repeat("a").config()]
 
 
+@pytest.mark.parametrize(("fuse", "at_once"), [(None, [5]), (4, [])])
+def test_more_runs_than_the_sweep_had_trials_use_the_room_there_is(
+    searched: Swept, monkeypatch: pytest.MonkeyPatch, fuse: int | None, at_once: list[int]
+) -> None:
+    """And are checked for what they need at once; those of one process are not at once."""
+    settings = dataclasses.replace(searched.settings, concurrent=5)
+    checked: list[SweepSettings] = []
+    monkeypatch.setattr(repeats, "require_resources", lambda settings, *rest: checked.append(settings))
+    monkeypatch.setattr(repeats, "_run", lambda left, prepared, *rest: str(prepared.settings.concurrent))
+    plan = [repeat(f"none-{number}") for number in range(7)]
+    assert repeats.carry_out(plan, settings, load(NAME, home=searched.home.root), fuse=fuse) == "5"
+    assert [one.slots() for one in checked] == at_once
+
+
 def test_a_dimension_follows_the_one_it_depends_on(tmp_path: Path) -> None:
     space = SweepSettings("anything", tmp_path, "s", image_size=16).resolve_space()
     winner = {**space.recipe, "discriminator.conditioning": "concat", "losses.wrong_tags": "balanced"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from mlflow import MlflowClient
@@ -12,7 +12,7 @@ from pipeline import resume
 from pipeline.cli import ConfirmOptions, ExtendOptions, ResumeOptions, main
 from pipeline.home import Home
 from pipeline.resume import extended, resumed
-from pipeline.settings import SweepSettings
+from pipeline.settings import PRIVATE, SweepSettings
 from tests.pipeline.conftest import sweep, tiny_settings
 from tests.support.sweeps import make_sweep
 from trainables.errors import UsageError, UserError
@@ -119,6 +119,37 @@ def test_only_a_finished_sweep_is_extended(
     with pytest.raises(UserError, match=f"has {4 - ended} trials that have not ended; `gansweep resume hand` first"):
         extended(options)
     assert json.loads(path.read_text())["settings"]["trials"] == 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "placed"),
+    [
+        ({"concurrent": None, "gpus_per_trial": "auto", "fuse": "auto"}, {}, (None, "auto", "auto")),
+        ({"concurrent": None, "gpus_per_trial": "auto", "fuse": "4"}, {}, (None, "auto", "4")),
+        ({"concurrent": 3, "gpus_per_trial": "auto", "fuse": "4"}, {}, (3, "auto", "4")),
+        ({"concurrent": 3, "gpus_per_trial": "0", "fuse": "4"}, {"concurrent": 5, "fuse": "8"}, (5, "0", "8")),
+        (None, {}, (2, "0.25", "off")),  # saved by an earlier version
+    ],
+)
+def test_an_extended_sweep_is_placed_as_a_new_one_of_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any] | None, given: dict[str, Any], placed: Any
+) -> None:
+    """Its first two trials left most of the machine idle; going on with it, extended, does not bring that back."""
+    settings = SweepSettings("acgan", tmp_path, "hand", trials=2, concurrent=2, gpus_per_trial="0.25", fuse="off")
+    saved = {"settings": settings.to_json(), "started_with": settings.to_json()} | ({"asked": asked} if asked else {})
+    saved["settings"] = {name: value for name, value in saved["settings"].items() if name not in PRIVATE}
+    path = Home.find(tmp_path).sweep("hand") / "sweep.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(saved))
+    there = make_sweep([{"kimg": 10.0}] * 2, settings=settings.public())
+    monkeypatch.setattr(resume, "load", lambda *found, **options: there)
+
+    def found(settings: SweepSettings) -> tuple[int | None, str, str]:
+        return settings.concurrent, settings.gpus_per_trial, settings.fuse
+
+    assert found(resumed(ResumeOptions("hand", home=tmp_path))) == (2, "0.25", "off")
+    assert found(extended(ExtendOptions("hand", home=tmp_path, trials=60, **given))) == placed
+    assert found(resumed(ResumeOptions("hand", home=tmp_path, **given))) == placed
 
 
 def test_a_password_that_was_not_stored_is_asked_for(swept: Swept, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from analysis.plots.best import best_info, draw_best, paint_best
 from analysis.plots.confusion import confusion_info, draw_confusion
 from analysis.plots.curves import curves_info, draw_curves, paint_curves
 from analysis.plots.front import draw_front, front_info, paint_front
-from analysis.plots.importance import draw_importance, importance_info
+from analysis.plots.importance import PALE, draw_importance, importance_info
 from analysis.plots.parallel import axis, draw_parallel, parallel_info
 from analysis.plots.select import comparable, thin
 from analysis.plots.slices import draw_slice, slices_info
@@ -138,15 +138,20 @@ def test_parallel_shows_what_varies_and_only_what_compares() -> None:
     assert len(draw_slice(slices[0]).data) == 2
 
 
-def test_importance_is_ordered_with_its_error_bars() -> None:
+def test_importance_is_ordered_by_the_larger_with_its_error_bars() -> None:
     table = pd.DataFrame(
-        {"parameter": ["a", "b", "c"], "importance": [0.1, 0.6, 0.3], "low": [0.0, 0.5, math.nan],
-         "high": [0.3, 0.9, math.nan], "above_chance": [False, True, True]}
+        {"parameter": ["a", "b", "c"] * 2, "method": ["one"] * 3 + ["other"] * 3,
+         "importance": [0.1, 0.6, 0.3, 0.2, 0.1, 0.7], "low": [0.0, 0.5, math.nan, 0.1, 0.0, 0.5],
+         "high": [0.3, 0.9, math.nan, 0.3, 0.2, 0.8], "above_chance": [False, True, True] * 2}
     )  # fmt: skip
     info = importance_info(table, most=2)
-    assert info["parameter"].tolist() == ["b", "c"]
-    assert np.allclose(info[["below", "above"]], [[0.1, 0.3], [0, 0]])
-    assert list(draw_importance(info, "distance").data[0].x) == [0.6, 0.3]
+    assert info[["parameter", "method"]].to_numpy().tolist() == [
+        ["c", "one"], ["c", "other"], ["b", "one"], ["b", "other"],
+    ]  # fmt: skip
+    assert np.allclose(info[["below", "above"]], [[0, 0], [0.2, 0.1], [0.1, 0.3], [0.1, 0.1]])
+    one, other = draw_importance(info, "distance").data
+    assert (one.name, list(one.y), list(one.x)) == ("one", ["c", "b"], [0.3, 0.6])
+    assert (other.name, list(other.y), list(other.x)) == ("other", ["c", "b"], [0.7, 0.1])
 
 
 def test_curves_say_where_trials_ended_and_why() -> None:
@@ -260,11 +265,11 @@ def test_a_long_name_of_a_slice_is_on_two_lines_and_whole() -> None:
     assert all(len(one.ticks) == 3 for one in slices_info(ranked(rows, space=space)))
 
 
-def test_bars_that_chance_gives_too_are_grey() -> None:
-    table = pd.DataFrame({"parameter": ["a", "b"], "importance": [0.6, 0.3], "low": [0.5, 0.0], "high": [0.7, 0.4],
-                          "above_chance": [True, False]})  # fmt: skip
-    first, second = draw_importance(importance_info(table), "tag_accuracy").data[0].marker.color
-    assert first != second
+def test_bars_that_chance_gives_too_are_pale() -> None:
+    table = pd.DataFrame({"parameter": ["a", "b"], "method": "one", "importance": [0.6, 0.3], "low": [0.5, 0.0],
+                          "high": [0.7, 0.4], "above_chance": [True, False]})  # fmt: skip
+    (bars,) = draw_importance(importance_info(table), "tag_accuracy").data
+    assert list(bars.marker.opacity) == [1, PALE]
 
 
 def effect(name: str, kimg: float, low: float, estimate: float, high: float) -> Effect:
