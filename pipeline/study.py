@@ -21,6 +21,7 @@ from pipeline.patient import open_storage
 from pipeline.samplers import KEEPS_STOPPED
 from trainables.config import GanConfig
 from trainables.errors import UserError, first_line
+from trainables.report import unfolded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -234,7 +235,7 @@ class StudySearcher(Searcher):
             return
         said = self.failures.texts.pop(trial_id, "")
         ended = outcome(result, self.max_kimg, said if error else None)
-        self._tell(stored_id, {**self._last.pop(trial_id, {}), **(result or {})}, ended)
+        self._tell(stored_id, unfolded({**self._last.pop(trial_id, {}), **(result or {})}), ended)
 
     def _tell(self, stored_id: int, result: dict[str, Any], ended: Outcome) -> None:
         known = {name: result[name] for name in (*self.objectives, schema.KIMG, schema.MUTATIONS) if name in result}

@@ -19,6 +19,7 @@ from pipeline.settings import SweepSettings
 from pipeline.study import StudySearcher, objectives, open_study, training_seed, trial_key
 from tests.support.sweeps import make_sweep
 from trainables.errors import UserError
+from trainables.report import folded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,6 +130,17 @@ def test_the_study_is_told_the_truth(
     assert (trial.state, trial.values) == (state, values)
     assert {name: trial.user_attrs[name] for name in attributes} == attributes
     assert asked.running == 0
+
+
+def test_a_result_comes_as_tune_sees_it(searcher: Searchers, url: str) -> None:
+    """With all but what decides in one text: of that, the study keeps how often the networks changed."""
+    asked = searcher()
+    ask(asked, "a")
+    asked.on_trial_result("a", folded({**FULL, "mutations": 2, "figure": 0.5}))
+    asked.on_trial_complete("a", folded({**FULL, "mutations": 3, "figure": 0.5}))
+    (trial,) = recorded(url)
+    assert trial.user_attrs["mutations"] == 3
+    assert trial.state == TrialState.COMPLETE
 
 
 def test_a_crash_is_told_as_a_crash(searcher: Searchers, url: str) -> None:
