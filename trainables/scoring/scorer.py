@@ -29,17 +29,16 @@ from trainables.scoring.comparison import (
     distances_between,
     known_intervals,
     measure_floor,
+    nearness,
 )
 from trainables.scoring.extrapolation import too_few
 from trainables.scoring.features import open_extractor
-from trainables.scoring.frechet import frechet_distance_of_features
-from trainables.scoring.kernel import kernel_distance
 from trainables.scoring.tag_report import report_tags
 from trainables.scoring.translation import score_translation
 from trainables.scoring.translation_task import TranslationTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
 
     from trainables.data.dataset import TaggedImages
     from trainables.scoring.features import Extractor
+    from trainables.scoring.intervals import Estimate
     from trainables.scoring.tag_report import TagReport
     from trainables.scoring.tagger import Judge
 
@@ -178,30 +178,28 @@ class Scorer:
         return score_translation(self, translate, device, samples=samples)
 
     def measure(
-        self, features: NDArray[np.float32], asked: NDArray[np.int64] | None, report: TagReport | None
+        self,
+        features: NDArray[np.float32],
+        asked: NDArray[np.int64] | None,
+        report: TagReport | None,
+        distances: Mapping[str, Estimate] | None = None,
     ) -> Scores:
         """Scores of ``(n, d)`` features of pictures asked for by ``(n, groups)`` tags, or none, beside a report.
 
-        Of fewer than all pictures only what an early decision needs, without intervals.
+        Of fewer than all pictures only what an early decision needs, without intervals. ``distances``, the feature
+        space's and ``kid`` among them, stand in the place of those to all real pictures.
         """
-        count, name = len(features), self.fingerprint.score
-        drawn = PictureSet(features, np.arange(count), asked)
-        if count < len(self.tags):
-            values: dict[str, float | None] = {
-                name: frechet_distance_of_features(self.reference.statistics, features),
-                "kid": kernel_distance(self.reference.kernel, features, seed=self.seed).estimate.value,
-                **{score: estimate.value for score, estimate in self.reference.diversities(drawn).items()},
-            }
-            intervals: dict[str, tuple[float, float]] = {}
-        else:
-            estimates = self.reference.estimates(drawn, name, self.seed)
-            values = {name: estimate.value for name, estimate in estimates.items()}
-            intervals = known_intervals(estimates)
-            intervals["distance"] = intervals[name]
-        values |= {"distance": values[name]} | (report.scores() if report else {})
-        if report and intervals:
-            intervals |= report.intervals()
-        known = {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
+        count, name, reference = len(features), self.fingerprint.score, self.reference
+        whole, drawn = count >= len(self.tags), PictureSet(features, np.arange(count), asked)
+        if distances is None:
+            frechet, kernel = nearness(reference.statistics, reference.kernel, features, self.seed, errors=whole)
+            distances = {name: frechet, "kid": kernel}
+        others = reference.likeness(drawn, self.seed) if whole else reference.diversities(drawn)
+        estimates = {**distances, **others, "distance": distances[name]}
+        values: dict[str, float | None] = {score: estimate.value for score, estimate in estimates.items()}
+        values |= report.scores() if report else {}
+        intervals = known_intervals(estimates) | (report.intervals() if report else {}) if whole else {}
+        known = {score: value for score, value in values.items() if value is not None and math.isfinite(value)}
         return Scores(count, known, intervals, report)
 
 
