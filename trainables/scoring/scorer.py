@@ -239,38 +239,48 @@ def make_scorer(
     if len(complete) < LEAST:
         raise UserError(f"{len(complete)} pictures with every tag are too few to score by; {LEAST} are needed")
     network = extractor.open(device)
-    measured = (
-        f"{images.fingerprint} {images.size} {network.name} {network.weights} {network.resize} {network.precision}"
-    )
-    key = hashlib.sha256(measured.encode()).hexdigest()[:16]
-    pixels = as_tensor(images.pixels[: images.complete]).permute(0, 3, 1, 2)
-    features = _kept(cache / f"features-{key}.npz", ["features"], lambda: {"features": network(pixels).numpy()})[
-        "features"
-    ]
+    features, key = _real_features(images, network, cache)
     task = TranslationTask.of(images, features, samples, seed) if translates else None
     if task:
         samples = len(task.sources)
     real = PictureSet(features, np.arange(len(complete)) if groups is None else groups, complete)
     reference, floor = _reference(real, samples, network.score, seed, cache / f"reference-{key}-{samples}-{seed}.npz")
-    fingerprint = Fingerprint(
-        extractor=network.name,
-        score=network.score,
-        weights=network.weights,
-        resize=network.resize,
-        precision=network.precision,
-        samples=samples,
-        reference=len(complete),
-        image_size=images.size,
-        data=images.fingerprint,
-        judge=judge.fingerprint if judge else "none",
-        seed_policy=TRANSLATED if translates else DRAWN,
-    )
+    fingerprint = _fingerprint(images, network, judge, samples, TRANSLATED if translates else DRAWN)
     tags = complete[np.random.default_rng(seed).integers(len(complete), size=samples)]
     if task:
         each = samples // len(task.domains)
         scores = floor.scores | task.floor(features, network.score, seed)
         floor = dataclasses.replace(floor, scores=scores, warning=too_few(each, features.shape[1]))
     return Scorer(extractor, reference, judge, tags, seed, fingerprint, task), floor
+
+
+def _real_features(images: TaggedImages, network: Extractor, cache: Path) -> tuple[NDArray[np.float32], str]:
+    """Features ``(complete, d)`` of the complete real pictures, kept in the cache, and the key of what made them."""
+    measured = (
+        f"{images.fingerprint} {images.size} {network.name} {network.weights} {network.resize} {network.precision}"
+    )
+    key = hashlib.sha256(measured.encode()).hexdigest()[:16]
+    pixels = as_tensor(images.pixels[: images.complete]).permute(0, 3, 1, 2)
+    kept = _kept(cache / f"features-{key}.npz", ["features"], lambda: {"features": network(pixels).numpy()})
+    return kept["features"], key
+
+
+def _fingerprint(
+    images: TaggedImages, network: Extractor, judge: Judge | None, samples: int, seed_policy: str
+) -> Fingerprint:
+    return Fingerprint(
+        extractor=network.name,
+        score=network.score,
+        weights=network.weights,
+        resize=network.resize,
+        precision=network.precision,
+        samples=samples,
+        reference=images.complete,
+        image_size=images.size,
+        data=images.fingerprint,
+        judge=judge.fingerprint if judge else "none",
+        seed_policy=seed_policy,
+    )
 
 
 @dataclass(frozen=True)
