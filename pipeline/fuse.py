@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.callback import SweepCallback
@@ -87,12 +87,10 @@ def _run_party(
     if deadline.stop_all():
         return len(party)
     group, runs = TrialGroup(context.device), {repeat.key: _Run(repeat.config()) for repeat in party}
-    # A run's clock counts its share: all of them together save as often as one alone.
-    own = replace(context, checkpoint_seconds=context.checkpoint_seconds / len(party))
     for key, run in runs.items():
         callback.on_trial_start(0, [], cast(Any, run))
         group.join(key, lambda clock, key=key, run=run: Trial(  # type: ignore[misc]
-            own, run.config["params"], run.config["seed"], storage.below(key), clock
+            context, run.config["params"], run.config["seed"], storage.below(key), clock
         ))  # fmt: skip
     while group.keys and not deadline.stop_all():
         for key, answer in group.step().items():

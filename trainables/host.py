@@ -13,7 +13,7 @@ import time
 import traceback
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from trainables.config import GanConfig
@@ -95,9 +95,7 @@ class FusedHost:
     ) -> None:
         from trainables.group import TrialGroup
 
-        # A trial's clock counts its share: all of them together save as often as one alone.
-        self.context = replace(context, checkpoint_seconds=context.checkpoint_seconds / places)
-        self.storage, self.places, self.patience = storage, places, patience
+        self.context, self.storage, self.places, self.patience = context, storage, places, patience
         self._clock, self._end = clock, end
         self._group = TrialGroup(context.device)
         # One thread: torch keeps the number of its threads, and much of its state, for each thread by itself.

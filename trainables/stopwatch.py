@@ -26,6 +26,10 @@ class Stopwatch:
         """Seconds so far."""
         return self._counted + (0.0 if self._since is None else self._clock() - self._since)
 
+    def process(self) -> float:
+        """Seconds in which anything was done, by any of them."""
+        return self._clock()
+
     def add(self, seconds: float) -> None:
         """Count a share of what was done for several."""
         self._counted += seconds

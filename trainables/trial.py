@@ -34,6 +34,7 @@ from trainables.networks.blocks import count_parameters, settle_batch_norm
 from trainables.panels import panel_names
 from trainables.scoring.tag_report import draw_confusions
 from trainables.sheets import draw_sheet
+from trainables.stopwatch import Stopwatch
 from trainables.systems.build import build_system
 from trainables.translation_sheets import draw_translations
 
@@ -68,7 +69,8 @@ class TrialContext:
     threads: int = 1
     device: str = "cpu"
     checkpoint_seconds: float = 300.0
-    """Within an interval, the state is saved as often as this; it is saved at every evaluation besides."""
+    """Within an interval, the state is saved as often as this, however many trials share the process; it is saved at
+    every evaluation besides."""
     gpu_share: float = 1.0
     """Of the GPU's memory: a process that asks for more runs out of memory, and not its neighbours."""
     max_seconds: float | None = None
@@ -125,6 +127,8 @@ class Trial:
         if context.device.startswith("cuda") and 0 < context.gpu_share < 1:
             torch.cuda.set_per_process_memory_fraction(context.gpu_share)
         self.context, self.seed, self.storage, self._clock = context, seed, storage, clock
+        self._process = clock.process if isinstance(clock, Stopwatch) else clock
+        """What has not been saved gets older while others are trained, too."""
         self.others = others
         self.first_config = GanConfig.from_params({**params, "image_size": context.images.size})
         self.config = self.first_config
@@ -164,7 +168,8 @@ class Trial:
         )
         self.kimg, self.seconds = 0, 0.0
         self.results: list[dict[str, Any]] = []
-        self._stepped = self._counted = self._saved = self._clock()
+        self._stepped = self._counted = self._clock()
+        self._saved = self._process()
 
     @torch.no_grad()
     def draw(self, noise: Tensor, tags: Tensor) -> Tensor:
@@ -331,7 +336,7 @@ class Trial:
                 MUTATIONS: self.mutations,
             }
         )
-        self._saved = self._clock()
+        self._saved = self._process()
 
     def load(self) -> bool:
         """Continue from the last good checkpoint; False when there is none. Damaged ones become the ``notice``.
@@ -359,7 +364,7 @@ class Trial:
     def save_if_due(self) -> None:
         """Store the state of training where the last time is long enough ago."""
         # A clock that was set back would keep the next save away for as long as it was set back.
-        if not 0 <= self._clock() - self._saved < self.context.checkpoint_seconds:
+        if not 0 <= self._process() - self._saved < self.context.checkpoint_seconds:
             self._count_seconds()
             began = self._clock()
             self.save()

@@ -61,7 +61,7 @@ def draw_along(info: pd.DataFrame, score: str) -> go.Figure:
         )  # fmt: skip
     figure.add_hline(y=1.0 if ratio else 0.0, line={"width": 1, "dash": "dot", "color": QUIET})
     figure.update_xaxes(rangemode="tozero")
-    figure.update_yaxes(type="log" if ratio else "linear", tickformat=".2f" if ratio else "+.0%")
+    figure.update_yaxes(type="log" if ratio else "linear", tickformat=".3~f" if ratio else "+.0%")
     # Below the figure: names of comparisons are long, and a narrow window has no room beside or above it.
     figure.update_layout(legend={"orientation": "v", "y": -0.25, "yanchor": "top"})
     return figure

@@ -45,9 +45,9 @@ def draw_confusion(info: Confusion) -> go.Figure:
     figure.add_heatmap(
         z=info.shares, x=classes, y=classes, zmin=0, zmax=1, showscale=False, xgap=1, ygap=1,
         colorscale=[[0, "rgba(0,114,178,0.04)"], [1, ACCENT]],
-        texttemplate="%{customdata}", textfont={"size": 10},
-        customdata=[["" if np.isnan(share) or share < 0.005 else f"{100 * share:.0f}" for share in row]
-                    for row in info.shares],
+        texttemplate="%{text}", textfont={"size": 10},
+        text=[["" if np.isnan(share) or share < 0.005 else f"{100 * share:.0f}" for share in row]
+              for row in info.shares],
         hovertemplate="asked %{y}, seen %{x}: %{z:.1%}<extra></extra>",
     )  # fmt: skip
     figure.update_yaxes(autorange="reversed", ticks="", showgrid=False)

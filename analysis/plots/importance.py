@@ -54,8 +54,7 @@ def draw_importance(info: pd.DataFrame, score: str) -> go.Figure:
                      "thickness": 1.2, "width": 3, "color": QUIET},
         )  # fmt: skip
     figure.update_layout(barmode="group", bargap=0.35, bargroupgap=0.1, showlegend=True)
-    figure.update_xaxes(
-        tickformat=".0%", rangemode="tozero", title_text=f"importance for the {plain(score.replace('_', ' '))}"
-    )
+    title = f"importance for<br>the {plain(score.replace('_', ' '))}"  # narrow windows have no room for a line
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero", title_text=title)
     figure.update_yaxes(autorange="reversed", ticks="")
     return figure

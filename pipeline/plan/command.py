@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -20,7 +21,7 @@ from pipeline.home import Home, require_sweep_name
 from pipeline.placement import largest, measure, measuring, placed
 from pipeline.plan.expect import REPEATS, Range, expected
 from pipeline.plan.kept import kept_plan
-from pipeline.plan.measure import measure_all, picture_data
+from pipeline.plan.measure import Measured, measure_all, picture_data
 from pipeline.plan.model import CostModel, corners, operations, sampled
 from pipeline.preflight import SETTINGS_FILE
 from pipeline.samplers import make_sampler, proposals
@@ -61,11 +62,44 @@ def make_plan(options: PlanOptions, console: Console | None = None) -> dict[str,
     return plan
 
 
+@dataclass(frozen=True)
+class _Sample:
+    """Configurations of the space, and what some of them took of this machine."""
+
+    configurations: list[dict[str, Any]]
+    counts: list[float]
+    """Floating-point operations of an update of each."""
+    measured: dict[int, Measured]
+    """By their place among the configurations, the recipe's first."""
+    at_once: int
+    """Processes that measured."""
+    device: str
+    memory: dict[str, int]
+    """Bytes of a trial of the recipe, and of the largest configuration."""
+
+    def model(self) -> CostModel:
+        """What any configuration takes."""
+        return CostModel(tuple((self.counts[place], one) for place, one in self.measured.items()))
+
+    def to_json(self, space: Space) -> dict[str, Any]:
+        """What was measured, and where."""
+        return {
+            "host": platform.node(),
+            "device": self.device,
+            "at_once": self.at_once,
+            "configurations": [
+                {
+                    "operations_per_update": self.counts[place],
+                    **dataclasses.asdict(one),
+                    "differs": _changes(space, self.configurations[place]),
+                }
+                for place, one in self.measured.items()
+            ],
+        }
+
+
 def _plan(settings: SweepSettings, console: Console) -> dict[str, Any]:
-    if settings.address is not None and settings.concurrent is None:
-        raise UsageError("plan does not connect to a cluster; give --concurrent, the trials that it will run at once")
-    if settings.fused() > 1:
-        raise UsageError(f"plan measures trials that are trained one by one; leave out --fuse {settings.fuse}")
+    _require_plannable(settings)
     given, space = settings, settings.resolve_space()
     settings = dataclasses.replace(settings, fuse="off")
     require_combination(settings, space)
@@ -78,23 +112,11 @@ def _plan(settings: SweepSettings, console: Console) -> dict[str, Any]:
         settings, _ = placed(settings, (this_machine(),), space, images)
     where = {**{name: getattr(settings, name) for name in PLACED}, "concurrent": settings.slots()}
     settings = dataclasses.replace(settings, trials=trials)
-    gpus = settings.gpus() or 0.0
-    device = "cuda" if gpus else "cpu"
-    with console.status("operations of configurations of the space"):
-        configurations = sampled(space, settings.seed)
-        counts = [operations(params, images) for params in configurations]
-    measured = corners(counts)
-    # On a GPU those that share it disturb each other, on a CPU those that share the machine.
-    here = int(1 / gpus + 1e-6) if 0 < gpus < 1 else usable_cores() // settings.cpus_per_trial if not gpus else 1
-    processes = max(1, min(settings.slots(), here))
-    with console.status(f"a few updates and scores of {len(measured)} configurations, {processes} at once"):
-        found = measure_all(settings, [configurations[place] for place in measured], processes, device)
-        memory = _memory(settings, space, images, device, found[0].peak)
-    model = CostModel(tuple((counts[place], one) for place, one in zip(measured, found, strict=True)))
-    points = evaluations(settings)
+    sample = _measure(settings, space, images, console)
+    model, points = sample.model(), evaluations(settings)
     seconds = [
         [TAKEN + at for at in model.seconds(params, count, points)]
-        for params, count in zip(configurations, counts, strict=True)
+        for params, count in zip(sample.configurations, sample.counts, strict=True)
     ]
     courses = expected(settings, trials, seconds, model.error, settings.seed)
     return {
@@ -105,29 +127,41 @@ def _plan(settings: SweepSettings, console: Console) -> dict[str, Any]:
         "hours": Range.of([course.seconds / 3600 for course in courses]).to_json(),
         "without_stopping": {"kimg": trials * settings.max_kimg},
         "slots": settings.slots(),
-        "gpus_per_trial": gpus,
-        "memory_per_trial": memory,
+        "gpus_per_trial": settings.gpus() or 0.0,
+        "memory_per_trial": sample.memory,
         "trial_hours": Range.of([row[-1] / 3600 for row in seconds]).to_json(),
         "recipe_hours": seconds[0][-1] / 3600,
         "error_of_seconds": model.error,
         "simulated_sweeps": REPEATS,
-        "measured": {
-            "host": platform.node(),
-            "device": device,
-            "at_once": processes,
-            "configurations": [
-                {
-                    "operations_per_update": counts[place],
-                    **dataclasses.asdict(one),
-                    "differs": _changes(space, configurations[place]),
-                }
-                for place, one in zip(measured, found, strict=True)
-            ],
-        },
+        "measured": sample.to_json(space),
         "settings": {name: value for name, value in given.to_json().items() if name not in COSTLESS},
         "placed": where,
         "made": time.time(),
     }
+
+
+def _require_plannable(settings: SweepSettings) -> None:
+    if settings.address is not None and settings.concurrent is None:
+        raise UsageError("plan does not connect to a cluster; give --concurrent, the trials that it will run at once")
+    if settings.fused() > 1:
+        raise UsageError(f"plan measures trials that are trained one by one; leave out --fuse {settings.fuse}")
+
+
+def _measure(settings: SweepSettings, space: Space, images: TaggedImages, console: Console) -> _Sample:
+    """Count the operations of configurations of the space, and measure a few of them, as many at once as in a sweep."""
+    gpus = settings.gpus() or 0.0
+    device = "cuda" if gpus else "cpu"
+    with console.status("operations of configurations of the space"):
+        configurations = sampled(space, settings.seed)
+        counts = [operations(params, images) for params in configurations]
+    places = corners(counts)
+    # On a GPU those that share it disturb each other, on a CPU those that share the machine.
+    here = int(1 / gpus + 1e-6) if 0 < gpus < 1 else usable_cores() // settings.cpus_per_trial if not gpus else 1
+    processes = max(1, min(settings.slots(), here))
+    with console.status(f"a few updates and scores of {len(places)} configurations, {processes} at once"):
+        found = measure_all(settings, [configurations[place] for place in places], processes, device)
+        memory = _memory(settings, space, images, device, found[0].peak)
+    return _Sample(configurations, counts, dict(zip(places, found, strict=True)), processes, device, memory)
 
 
 def _memory(settings: SweepSettings, space: Space, images: TaggedImages, device: str, peak: int) -> dict[str, int]:

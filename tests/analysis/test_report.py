@@ -12,6 +12,7 @@ import pytest
 
 from analysis import schema
 from analysis.page import embedded
+from analysis.plots.confusion import confusion_info, draw_confusion
 from analysis.rank import rank
 from analysis.report import main, make_page
 from analysis.report_data import ReportData, evidence
@@ -75,6 +76,16 @@ def page_of(rows: list[dict[str, Any]], **fields: Any) -> str:
 def browser() -> Iterator[Browser]:
     with chromium() as found:
         yield found
+
+
+def test_the_cells_of_a_confusion_show_their_percents(browser: Browser) -> None:
+    """In the browser: plotly knows no other data of a cell than its text, and draws a dash instead."""
+    (info,) = confusion_info({"hair": {"classes": ["red", "blue"], "confusion": [[3, 1], [0, 2]]}})
+    page = browser.new_page()
+    page.set_content(draw_confusion(info).to_html(include_plotlyjs=True))
+    page.wait_for_selector(".heatmap-label")
+    assert [text for text in page.locator(".heatmap-label").all_text_contents() if text] == ["75", "25", "100"]
+    page.close()
 
 
 def many(count: int) -> list[dict[str, Any]]:

@@ -153,6 +153,22 @@ def hungry_trainable() -> type[tune.Trainable]:
     return Hungry
 
 
+def run_with_one_retry(
+    trainable: Any, searcher: Any, scheduler: Any, folder: Path, *, trials: int, at_once: int | None = None
+) -> None:
+    """As a sweep does: a trial that fails is tried once more."""
+    tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=searcher, scheduler=scheduler, num_samples=trials, max_concurrent_trials=at_once,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            storage_path=str(folder / "tune"), verbose=0, failure_config=tune.FailureConfig(max_failures=1)
+        ),
+    ).fit()  # fmt: skip
+
+
 @pytest.mark.slow
 def test_a_trial_without_memory_is_tried_once_more_with_nothing_beside_it(local_ray: None, tmp_path: Path) -> None:
     searcher, scheduler = make_searcher(tmp_path, trials=6), make_scheduler("none", (), 3)
@@ -165,16 +181,8 @@ def test_a_trial_without_memory_is_tried_once_more_with_nothing_beside_it(local_
         return {**config, "log": str(log)} if isinstance(config, dict) else config
 
     searcher.suggest = with_log  # type: ignore[method-assign]
-    tuner = tune.Tuner(
-        tune.with_resources(hungry_trainable(), {"cpu": 1}),
-        tune_config=tune.TuneConfig(
-            search_alg=searcher, scheduler=scheduler, num_samples=6, max_concurrent_trials=2, reuse_actors=True
-        ),
-        run_config=tune.RunConfig(
-            storage_path=str(tmp_path / "tune"), verbose=0, failure_config=tune.FailureConfig(max_failures=1)
-        ),
-    )
-    tuner.fit()
+    trainable = tune.with_resources(hungry_trainable(), {"cpu": 1})
+    run_with_one_retry(trainable, searcher, scheduler, tmp_path, trials=6, at_once=2)
     spans = {
         int(file.name): [tuple(map(float, line.split())) for line in file.read_text().splitlines()]
         for file in log.iterdir()
@@ -218,11 +226,6 @@ def test_the_second_try_of_a_fused_trial_knows_that_it_is_one(local_ray: None, t
     searcher, scheduler = make_searcher(tmp_path, trials=1), make_scheduler("none", (), 3)
     searcher.failures = scheduler.failures
     scheduler.failures.fused = True
-    tune.Tuner(
-        tune.with_resources(once_failing_trainable(), tune.PlacementGroupFactory([{"memory": 2**20}])),
-        tune_config=tune.TuneConfig(search_alg=searcher, scheduler=scheduler, num_samples=1, reuse_actors=True),
-        run_config=tune.RunConfig(
-            storage_path=str(tmp_path / "tune"), verbose=0, failure_config=tune.FailureConfig(max_failures=1)
-        ),
-    ).fit()
+    trainable = tune.with_resources(once_failing_trainable(), tune.PlacementGroupFactory([{"memory": 2**20}]))
+    run_with_one_retry(trainable, searcher, scheduler, tmp_path, trials=1)
     assert [trial.state for trial in searcher.study.trials] == [TrialState.COMPLETE]

@@ -13,20 +13,14 @@ from trainables.fused import FREE, Course, FusedLoop, fusable
 from trainables.loop import Diverged, OutOfTime, TrainingLoop
 from trainables.streams import Stream
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 SCALARS = [
     {"optimizer__generator_lr": 1e-4, "losses__tag_weight": 0.5, "losses__adversarial_weight": 2.0},
     {"optimizer__discriminator_lr": 5e-4, "optimizer__beta1": 0.3, "losses__penalty_weight": 3.0},
     {"optimizer__beta2": 0.9, "training__ema_decay": 0.9, "optimizer__decay": "linear", "training__flip": True},
 ]
 """What fused trials may differ in, one set for each of three."""
-
-
-@pytest.fixture(autouse=True)
-def float64():
-    """So that what differs beyond rounding shows."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def loops_of(name: str, changes: list[dict], **more) -> list[tuple[TrainingLoop, Stream]]:

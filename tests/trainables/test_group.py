@@ -1,18 +1,19 @@
 """Trials that step together: each result is the one it has alone."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.support.tiny import cheap_context, evaluations
 from trainables import fused
 from trainables.group import TrialGroup
 from trainables.stopwatch import Stopwatch
 from trainables.storage import Storage
 from trainables.trial import Trial, TrialContext
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 PARAMS = {
     "generator.width": 2, "generator.noise_dim": 4, "discriminator.width": 2, "training.batch_size": 50,
@@ -20,20 +21,6 @@ PARAMS = {
 }  # fmt: skip
 OWN = {"seconds", "images_per_second", "score_seconds", "train_seconds"}
 """Figures of the clock."""
-
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    """So that what differs beyond rounding shows."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-@pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrialContext]:
-    with cheap_context(tmp_path_factory.mktemp("cache"), evaluations(2)) as made:
-        yield made
 
 
 def make(context: TrialContext, folder: Path, seed: int, **changes: object) -> Callable[[Stopwatch], Trial]:
@@ -222,29 +209,62 @@ def test_what_fails_at_a_save_is_that_trials_own(
 
 
 def test_the_seconds_of_all_trials_are_those_of_the_process(
-    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: TrialContext, tmp_path: Path, training_time: list[float]
 ) -> None:
-    """Two fused, one beside them: by a clock that training alone moves, 10 s for each update of a program."""
-    now = [0.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-    monkeypatch.setattr(Stopwatch.__init__, "__defaults__", (lambda: now[0],))
+    """Two fused, one beside them."""
     group = TrialGroup()
     for key, changes in (("a", {}), ("b", {}), ("wide", {"generator.width": 3})):
         group.join(key, make(context, tmp_path / key, 1, **changes))
-    for owner, name in ((fused._Stack, "update"), (type(group._members["wide"].trial.loop), "_update")):
-        ordinary = getattr(owner, name)
-
-        def timed(*given: object, ordinary: Callable[..., None] = ordinary) -> None:
-            now[0] += 10.0
-            ordinary(*given)
-
-        monkeypatch.setattr(owner, name, timed)
     answers = group.step()
     spent = {key: answers[key]["train_seconds"] for key in answers}  # type: ignore[index]
     assert spent == {"a": 100.0, "b": 100.0, "wide": 200.0}  # 20 updates each; wide's own are not the others'
     assert {key: answers[key]["seconds"] for key in answers} == spent  # type: ignore[index]
-    assert sum(spent.values()) == now[0]
+    assert sum(spent.values()) == training_time[0]
     assert answers["a"]["images_per_second"] == 10.0  # type: ignore[index]
+
+
+WIDE: dict[str, object] = {"generator.width": 3}
+
+
+def saving(trial: Trial, updates: list[int]) -> Callable[[], None]:
+    """Its ``save``, which notes after how many updates that was."""
+    ordinary = trial.save
+
+    def save() -> None:
+        updates.append(trial.loop.updates)
+        ordinary()
+
+    return save
+
+
+@pytest.mark.parametrize(
+    ("trials", "saved"),
+    [
+        ([{}], [10, 20]),  # a look every five updates, that is at 50, 100, 150 and 200 s
+        ([{}] * 2, [10, 20]),
+        ([{}] * 4, [10, 20]),
+        ([{}, WIDE], [10, 15, 20]),  # at 50, 150, 250 and 350 s: 50 s of the other's lie in between
+        ([{}, {}, {}, WIDE], [10, 15, 20]),
+    ],
+)
+def test_each_is_saved_as_often_as_it_would_be_alone(
+    context: TrialContext,
+    tmp_path: Path,
+    training_time: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    trials: list[dict[str, object]],
+    saved: list[int],
+) -> None:
+    """Every 100 s of the process, of which each clock counts its part."""
+    monkeypatch.setattr(fused, "CHECK_EVERY", 5)
+    own, group = replace(context, checkpoint_seconds=100), TrialGroup()
+    updates: list[int] = []
+    for seed, changes in enumerate(trials):
+        trial = group.join(str(seed), make(own, tmp_path / str(seed), seed, **changes))
+        if seed == 0:
+            monkeypatch.setattr(trial, "save", saving(trial, updates))
+    assert "0" in group.step()
+    assert updates == [*saved, 20]  # the last with the scores
 
 
 def test_a_stream_that_cannot_be_entered_is_that_trials_failure(

@@ -3,14 +3,13 @@
 import asyncio
 import threading
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tests.support.tiny import cheap_context, evaluations
 from tests.trainables.test_group import PARAMS, require_equal
 from trainables import fused
 from trainables import host as host_module
@@ -18,19 +17,7 @@ from trainables.host import FORGOTTEN, FusedHost
 from trainables.storage import Storage
 from trainables.trial import Trial, TrialContext
 
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    """So that what differs beyond rounding shows."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-@pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrialContext]:
-    with cheap_context(tmp_path_factory.mktemp("cache"), evaluations(2)) as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def config(key: str, **changes: Any) -> dict[str, Any]:
@@ -101,6 +88,15 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(fused._Stack, "update", counting)
     return sizes
+
+
+def test_places_that_are_free_change_nothing_of_how_often_a_trial_is_saved(
+    context: TrialContext, tmp_path: Path
+) -> None:
+    host = make_host(context, tmp_path, places=64)
+    asyncio.run(take_all(host, config("a")))
+    trial = host._group._members["a"].trial
+    assert trial.context.checkpoint_seconds == context.checkpoint_seconds == 300
 
 
 def test_one_that_comes_in_between_is_trained_along(

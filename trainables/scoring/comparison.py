@@ -11,8 +11,9 @@ import numpy as np
 from trainables.data.tags import UNKNOWN
 from trainables.scoring.diversity import diversity, spread_by_tags
 from trainables.scoring.extrapolation import frechet_floor, frechet_infinity, too_few
-from trainables.scoring.frechet import FeatureStatistics
+from trainables.scoring.frechet import FeatureStatistics, frechet_distance_of_features
 from trainables.scoring.frechet_interval import frechet_estimate
+from trainables.scoring.intervals import Estimate
 from trainables.scoring.kernel import kernel_distance
 from trainables.scoring.neighbours import Manifold, copies, manifold_scores, nearest_distances
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-
-    from trainables.scoring.intervals import Estimate
 
     Features = NDArray[np.float32]
 
@@ -114,10 +113,13 @@ class Reference:
             UsageError: too few pictures, or features of another length.
             UserError: features that are not finite.
         """
+        frechet, kernel = nearness(self.statistics, self.kernel, fake.features, seed)
+        return {distance: frechet, "kid": kernel, **self.likeness(fake, seed)}
+
+    def likeness(self, fake: PictureSet, seed: int) -> dict[str, Estimate]:
+        """Every score of ``LEAST`` generated pictures or more but the distances; errors as of ``estimates``."""
         near = manifold_scores(self.manifold, _drawn(fake, len(self.manifold.features), seed).features)
         estimates = {
-            distance: frechet_estimate(self.statistics, fake.features),
-            "kid": kernel_distance(self.kernel, fake.features, seed=seed).estimate,
             "precision": near.precision,
             "recall": near.recall,
             "density": near.density,
@@ -133,6 +135,20 @@ class Reference:
         if asked.labels is not None and len(asked) > 1 and self.tag_spread is not None:
             found["tag_diversity"] = diversity(self.tag_spread, asked.features, asked.labels).ratio
         return found
+
+
+def nearness(
+    statistics: FeatureStatistics, kernel: Features, features: Features, seed: int, *, errors: bool = True
+) -> tuple[Estimate, Estimate]:
+    """Frechet and kernel distance of ``(n, d)`` features to those of real pictures.
+
+    Without ``errors`` the Frechet distance has none: they take longer than the distance.
+    """
+    if errors:
+        frechet = frechet_estimate(statistics, features)
+    else:
+        frechet = Estimate(frechet_distance_of_features(statistics, features), math.nan, len(features), lowest=0.0)
+    return frechet, kernel_distance(kernel, features, seed=seed).estimate
 
 
 def distances_between(real: PictureSet, seed: int) -> NDArray[np.float64]:

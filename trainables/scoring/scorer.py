@@ -29,17 +29,16 @@ from trainables.scoring.comparison import (
     distances_between,
     known_intervals,
     measure_floor,
+    nearness,
 )
 from trainables.scoring.extrapolation import too_few
 from trainables.scoring.features import open_extractor
-from trainables.scoring.frechet import frechet_distance_of_features
-from trainables.scoring.kernel import kernel_distance
 from trainables.scoring.tag_report import report_tags
 from trainables.scoring.translation import score_translation
 from trainables.scoring.translation_task import TranslationTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
 
     from trainables.data.dataset import TaggedImages
     from trainables.scoring.features import Extractor
+    from trainables.scoring.intervals import Estimate
     from trainables.scoring.tag_report import TagReport
     from trainables.scoring.tagger import Judge
 
@@ -178,30 +178,28 @@ class Scorer:
         return score_translation(self, translate, device, samples=samples)
 
     def measure(
-        self, features: NDArray[np.float32], asked: NDArray[np.int64] | None, report: TagReport | None
+        self,
+        features: NDArray[np.float32],
+        asked: NDArray[np.int64] | None,
+        report: TagReport | None,
+        distances: Mapping[str, Estimate] | None = None,
     ) -> Scores:
         """Scores of ``(n, d)`` features of pictures asked for by ``(n, groups)`` tags, or none, beside a report.
 
-        Of fewer than all pictures only what an early decision needs, without intervals.
+        Of fewer than all pictures only what an early decision needs, without intervals. ``distances``, the feature
+        space's and ``kid`` among them, stand in the place of those to all real pictures.
         """
-        count, name = len(features), self.fingerprint.score
-        drawn = PictureSet(features, np.arange(count), asked)
-        if count < len(self.tags):
-            values: dict[str, float | None] = {
-                name: frechet_distance_of_features(self.reference.statistics, features),
-                "kid": kernel_distance(self.reference.kernel, features, seed=self.seed).estimate.value,
-                **{score: estimate.value for score, estimate in self.reference.diversities(drawn).items()},
-            }
-            intervals: dict[str, tuple[float, float]] = {}
-        else:
-            estimates = self.reference.estimates(drawn, name, self.seed)
-            values = {name: estimate.value for name, estimate in estimates.items()}
-            intervals = known_intervals(estimates)
-            intervals["distance"] = intervals[name]
-        values |= {"distance": values[name]} | (report.scores() if report else {})
-        if report and intervals:
-            intervals |= report.intervals()
-        known = {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
+        count, name, reference = len(features), self.fingerprint.score, self.reference
+        whole, drawn = count >= len(self.tags), PictureSet(features, np.arange(count), asked)
+        if distances is None:
+            frechet, kernel = nearness(reference.statistics, reference.kernel, features, self.seed, errors=whole)
+            distances = {name: frechet, "kid": kernel}
+        others = reference.likeness(drawn, self.seed) if whole else reference.diversities(drawn)
+        estimates = {**distances, **others, "distance": distances[name]}
+        values: dict[str, float | None] = {score: estimate.value for score, estimate in estimates.items()}
+        values |= report.scores() if report else {}
+        intervals = known_intervals(estimates) | (report.intervals() if report else {}) if whole else {}
+        known = {score: value for score, value in values.items() if value is not None and math.isfinite(value)}
         return Scores(count, known, intervals, report)
 
 
@@ -241,38 +239,48 @@ def make_scorer(
     if len(complete) < LEAST:
         raise UserError(f"{len(complete)} pictures with every tag are too few to score by; {LEAST} are needed")
     network = extractor.open(device)
-    measured = (
-        f"{images.fingerprint} {images.size} {network.name} {network.weights} {network.resize} {network.precision}"
-    )
-    key = hashlib.sha256(measured.encode()).hexdigest()[:16]
-    pixels = as_tensor(images.pixels[: images.complete]).permute(0, 3, 1, 2)
-    features = _kept(cache / f"features-{key}.npz", ["features"], lambda: {"features": network(pixels).numpy()})[
-        "features"
-    ]
+    features, key = _real_features(images, network, cache)
     task = TranslationTask.of(images, features, samples, seed) if translates else None
     if task:
         samples = len(task.sources)
     real = PictureSet(features, np.arange(len(complete)) if groups is None else groups, complete)
     reference, floor = _reference(real, samples, network.score, seed, cache / f"reference-{key}-{samples}-{seed}.npz")
-    fingerprint = Fingerprint(
-        extractor=network.name,
-        score=network.score,
-        weights=network.weights,
-        resize=network.resize,
-        precision=network.precision,
-        samples=samples,
-        reference=len(complete),
-        image_size=images.size,
-        data=images.fingerprint,
-        judge=judge.fingerprint if judge else "none",
-        seed_policy=TRANSLATED if translates else DRAWN,
-    )
+    fingerprint = _fingerprint(images, network, judge, samples, TRANSLATED if translates else DRAWN)
     tags = complete[np.random.default_rng(seed).integers(len(complete), size=samples)]
     if task:
         each = samples // len(task.domains)
         scores = floor.scores | task.floor(features, network.score, seed)
         floor = dataclasses.replace(floor, scores=scores, warning=too_few(each, features.shape[1]))
     return Scorer(extractor, reference, judge, tags, seed, fingerprint, task), floor
+
+
+def _real_features(images: TaggedImages, network: Extractor, cache: Path) -> tuple[NDArray[np.float32], str]:
+    """Features ``(complete, d)`` of the complete real pictures, kept in the cache, and the key of what made them."""
+    measured = (
+        f"{images.fingerprint} {images.size} {network.name} {network.weights} {network.resize} {network.precision}"
+    )
+    key = hashlib.sha256(measured.encode()).hexdigest()[:16]
+    pixels = as_tensor(images.pixels[: images.complete]).permute(0, 3, 1, 2)
+    kept = _kept(cache / f"features-{key}.npz", ["features"], lambda: {"features": network(pixels).numpy()})
+    return kept["features"], key
+
+
+def _fingerprint(
+    images: TaggedImages, network: Extractor, judge: Judge | None, samples: int, seed_policy: str
+) -> Fingerprint:
+    return Fingerprint(
+        extractor=network.name,
+        score=network.score,
+        weights=network.weights,
+        resize=network.resize,
+        precision=network.precision,
+        samples=samples,
+        reference=images.complete,
+        image_size=images.size,
+        data=images.fingerprint,
+        judge=judge.fingerprint if judge else "none",
+        seed_policy=seed_policy,
+    )
 
 
 @dataclass(frozen=True)

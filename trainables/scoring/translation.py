@@ -16,10 +16,8 @@ import torch
 from trainables.data.tags import Vocabulary
 from trainables.errors import UsageError
 from trainables.pictures import to_uint8
-from trainables.scoring.frechet import frechet_distance_of_features
-from trainables.scoring.frechet_interval import frechet_estimate
+from trainables.scoring.comparison import nearness
 from trainables.scoring.intervals import Estimate
-from trainables.scoring.kernel import kernel_distance
 from trainables.scoring.tag_report import report_tags
 
 if TYPE_CHECKING:
@@ -79,15 +77,12 @@ def score_translation(
     found = _measure(task, translate, scorer.extractor.open(device), scorer.judge, count, device)
     asked, targets = task.asked[:count], list(task.targets)
     report = _report(found, asked, targets, task.images.vocabulary)
-    scores = scorer.measure(found.features, asked, report)
-    whole = bool(scores.intervals)
+    whole = count == len(task.sources)
+    distances = _distances(task, found.features, scorer, whole=whole)
+    scores = scorer.measure(found.features, asked, report, distances)
     estimates = _estimates(found, [place for place in range(asked.shape[1]) if place not in targets])
     values = {**scores.values, **{name: estimate.value for name, estimate in estimates.items()}}
     intervals = {**scores.intervals, **({name: one.interval() for name, one in estimates.items()} if whole else {})}
-    for score, one in _distances(task, found.features, scorer, whole=whole).items():
-        values[score] = one.value
-        if whole:
-            intervals[score] = one.interval()
     return dataclasses.replace(scores, values=values, intervals=intervals)
 
 
@@ -146,13 +141,9 @@ def _distances(
     name, found, kernels = scorer.fingerprint.score, {}, []
     for at, domain in enumerate(task.domains):
         translated = features[task.counted[: len(features)] == at]
-        if whole:
-            distance = frechet_estimate(domain.statistics, translated)
-        else:
-            value = frechet_distance_of_features(domain.statistics, translated)
-            distance = Estimate(value, math.nan, len(translated), lowest=0.0)
-        found[f"{name}_to_{domain.name}"] = distance
-        kernels.append(kernel_distance(domain.kernel, translated, seed=scorer.seed).estimate)
+        frechet, kernel = nearness(domain.statistics, domain.kernel, translated, scorer.seed, errors=whole)
+        found[f"{name}_to_{domain.name}"] = frechet
+        kernels.append(kernel)
     mean = _mean_of(list(found.values()), lowest=0.0)
     return {**found, name: mean, "distance": mean, "kid": _mean_of(kernels)}
 

@@ -228,7 +228,7 @@ def test_confusions_are_shares_of_what_was_asked() -> None:
     assert info.asked == [4, 2, 0]
     assert info.shares[:2].tolist() == [[0.75, 0.25, 0], [0, 1, 0]]
     assert np.isnan(info.shares[2]).all()
-    assert draw_confusion(info).data[0].customdata[0] == ["75", "25", ""]
+    assert list(draw_confusion(info).data[0].text[0]) == ["75", "25", ""]
 
 
 @pytest.mark.parametrize("text", ["<b>x</b>", "a & b", "<a href='javascript:alert(1)'>y</a>"])

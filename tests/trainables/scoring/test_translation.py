@@ -14,8 +14,8 @@ import torch
 from tests.support.tiny import PAIR, Extractors, JudgeStub, paint, painted_images, quadrants, random_labels
 from trainables.data.tags import UNKNOWN, TagGroup, Vocabulary
 from trainables.errors import UsageError, UserError
+from trainables.scoring import comparison, translation, translation_task
 from trainables.scoring import scorer as module
-from trainables.scoring import translation_task
 from trainables.scoring.scorer import ExtractorChoice, Scorer, make_scorer
 
 if TYPE_CHECKING:
@@ -123,6 +123,23 @@ def test_the_identity_changes_nothing_and_obeys_nothing(pair, tmp_path) -> None:
     assert found.values["fd_stub_to_night"] == pytest.approx(to_night, rel=1e-6)
     assert found.values["fd_stub_to_day"] == pytest.approx(to_day, rel=1e-6)
     assert found.values["distance"] == found.values["fd_stub"] == pytest.approx((to_night + to_day) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("samples", [None, 24])
+def test_only_distances_to_the_classes_are_computed(pair, tmp_path, monkeypatch, samples) -> None:
+    scorer = make(pair, tmp_path)
+    measured, ordinary = [], comparison.nearness
+
+    def counted(statistics, kernel, features, *seed, **errors):
+        measured.append((statistics, len(features)))
+        return ordinary(statistics, kernel, features, *seed, **errors)
+
+    for owner in (comparison, module, translation):
+        monkeypatch.setattr(owner, "nearness", counted)
+    found = scorer.score_translation(repaint, samples=samples)
+    each = found.samples // 2
+    assert measured == [(domain.statistics, each) for domain in scorer.task.domains]
+    assert bool(found.intervals) == (samples is None)
 
 
 def test_the_other_domains_real_pictures_are_at_no_distance(tmp_path) -> None:
