@@ -92,7 +92,8 @@ def placed(
     """The settings with ``gpus_per_trial``, ``concurrent`` and ``fuse`` settled, and what to tell the user.
 
     ``concurrent`` is the room there is, also for more trials than these: ``slots()`` says how many of it they use.
-    ``fuse="auto"`` fuses only where ``gpus_per_trial="auto"`` finds a GPU: who gives a share has placed the trials.
+    ``fuse="auto"`` fuses only where ``gpus_per_trial="auto"`` finds a GPU and ``concurrent`` is not given: who gives a
+    share, or how many trials run at once, has placed the trials.
 
     Raises:
         UserError: no node has what one trial, or those of one program, ask for.
@@ -153,7 +154,7 @@ def _fused_of_itself(settings: SweepSettings, space: Space, fit: int, gpus: int)
 
     # Trials of other structures would take turns in one process, and are better off in several.
     alike = all(dimension.name in FREE for dimension in space.dimensions)
-    if not alike or not_fused(settings, space):
+    if settings.concurrent is not None or not alike or not_fused(settings, space):
         return 1
     no_gpu_idle = math.ceil(settings.trials / max(1, gpus))
     return max(1, min(FUSED, fit, no_gpu_idle))

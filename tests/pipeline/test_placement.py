@@ -163,6 +163,17 @@ def test_auto_fuses_nothing_that_cannot_be_or_that_the_user_has_placed(
     assert settings.gpus() == float(changes.get("gpus_per_trial", 0.25))
 
 
+@pytest.mark.parametrize("concurrent", [1, 5, 16])
+def test_auto_does_not_multiply_how_many_were_asked_for_at_once(
+    monkeypatch: pytest.MonkeyPatch, concurrent: int
+) -> None:
+    settings, told = fused(monkeypatch, 1, concurrent=concurrent)
+    assert (settings.slots() * settings.fused(), settings.gpus()) == (concurrent, 0.25)
+    assert told.startswith("4 trials share a GPU of 80.0 GiB")
+    settings, _ = fused(monkeypatch, 1, concurrent=concurrent, fuse="4")  # as --concurrent says of a number
+    assert settings.slots() * settings.fused() == concurrent * 4
+
+
 def test_as_many_as_were_asked_for_are_fused_where_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     settings, _ = fused(monkeypatch, 1, fuse="39")
     assert (settings.fuse, settings.gpus(), settings.concurrent) == ("39", 1.0, 2)
