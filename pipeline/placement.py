@@ -31,8 +31,8 @@ CUDA_CONTEXT = 0.6 * GIB
 MEASURE_SECONDS = 300.0
 FUSED = 8
 """Trials of one program on a GPU where ``--fuse auto`` decides."""
-OBSTACLES = {"discriminator.spectral_norm", "generator.dropout", "discriminator.dropout"}
-"""Parameters that may keep a trial out of a program of several; where one varies, the other trials are fused."""
+DRAWN = 256
+"""Configurations of the space, one of which must be fusable where trials are to be fused."""
 LARGER = ("generator.width", "generator.blocks", "generator.noise_dim", "discriminator.width", "training.batch_size")
 """Parameters whose largest value needs the most memory."""
 
@@ -74,14 +74,16 @@ def largest(space: Space) -> dict[str, Value]:
 
 def not_fused(settings: SweepSettings, space: Space) -> str:
     """Why no trials of a sweep can be one program, or ``""``."""
+    from pipeline.plan.model import sampled
     from trainables.fused import fusable
 
     if settings.precision != "float32":
         return f"trials in {settings.precision} mix number formats"
     if GanConfig.from_params(space.recipe).translates:
         return f"trials of space {space.name} translate"
-    recipe = GanConfig.from_params(space.recipe)
-    if not fusable(recipe, recipe) and not OBSTACLES & {dimension.name for dimension in space.dimensions}:
+    # Drawn ones follow the conditions between parameters. The recipe, which comes first, is one trial.
+    configs = map(GanConfig.from_params, sampled(space, 0, 1 + DRAWN)[1:])
+    if not any(fusable(config, config) for config in configs):
         return "all trials have spectral norm, or SRResNet's dropout,"
     return ""
 
