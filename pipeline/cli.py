@@ -106,7 +106,7 @@ class ResumeOptions:
     concurrent: int | None = None
     """Trials at once; default: as it was started."""
     fuse: str | None = None
-    """Trials of one program, as for run; default: as it was started."""
+    """Trials of one program, as for run, which places all trials anew; default: as it was started."""
     time_limit: str | None = None
     """Stop the whole sweep after this time: 90s, 30m, 2h."""
     total_kimg: int | None = None

@@ -31,8 +31,8 @@ CUDA_CONTEXT = 0.6 * GIB
 MEASURE_SECONDS = 300.0
 FUSED = 8
 """Trials of one program on a GPU where ``--fuse auto`` decides."""
-OBSTACLES = {"discriminator.spectral_norm", "generator.dropout", "discriminator.dropout"}
-"""Parameters that may keep a trial out of a program of several; where one varies, the other trials are fused."""
+DRAWN = 256
+"""Configurations of the space, one of which must be fusable where trials are to be fused."""
 LARGER = ("generator.width", "generator.blocks", "generator.noise_dim", "discriminator.width", "training.batch_size")
 """Parameters whose largest value needs the most memory."""
 
@@ -74,14 +74,16 @@ def largest(space: Space) -> dict[str, Value]:
 
 def not_fused(settings: SweepSettings, space: Space) -> str:
     """Why no trials of a sweep can be one program, or ``""``."""
+    from pipeline.plan.model import sampled
     from trainables.fused import fusable
 
     if settings.precision != "float32":
         return f"trials in {settings.precision} mix number formats"
     if GanConfig.from_params(space.recipe).translates:
         return f"trials of space {space.name} translate"
-    recipe = GanConfig.from_params(space.recipe)
-    if not fusable(recipe, recipe) and not OBSTACLES & {dimension.name for dimension in space.dimensions}:
+    # Drawn ones follow the conditions between parameters. The recipe, which comes first, is one trial.
+    configs = map(GanConfig.from_params, sampled(space, 0, 1 + DRAWN)[1:])
+    if not any(fusable(config, config) for config in configs):
         return "all trials have spectral norm, or SRResNet's dropout,"
     return ""
 
@@ -92,7 +94,8 @@ def placed(
     """The settings with ``gpus_per_trial``, ``concurrent`` and ``fuse`` settled, and what to tell the user.
 
     ``concurrent`` is the room there is, also for more trials than these: ``slots()`` says how many of it they use.
-    ``fuse="auto"`` fuses only where ``gpus_per_trial="auto"`` finds a GPU: who gives a share has placed the trials.
+    ``fuse="auto"`` fuses only where ``gpus_per_trial="auto"`` finds a GPU and ``concurrent`` is not given: who gives a
+    share, or how many trials run at once, has placed the trials.
 
     Raises:
         UserError: no node has what one trial, or those of one program, ask for.
@@ -153,7 +156,7 @@ def _fused_of_itself(settings: SweepSettings, space: Space, fit: int, gpus: int)
 
     # Trials of other structures would take turns in one process, and are better off in several.
     alike = all(dimension.name in FREE for dimension in space.dimensions)
-    if not alike or not_fused(settings, space):
+    if settings.concurrent is not None or not alike or not_fused(settings, space):
         return 1
     no_gpu_idle = math.ceil(settings.trials / max(1, gpus))
     return max(1, min(FUSED, fit, no_gpu_idle))

@@ -12,7 +12,7 @@ from pipeline.budget import room_for_a_trial
 from pipeline.home import Home
 from pipeline.lock import exclusive
 from pipeline.preflight import SETTINGS_FILE
-from pipeline.settings import PRIVATE, SweepSettings
+from pipeline.settings import PLACED, PRIVATE, SweepSettings
 from trainables.errors import UsageError, UserError
 from trainables.files import write_json
 
@@ -27,6 +27,8 @@ HIDDEN = "***"
 
 def resumed(options: ResumeOptions | ExtendOptions | RepeatOptions) -> SweepSettings:
     """The settings of a sweep as it was started, with what may differ between two starts taken from ``options``.
+
+    Those of ``PLACED`` place it anew: what the others of them came to was for other trials at once.
 
     Raises:
         UserError: no such sweep in the home, or settings that cannot be read.
@@ -44,6 +46,8 @@ def _settings(
     }
     if not isinstance(given.get("fuse"), str):  # that of confirm counts runs in its own process
         given.pop("fuse", None)
+    if any(name in given for name in PLACED):
+        saved = _placed_anew(saved)
     started = {**saved["started_with"], **saved["settings"], "home": str(home.root), **given}
     for name in ("tracking", "study"):
         if hasattr(options, name) and HIDDEN in str(started.get(name) or ""):
@@ -80,7 +84,7 @@ def extended(options: ExtendOptions) -> SweepSettings:
 
 
 def _placed_anew(saved: dict[str, Any]) -> dict[str, Any]:
-    """A saved sweep whose place is again what was asked for: what that came to was for fewer trials."""
+    """A saved sweep whose place is again what was asked for, not what that came to for other trials."""
     return {**saved, "started_with": {**saved["started_with"], **saved.get("asked", {})}}
 
 

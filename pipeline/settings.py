@@ -68,7 +68,8 @@ class SweepSettings:
     """GPUs of each trial, or a share of one; auto measures how many trials one GPU's memory holds."""
     fuse: str = "auto"
     """Train so many trials (2 to 64) of equal structure as one batched program, in one process with the cores and GPUs
-    of one trial; off: each by itself; auto: up to 8 on each GPU where all trials are of equal structure, else off."""
+    of one trial; off: each by itself; auto: up to 8 on each GPU where all trials are of equal structure and neither
+    --concurrent nor --gpus-per-trial is given, else off."""
     max_trial_seconds: float | None = None
     """Stop a trial that has trained for longer than this."""
     sampler: Sampler = "tpe"

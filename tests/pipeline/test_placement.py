@@ -140,12 +140,51 @@ def test_trials_are_spread_over_all_gpus_before_they_are_fused(monkeypatch: pyte
     assert settings.fuse == "off"
 
 
-def test_spectral_norm_in_all_trials_is_said_to_be_in_the_way() -> None:
-    asked = dataclasses.replace(MINE, fuse="4", fix=("discriminator.spectral_norm=true",))
+NORMED = "discriminator.spectral_norm=true"
+DROPPED = "generator.dropout=0.5"
+RESIDUAL = ("generator.architecture=srresnet", "discriminator.architecture=srresnet")
+
+
+@pytest.mark.parametrize(
+    ("space", "fix", "choices"),
+    [
+        ("acgan", (NORMED,), ()),
+        # Another obstacle that varies takes none away that is fixed.
+        ("dcgan", (NORMED,), ()),
+        ("anything", (NORMED,), ()),
+        ("anything_unconditional", (NORMED,), ()),
+        ("matching_wgan", (NORMED,), ()),
+        ("dcgan", (), (NORMED,)),  # a dimension of one value
+        ("srresnet_acgan", (*RESIDUAL, DROPPED), ()),
+        ("srresnet_acgan", (*RESIDUAL, "discriminator.dropout=0.5"), ()),
+        ("anything", ("system=srresnet_acgan", DROPPED), ()),  # the system brings its networks
+    ],
+)
+def test_an_obstacle_that_all_trials_have_is_said_to_be_in_the_way(
+    space: str, fix: tuple[str, ...], choices: tuple[str, ...]
+) -> None:
+    asked = dataclasses.replace(MINE, space=space, fuse="4", fix=fix, choices=choices)
     assert not_fused(asked, asked.resolve_space()) == "all trials have spectral norm, or SRResNet's dropout,"
-    varied = dataclasses.replace(MINE, fuse="4", choices=("discriminator.spectral_norm=true,false",))
-    assert not_fused(varied, varied.resolve_space()) == ""
-    assert not_fused(MINE, MINE.resolve_space()) == ""
+
+
+@pytest.mark.parametrize(
+    ("space", "fix", "choices"),
+    [
+        ("acgan", (), ()),
+        ("acgan", (), (f"{NORMED},false",)),
+        ("dcgan", ("discriminator.spectral_norm=false",), ()),
+        ("dcgan", (DROPPED,), ()),  # only SRResNet's is in the way
+        ("srresnet_acgan", (DROPPED,), ()),  # not with the other generator
+        ("srresnet_acgan", RESIDUAL, (f"{DROPPED},0",)),
+        ("anything", ("system=srresnet_acgan",), ()),
+        ("anything", (DROPPED,), ()),
+    ],
+)
+def test_an_obstacle_that_some_trials_have_leaves_the_others(
+    space: str, fix: tuple[str, ...], choices: tuple[str, ...]
+) -> None:
+    asked = dataclasses.replace(MINE, space=space, fuse="4", fix=fix, choices=choices)
+    assert not_fused(asked, asked.resolve_space()) == ""
 
 
 @pytest.mark.parametrize(
@@ -161,6 +200,17 @@ def test_auto_fuses_nothing_that_cannot_be_or_that_the_user_has_placed(
     settings, _ = fused(monkeypatch, 1, **changes)
     assert settings.fuse == "off"
     assert settings.gpus() == float(changes.get("gpus_per_trial", 0.25))
+
+
+@pytest.mark.parametrize("concurrent", [1, 5, 16])
+def test_auto_does_not_multiply_how_many_were_asked_for_at_once(
+    monkeypatch: pytest.MonkeyPatch, concurrent: int
+) -> None:
+    settings, told = fused(monkeypatch, 1, concurrent=concurrent)
+    assert (settings.slots() * settings.fused(), settings.gpus()) == (concurrent, 0.25)
+    assert told.startswith("4 trials share a GPU of 80.0 GiB")
+    settings, _ = fused(monkeypatch, 1, concurrent=concurrent, fuse="4")  # as --concurrent says of a number
+    assert settings.slots() * settings.fused() == concurrent * 4
 
 
 def test_as_many_as_were_asked_for_are_fused_where_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import resume
+from pipeline import placement, resume
 from pipeline.cli import ConfirmOptions, ExtendOptions, ResumeOptions, main
+from pipeline.cluster import Node
 from pipeline.home import Home
+from pipeline.placement import placed
+from pipeline.preflight import require_same_sweep
 from pipeline.resume import extended, resumed
 from pipeline.settings import PRIVATE, SweepSettings
 from tests.pipeline.conftest import sweep, tiny_settings
 from tests.support.sweeps import make_sweep
+from tests.support.tiny import painted_images, random_labels
 from trainables.errors import UsageError, UserError
+from trainables.fused import FREE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.pipeline.conftest import Swept
+
+
+GIB = 2**30
 
 
 def histories(home: Path, name: str) -> dict[str, list[int]]:
@@ -67,9 +77,10 @@ def test_a_sweep_is_extended_by_trials_and_by_budget(
 
 def test_the_settings_of_a_sweep_come_back_with_what_may_differ(swept: Swept) -> None:
     home = swept.home.root
-    settings = resumed(ResumeOptions("tiny", home=home, concurrent=1, time_limit="5m"))
-    assert (settings.concurrent, settings.time_limit, settings.home) == (1, "5m", home)
+    settings = resumed(ResumeOptions("tiny", home=home, time_limit="5m"))
+    assert (settings.time_limit, settings.home) == ("5m", home)
     assert settings.fuse == "off"  # what auto came to
+    assert resumed(ResumeOptions("tiny", home=home, concurrent=1)).concurrent == 1
     assert resumed(ResumeOptions("tiny", home=home, fuse="4")).fuse == "4"
     assert resumed(ConfirmOptions("tiny", home=home, fuse=5)).fuse == "off"  # those are another process's
     for name in ("space", "trials", "max_kimg", "fix", "choices", "seed", "data"):
@@ -150,6 +161,61 @@ def test_an_extended_sweep_is_placed_as_a_new_one_of_its_size(
     assert found(resumed(ResumeOptions("hand", home=tmp_path))) == (2, "0.25", "off")
     assert found(extended(ExtendOptions("hand", home=tmp_path, trials=60, **given))) == placed
     assert found(resumed(ResumeOptions("hand", home=tmp_path, **given))) == placed
+
+
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[SweepSettings], tuple[int | None, str, str]]:
+    """Slots, share and fusing that settings come to on 16 cores and two GPUs of 80 GiB, for trials of 2.5 GiB."""
+    monkeypatch.setattr(placement, "measure", lambda request: {"peak": 1.4 * GIB, "total": 80 * GIB})
+    images, nodes = painted_images(random_labels(8)), [Node("a", 16, 2, 64.0 * GIB)]
+
+    def come_to(settings: SweepSettings) -> tuple[int | None, str, str]:
+        space = settings.resolve_space()
+        alike = [one for one in space.dimensions if one.name in FREE]
+        space = dataclasses.replace(space, dimensions=tuple(alike))
+        settled, _ = placed(settings, nodes, space, images)
+        path = Home.find(settings.home).sweep(settings.name) / "sweep.json"
+        require_same_sweep(path, settled, space, images, settings)
+        return settled.concurrent, settled.gpus_per_trial, settled.fuse
+
+    return come_to
+
+
+@pytest.mark.parametrize(
+    ("first", "came_to", "given", "then"),
+    [
+        ({"fuse": "off"}, (16, "0.125", "off"), {"fuse": "8"}, (2, "1", "8")),
+        ({"fuse": "off"}, (16, "0.125", "off"), {"fuse": "auto"}, (2, "1", "8")),
+        ({}, (2, "1", "8"), {"fuse": "off"}, (16, "0.125", "off")),
+        ({}, (2, "1", "8"), {"fuse": "auto"}, (2, "1", "8")),
+        ({}, (2, "1", "8"), {"fuse": "off", "concurrent": 5}, (5, "0.125", "off")),
+        ({"fuse": "4", "gpus_per_trial": "0.5"}, (4, "0.5", "4"), {"fuse": "off"}, (4, "0.5", "off")),
+        ({"fuse": "off", "concurrent": 3}, (3, "0.125", "off"), {"fuse": "8"}, (3, "1", "8")),
+    ],
+)
+def test_a_sweep_that_goes_on_with_another_fuse_is_placed_as_a_new_one(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first: dict[str, Any],
+    came_to: tuple[int, str, str],
+    given: dict[str, Any],
+    then: tuple[int, str, str],
+) -> None:
+    """(1.4 + 0.6) * 1.25 = 2.5 GiB and the pictures: 31 would fit, and eight cores are there for each GPU."""
+    come_to = two_gpus(monkeypatch)
+    settings = SweepSettings("acgan", tmp_path, "hand", trials=100, image_size=16, home=tmp_path, **first)
+    assert come_to(settings) == came_to
+    assert come_to(resumed(ResumeOptions("hand", home=tmp_path))) == came_to
+    assert come_to(resumed(ResumeOptions("hand", home=tmp_path, **given))) == then
+    assert come_to(dataclasses.replace(settings, **given)) == then
+
+
+def test_a_share_of_another_fuse_that_memory_forbids_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    come_to = two_gpus(monkeypatch)
+    come_to(SweepSettings("acgan", tmp_path, "hand", trials=100, image_size=16, home=tmp_path))
+    with pytest.raises(UserError, match=r"--fuse 33 trials do not fit on a GPU of 80\.0 GiB: .*; 31 do"):
+        come_to(resumed(ResumeOptions("hand", home=tmp_path, fuse="33")))
 
 
 def test_a_password_that_was_not_stored_is_asked_for(swept: Swept, tmp_path: Path) -> None:
