@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from trainables.config import GanConfig
+from trainables.report import NODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -164,7 +165,7 @@ class FusedHost:
         if self._training is None:
             self._training = asyncio.create_task(self._train())
         result = await place.asked
-        return None if result is None else {**result, "hostname": platform.node()}
+        return None if result is None else {**result, NODE: platform.node()}
 
     async def leave(self, key: str, token: str | None) -> None:
         """Forget a trial that has ended or was stopped, unless it has come again since the ``token`` was given."""
