@@ -58,6 +58,8 @@ class _Place:
     alone: bool
     since: float
     """When it came, or had its last answer."""
+    joining: bool = True
+    """It is yet to be built: it cannot ask."""
     answered: bool = False
     """It has had a result since it came."""
     ended: bool = False
@@ -148,7 +150,11 @@ class FusedHost:
             self._forget(key, place)
             await self._end_if_broken()
             raise
-        place.since = self._clock()
+        if self._places.get(key) is not place:  # it has come again, or the process is about to end
+            if key not in self._places:
+                await self._on_thread(lambda: self._group.leave(key))
+            return None
+        place.joining, place.since = False, self._clock()
         return place.token
 
     async def step(self, key: str) -> dict[str, Any] | None:
@@ -186,8 +192,8 @@ class FusedHost:
 
     def _forgotten(self) -> list[str]:
         """Trials that have not asked for long: their processes have died, most likely."""
-        now = self._clock()
-        return [key for key, place in self._places.items() if not place.asked and now - place.since > FORGOTTEN]
+        quiet = {key: place for key, place in self._places.items() if not (place.asked or place.joining)}
+        return [key for key, place in quiet.items() if self._clock() - place.since > FORGOTTEN]
 
     def _forget(self, key: str, place: _Place) -> None:
         if self._places.get(key) is place:
