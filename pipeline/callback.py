@@ -13,7 +13,7 @@ from pipeline.failures import error_text
 from pipeline.outcome import outcome
 from trainables.checkpoint import CHECKPOINTS
 from trainables.errors import UserError
-from trainables.report import unfolded
+from trainables.report import NODE, unfolded
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
@@ -52,7 +52,7 @@ class SweepCallback(tune.Callback):
             if self.slot_use.due():
                 self.tracker.log_sweep(self.slot_use.figures())
         key = trial.config["key"]
-        self.tracker.ran_on(key, str(result.get("hostname") or ""))
+        self.tracker.ran_on(key, str(result.get(NODE) or result.get("hostname") or ""))
         if schema.DISTANCE in result:  # a trial beyond hope has scores, one that diverged has none
             ours = {name: value for name, value in result.items() if name not in AUTO_RESULT_KEYS}
             self.tracker.log_result(key, ours)

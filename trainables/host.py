@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from trainables.config import GanConfig
+from trainables.report import NODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,6 +58,8 @@ class _Place:
     alone: bool
     since: float
     """When it came, or had its last answer."""
+    joining: bool = True
+    """It is yet to be built: it cannot ask."""
     answered: bool = False
     """It has had a result since it came."""
     ended: bool = False
@@ -145,7 +148,11 @@ class FusedHost:
             self._forget(key, place)
             await self._end_if_broken()
             raise
-        place.since = self._clock()
+        if self._places.get(key) is not place:  # it has come again, or the process is about to end
+            if key not in self._places:
+                await self._on_thread(lambda: self._group.leave(key))
+            return None
+        place.joining, place.since = False, self._clock()
         return place.token
 
     async def step(self, key: str) -> dict[str, Any] | None:
@@ -162,7 +169,7 @@ class FusedHost:
         if self._training is None:
             self._training = asyncio.create_task(self._train())
         result = await place.asked
-        return None if result is None else {**result, "hostname": platform.node()}
+        return None if result is None else {**result, NODE: platform.node()}
 
     async def leave(self, key: str, token: str | None) -> None:
         """Forget a trial that has ended or was stopped, unless it has come again since the ``token`` was given."""
@@ -183,8 +190,8 @@ class FusedHost:
 
     def _forgotten(self) -> list[str]:
         """Trials that have not asked for long: their processes have died, most likely."""
-        now = self._clock()
-        return [key for key, place in self._places.items() if not place.asked and now - place.since > FORGOTTEN]
+        quiet = {key: place for key, place in self._places.items() if not (place.asked or place.joining)}
+        return [key for key, place in quiet.items() if self._clock() - place.since > FORGOTTEN]
 
     def _forget(self, key: str, place: _Place) -> None:
         if self._places.get(key) is place:

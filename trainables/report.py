@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 FIGURES = "figures"
 DECIDING = ("kimg", "distance", "tag_accuracy", "done")
 """What schedulers and searchers look at."""
+NODE = "node"
+"""Where a fused trial was trained: Tune writes the node of its proxy over a ``hostname`` that it reports."""
 
 
 def folded(result: Mapping[str, Any]) -> dict[str, Any]:

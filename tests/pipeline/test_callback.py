@@ -22,6 +22,7 @@ class TrackerStub:
 
     def __init__(self) -> None:
         self.results: list[dict[str, Any]] = []
+        self.nodes: list[str] = []
 
     def log_result(self, key: str, result: dict[str, Any]) -> None:
         self.results.append(result)
@@ -31,6 +32,7 @@ class TrackerStub:
 
     def ran_on(self, key: str, node: str) -> None:
         """On some node."""
+        self.nodes.append(node)
 
     def open_trial(self, config: dict[str, Any]) -> None:
         """It is known."""
@@ -82,3 +84,10 @@ def test_checkpoints_of_a_stopped_trial_go_and_those_of_a_crashed_or_complete_on
     assert [path.name for path in tmp_path.rglob("*.pt")] == ["000001.pt"]
     callback.on_trial_complete(1, [], trial(2))
     assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_a_fused_trial_ran_on_the_node_of_its_host(callback: SweepCallback) -> None:
+    """Tune says for every trial where its own process is, which only asks."""
+    for result in ({"kimg": 1, "hostname": "worker-1"}, {"kimg": 2, "hostname": "worker-1", "node": "worker-7"}):
+        callback.on_trial_result(1, [], trial(), result)
+    assert callback.tracker.nodes == ["worker-1", "worker-7"]  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from typing import Any
@@ -181,6 +182,18 @@ def test_it_asks_and_comes_again_where_it_is_not_known_any_more() -> None:
     trial = proxy_on(host)
     assert [unfolded(trial.step()), unfolded(trial.step())] == [{"kimg": 1}, {"kimg": 2}]
     assert host.names() == ["offer", "join", "step", "step", "offer", "join", "step"]
+
+
+def test_the_node_of_the_host_comes_through_tune() -> None:
+    """Tune adds to every result where the proxy runs, which is here."""
+    host = Host(Offer(False, True, 0, 1), step=[{"kimg": 1, "node": "worker-7"}])
+
+    class Proxy(ProxyTrial):
+        def setup(self, config: dict[str, Any], hosts: Any = ()) -> None:
+            super().setup(config, [host])
+
+    result = Proxy(dict(CONFIG)).train()
+    assert (result["node"], result["hostname"]) == ("worker-7", platform.node())
 
 
 def test_what_the_host_raised_is_raised_under_its_own_name() -> None:

@@ -1,6 +1,7 @@
 """A host in this process: trials come, ask and leave as their proxies do, and each has the results it has alone."""
 
 import asyncio
+import platform
 import threading
 import traceback
 from collections.abc import Awaitable, Callable, Collection
@@ -73,7 +74,7 @@ def test_trials_of_several_structures_have_the_results_they_have_alone(context: 
         trial = Trial(context, one["params"], one["seed"], storage)
         for answers in (first, second):
             found = answers[one["key"]]
-            assert found.pop("hostname")
+            assert found.pop("node") == platform.node()
             require_equal(found, trial.step())
 
 
@@ -267,6 +268,53 @@ def test_two_that_come_at_once_do_not_share_the_place_of_one_that_is_forgotten(
         assert first
         assert second is None
         assert host._group.keys == ("b",)
+
+    run(proxies())
+
+
+def busy(host: FusedHost) -> threading.Event:
+    """Keep the thread that trains from everything else until the event is set."""
+    free = threading.Event()
+    host._worker.submit(free.wait, 60)
+    return free
+
+
+def test_one_that_waits_to_be_built_is_not_forgotten(context: TrialContext, tmp_path: Path) -> None:
+    """The thread scores others for longer than that."""
+
+    async def proxies() -> None:
+        clock = Clock()
+        host = make_host(context, tmp_path, places=2, clock=clock)
+        free = busy(host)
+        joining = [asyncio.create_task(host.join(config(key))) for key in "ab"]
+        await asyncio.sleep(0)
+        clock.now += FORGOTTEN + 1
+        assert await host.offer(config("c")) == (False, True, 2, 0)
+        assert not await host.join(config("c"))
+        free.set()
+        assert all(await asyncio.gather(*joining))
+        assert host._group.keys == ("a", "b")
+        clock.now += FORGOTTEN + 1
+        assert await host.offer(config("c")) == (False, True, 2, 2)  # now they could have asked
+
+    run(proxies())
+
+
+def test_one_that_is_built_when_the_process_is_about_to_end_goes_elsewhere(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def proxies() -> None:
+        host = make_host(context, tmp_path, end=lambda code: None)
+        monkeypatch.setattr(host._group, "works", lambda: False)
+        free = busy(host)
+        joining = asyncio.create_task(host.join(config("a")))
+        await asyncio.sleep(0)
+        ending = asyncio.create_task(host._end_if_broken())
+        await asyncio.sleep(0)
+        free.set()
+        await ending
+        assert await joining is None
+        assert host._group.keys == ()
 
     run(proxies())
 
