@@ -209,11 +209,13 @@ def test_an_export_without_onnx_file_is_refused(database: MlflowClient, tmp_path
         Registration(database, "old").register(folder)
 
 
-def test_a_generator_that_translates_is_promoted_by_its_scores(database: MlflowClient, tmp_path: Path) -> None:
+def test_a_generator_that_translates_is_promoted_by_its_scores(
+    database: MlflowClient, export: Path, tmp_path: Path
+) -> None:
     """One that draws does not take its place: they were measured otherwise, and are asked otherwise."""
-    export = make_portable(write_translator(tmp_path / "translator", "stargan"))
+    translator = make_portable(write_translator(tmp_path / "translator", "stargan"))
     task = {**FINGERPRINT, "seed_policy": TRANSLATED}
-    folders = {key: tell(scored(export, tmp_path / key, key, value), {"fingerprint": task})
+    folders = {key: tell(scored(translator, tmp_path / key, key, value), {"fingerprint": task})
                for key, value in (("hand-00000", 45.0), ("hand-00001", 44.0), ("hand-00002", 40.0))}  # fmt: skip
     assert register(database, "eyes", folders["hand-00000"], promote=True).endswith("version 1, alias champion")
     with pytest.raises(UserError, match=r"^eyes keeps its champion: distance 44 \[43, 45\] of hand-00001 is not better"):
@@ -224,7 +226,7 @@ def test_a_generator_that_translates_is_promoted_by_its_scores(database: MlflowC
     assert [(one["name"], one["type"]) for one in json.loads(about["signature"]["inputs"])] == [
         ("picture", "binary"), ("to", "string"),
     ]  # fmt: skip
-    draws = scored(make_portable(write_bundle(tmp_path / "draws")), tmp_path / "other", "hand-00003", 1.0)
+    draws = scored(export, tmp_path / "draws", "hand-00003", 1.0)
     tell(draws, {"fingerprint": {**FINGERPRINT, "seed_policy": DRAWN}})
     with pytest.raises(UserError, match=f"measured differently: seed_policy {DRAWN} and {TRANSLATED}"):
         register(database, "eyes", draws, promote=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -21,11 +22,12 @@ from PIL import Image
 
 from pipeline.bundle import Bundle
 from pipeline.cli import main
+from pipeline.model_card_translation import translation_usage
 from pipeline.serving import save_served
 from pipeline.translate import asked_labels
 from tests.support.exports import make_portable
 from tests.support.serving import Served
-from tests.support.translators import SIZE, write_translator
+from tests.support.translators import SIZE, VOCABULARY, write_translator
 from trainables.data.images import BadImage, load_image
 from trainables.errors import UsageError
 
@@ -293,3 +295,20 @@ def test_mlflow_serves_it_over_http(
             status, answer = server.ask({"dataframe_records": [row]})
             assert status == 400
             assert said in answer["message"]
+        run_the_cards_code(server.port, tmp_path)
+    content = load_image(tmp_path / "picture.jpg", SIZE)
+    expected = bundle.translate(content[None], np.array([[1, 2]]))[0]
+    assert np.abs(pixels((tmp_path / "translated.png").read_bytes()) - expected).max() <= 1
+
+
+def run_the_cards_code(port: int, folder: Path) -> None:
+    """As the model card of this export has it, with this server's port."""
+    noise = np.random.default_rng(1).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "picture.jpg")
+    lines = translation_usage(VOCABULARY.to_json(), ["domain", "eyes"], SIZE, (1, 2))
+    code = re.findall(r"^```python\n(.*?)^```", "\n".join(lines), re.MULTILINE | re.DOTALL)[-1]
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace(":5001/", f":{port}/")],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
