@@ -143,8 +143,7 @@ def translation_usage(
         "",
         _JAVASCRIPT.format(row_js=row_js, groups=len(groups), **given),
         "",
-        "Over HTTP, where it was registered (`gansweep export --register MODEL`) and `mlflow models serve` runs it, with "
-        "neither torch nor gansweep:",
+        "Over HTTP, where it was registered (`gansweep export --register MODEL`) and `mlflow models serve` runs it:",
         "",
         _SERVED.format(**given),
     ]
