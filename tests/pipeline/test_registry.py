@@ -218,7 +218,7 @@ def test_a_generator_that_translates_is_promoted_by_its_scores(
     folders = {key: tell(scored(translator, tmp_path / key, key, value), {"fingerprint": task})
                for key, value in (("hand-00000", 45.0), ("hand-00001", 44.0), ("hand-00002", 40.0))}  # fmt: skip
     assert register(database, "eyes", folders["hand-00000"], promote=True).endswith("version 1, alias champion")
-    with pytest.raises(UserError, match=r"^eyes keeps its champion: distance 44 \[43, 45\] of hand-00001 is not better"):
+    with pytest.raises(UserError, match=r"^eyes keeps its champion: distance 44 \[43, 45\] of hand-00001 is not"):
         register(database, "eyes", folders["hand-00001"], promote=True)
     assert register(database, "eyes", folders["hand-00002"], promote=True).endswith("version 2, alias champion")
     stored = Path(database.get_model_version("eyes", "2").source.removeprefix("file://"))
