@@ -48,6 +48,42 @@ generator = torch.export.load("generator.pt2").module()
 pictures = generator(torch.rand(16, 3, {size}, {size}) * 2 - 1, torch.tensor([{row}] * 16))  # RGB in [-1, 1]
 ```"""
 
+_JAVASCRIPT = """\
+```js
+import * as ort from "onnxruntime-web";
+
+const size = {size}, plane = size * size, canvas = document.querySelector("canvas"), pen = canvas.getContext("2d");
+const picture = await createImageBitmap(await (await fetch("picture.jpg")).blob());
+const side = Math.min(picture.width, picture.height);
+canvas.width = canvas.height = size;
+pen.fillStyle = "white"; // under what is transparent
+pen.fillRect(0, 0, size, size);
+pen.drawImage(picture, (picture.width - side) / 2, (picture.height - side) / 2, side, side, 0, 0, size, size);
+const image = pen.getImageData(0, 0, size, size), levels = new Float32Array(3 * plane);
+for (let i = 0; i < plane; i++) for (let c = 0; c < 3; c++) levels[c * plane + i] = image.data[4 * i + c] / 127.5 - 1;
+const sources = new ort.Tensor("float32", levels, [1, 3, size, size]);
+const tags = new ort.Tensor("int64", BigInt64Array.of({row_js}), [1, {groups}]); // {text}
+const session = await ort.InferenceSession.create("generator.onnx");
+const {{ pictures }} = await session.run({{ sources, tags }});
+for (let i = 0; i < plane; i++) {{
+  for (let c = 0; c < 3; c++) image.data[4 * i + c] = (pictures.data[c * plane + i] + 1) * 127.5; // cuts and rounds
+}}
+pen.putImageData(image, 0, 0);
+```"""
+
+_SERVED = """\
+```python
+import base64
+import json
+import urllib.request
+
+picture = base64.b64encode(open("picture.jpg", "rb").read()).decode()  # of any size
+body = json.dumps({{"dataframe_records": [{{"picture": picture, "to": "{text}"}}]}}).encode()
+asked = urllib.request.Request("http://127.0.0.1:5001/invocations", body, {{"content-type": "application/json"}})
+(answer,) = json.load(urllib.request.urlopen(asked))["predictions"]
+open("translated.png", "wb").write(base64.b64decode(answer["png"]))
+```"""
+
 
 def about_translation(facts: Mapping[str, Any], size: int) -> tuple[str, list[str]]:
     """What the generator does, and lines about the sheet of examples."""
@@ -84,6 +120,7 @@ def translation_usage(
     groups = vocabulary["groups"]
     words = {group["name"]: group["classes"][label] for group, label in zip(groups, example, strict=True)}
     given = {"text": " ".join(f"{words[name]} {name}" for name in targets), "size": size, "row": list(example)}
+    row_js = ", ".join(f"{label}n" for label in example)
     order = ", ".join(f"`{group['name']}`" for group in groups)
     return [
         "## Use",
@@ -101,4 +138,12 @@ def translation_usage(
         _ONNX.format(**given),
         "",
         _PROGRAM.format(**given),
+        "",
+        "In a browser, which resizes a little otherwise than training did:",
+        "",
+        _JAVASCRIPT.format(row_js=row_js, groups=len(groups), **given),
+        "",
+        "Over HTTP, where it was registered (`gansweep export --register MODEL`) and `mlflow models serve` runs it:",
+        "",
+        _SERVED.format(**given),
     ]

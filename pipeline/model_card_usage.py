@@ -63,7 +63,9 @@ for (let i = 0; i < plane; i++) {{
   for (let c = 0; c < 3; c++) image.data[4 * i + c] = (pictures.data[c * plane + i] + 1) * 127.5; // cuts and rounds
   image.data[4 * i + 3] = 255;
 }}
-document.querySelector("canvas").getContext("2d").putImageData(image, 0, 0);
+const canvas = document.querySelector("canvas");
+canvas.width = canvas.height = size;
+canvas.getContext("2d").putImageData(image, 0, 0);
 ```"""
 
 _JAVASCRIPT_TAGS = """\

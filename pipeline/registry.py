@@ -6,17 +6,15 @@ import json
 import logging
 import re
 import tempfile
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import schema
 from analysis.connect import readable_errors
 from pipeline.bundle import Bundle
-from pipeline.manifest import CONFIG, ONNX, TAGS
 from pipeline.promotion import Measured, refusal
+from pipeline.serving import save_served
 from pipeline.writer import trial_runs
-from trainables.config import TRANSLATING
 from trainables.errors import UsageError, UserError, first_line
 
 if TYPE_CHECKING:
@@ -40,8 +38,6 @@ RUN = "gansweep.run"
 """Tag of a version: key of the run whose weights it has, the trial's own or one of its confirmation."""
 CONFIRMATION = "gansweep.confirmation"
 """Tag of a version whose configuration was confirmed: JSON of ``confirmation`` in the export's manifest."""
-PACKAGES = ("mlflow-skinny", "numpy", "onnxruntime", "pandas", "pillow")
-"""All that ``served_model`` imports."""
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -78,22 +74,15 @@ class Registration:
         return CHAMPION if self.promote else CANDIDATE
 
     def check(self, facts: Mapping[str, Any]) -> None:
-        """Refuse, before anything is written, a promotion that the scores do not bear out, or what cannot be served.
+        """Refuse, before anything is written, a promotion that the scores do not bear out.
 
         Args:
             facts: ``trial``, ``scores``, ``intervals``, ``fingerprint`` and ``confirmation``, as an export's manifest
-                has them; and the trial's ``params``.
+                has them.
 
         Raises:
-            UserError: the new model is not clearly better than the champion, or the first and not measured surely; or
-                it translates pictures.
+            UserError: the new model is not clearly better than the champion, or the first and not measured surely.
         """
-        system = facts.get("params", {}).get("system")
-        if system in TRANSLATING:
-            raise UserError(
-                f"--register: what is served draws from tags, and a {system} generator translates pictures; export it "
-                "without, for `gansweep translate`"
-            )
         if self.promote:
             self._require_better(measured(facts), self.champion())
 
@@ -235,44 +224,6 @@ def measured(facts: Mapping[str, Any]) -> Measured:
     intervals = {score: (low, high) for score, (low, high) in (facts.get("intervals") or {}).items()}
     confirmed = facts.get("confirmation") is not None
     return Measured(facts["trial"], facts["fingerprint"], facts["scores"], intervals, confirmed)
-
-
-def requirements() -> list[str]:
-    """What a served model needs, in the versions that it was tried with here."""
-    return [f"{package}=={installed(package)}" for package in PACKAGES]
-
-
-def save_served(bundle: Bundle, folder: Path, **model: Any) -> None:
-    """Write an export as an MLflow model: its ONNX file and tags, and code that needs no other part of gansweep.
-
-    Raises:
-        UserError: an export without ONNX file.
-    """
-    import mlflow.pyfunc
-    import pandas as pd
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, Schema
-
-    assert bundle.folder is not None
-    if ONNX not in bundle.manifest["files"]:
-        raise UserError(f"export {bundle.folder} has no {ONNX}, which is what is served; export it again")
-    conditional = bundle.config.conditional
-    commonest = bundle.combinations[bundle.counts.argmax()].tolist()
-    example = {"tags": bundle.vocabulary.describe(commonest) if conditional else "", "seed": 0}
-    signature = ModelSignature(
-        Schema([ColSpec("string", "tags", required=conditional), ColSpec("long", "seed")]),
-        Schema([ColSpec("binary", "png")]),
-    )
-    mlflow.pyfunc.save_model(
-        str(folder),
-        python_model=str(Path(__file__).with_name("served_model.py")),
-        artifacts={name: str(bundle.folder / file) for name, file in
-                   (("generator", ONNX), ("tags", TAGS), ("config", CONFIG))},
-        signature=signature,
-        input_example=pd.DataFrame([example]),
-        pip_requirements=requirements(),
-        mlflow_model=Model(**model),
-    )  # fmt: skip
 
 
 def _of_version(version: ModelVersion) -> Measured:

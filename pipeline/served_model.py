@@ -1,7 +1,7 @@
 """What MLflow runs to draw from a registered generator: a table of tags and seeds in, PNG files out.
 
 This file is copied beside the model and run where gansweep and torch are not installed: it may import only what
-``pipeline.registry.requirements`` lists. A row's picture is the one that ``gansweep generate DIR TAGS -n 1`` draws with
+``pipeline.serving.requirements`` lists. A row's picture is the one that ``gansweep generate DIR TAGS -n 1`` draws with
 the row's seed.
 """
 

@@ -16,9 +16,11 @@ from pipeline.manifest import read_json
 from pipeline.registry import Registration
 from pipeline.tracking import open_client
 from tests.pipeline.conftest import write_bundle
-from tests.support.exports import make_portable, scored, tell
+from tests.support.exports import FINGERPRINT, make_portable, scored, tell
 from tests.support.sweeps import History
+from tests.support.translators import write_translator
 from trainables.errors import UsageError, UserError
+from trainables.scoring.scorer import DRAWN, TRANSLATED
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -205,6 +207,29 @@ def test_an_export_without_onnx_file_is_refused(database: MlflowClient, tmp_path
     folder = write_bundle(tmp_path / "old")
     with pytest.raises(UserError, match=r"has no generator.onnx"):
         Registration(database, "old").register(folder)
+
+
+def test_a_generator_that_translates_is_promoted_by_its_scores(
+    database: MlflowClient, export: Path, tmp_path: Path
+) -> None:
+    """One that draws does not take its place: they were measured otherwise, and are asked otherwise."""
+    translator = make_portable(write_translator(tmp_path / "translator", "stargan"))
+    task = {**FINGERPRINT, "seed_policy": TRANSLATED}
+    folders = {key: tell(scored(translator, tmp_path / key, key, value), {"fingerprint": task})
+               for key, value in (("hand-00000", 45.0), ("hand-00001", 44.0), ("hand-00002", 40.0))}  # fmt: skip
+    assert register(database, "eyes", folders["hand-00000"], promote=True).endswith("version 1, alias champion")
+    with pytest.raises(UserError, match=r"^eyes keeps its champion: distance 44 \[43, 45\] of hand-00001 is not"):
+        register(database, "eyes", folders["hand-00001"], promote=True)
+    assert register(database, "eyes", folders["hand-00002"], promote=True).endswith("version 2, alias champion")
+    stored = Path(database.get_model_version("eyes", "2").source.removeprefix("file://"))
+    about = yaml.safe_load((stored / "MLmodel").read_text())
+    assert [(one["name"], one["type"]) for one in json.loads(about["signature"]["inputs"])] == [
+        ("picture", "binary"), ("to", "string"),
+    ]  # fmt: skip
+    draws = scored(export, tmp_path / "draws", "hand-00003", 1.0)
+    tell(draws, {"fingerprint": {**FINGERPRINT, "seed_policy": DRAWN}})
+    with pytest.raises(UserError, match=f"measured differently: seed_policy {DRAWN} and {TRANSLATED}"):
+        register(database, "eyes", draws, promote=True)
 
 
 def test_a_model_that_could_not_be_stored_is_marked_failed(

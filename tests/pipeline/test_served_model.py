@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 import venv
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow.pyfunc
@@ -24,13 +19,16 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from pipeline.bundle import Bundle
-from pipeline.registry import save_served
+from pipeline.serving import save_served
 from search_spaces.registry import find_space
 from tests.pipeline.conftest import write_bundle
 from tests.support.exports import make_portable
+from tests.support.serving import Served
 from trainables.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mlflow.pyfunc import PyFuncModel
     from numpy.typing import NDArray
 
@@ -157,15 +155,14 @@ def test_tags_are_read_as_the_vocabulary_reads_them(
 
 @pytest.mark.slow
 def test_mlflow_serves_it_over_http(bundles: dict[str, Bundle], saved: dict[str, Path], tmp_path: Path) -> None:
-    port = _free_port()
-    with _served(saved["tagged"], port, tmp_path):
+    with Served(saved["tagged"], tmp_path) as server:
         rows = [{"tags": "blue hair red eyes", "seed": 5}, {"tags": "green eyes", "seed": 6}]
-        status, answer = _ask(port, {"dataframe_records": rows})
+        status, answer = server.ask({"dataframe_records": rows})
         assert status == 200
         for row, one in zip(rows, answer["predictions"], strict=True):
             expected = drawn(bundles["tagged"], str(row["tags"]), int(str(row["seed"]))).astype(int)
             assert np.abs(pixels(base64.b64decode(one["png"])) - expected).max() <= 1
-        status, answer = _ask(port, {"dataframe_records": [{"tags": "mauve hair", "seed": 5}]})
+        status, answer = server.ask({"dataframe_records": [{"tags": "mauve hair", "seed": 5}]})
         assert status == 400
         assert "row 0: unknown hair 'mauve'" in answer["message"]
 
@@ -193,54 +190,3 @@ def test_its_own_requirements_are_enough(bundles: dict[str, Bundle], saved: dict
     code = [sys.executable, "-c", PREDICT.replace("assert", "#"), str(saved["tagged"])]
     here = subprocess.run(code, check=True, capture_output=True, text=True, cwd=tmp_path)
     assert found.stdout == here.stdout
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-class _served:  # noqa: N801 - reads as a function
-    """``mlflow models serve`` on loopback until the block ends."""
-
-    def __init__(self, model: Path, port: int, folder: Path) -> None:
-        words = ["models", "serve", "-m", str(model), "--env-manager", "local", "-h", "127.0.0.1", "-p", str(port)]
-        self.log = (folder / "server.log").open("w+")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *words],
-            cwd=folder,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-        )
-        self.port = port
-
-    def __enter__(self) -> None:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=5).close()
-                return
-            except OSError:
-                assert self.process.poll() is None, Path(self.log.name).read_text()
-                time.sleep(0.2)
-        pytest.fail(Path(self.log.name).read_text())
-
-    def __exit__(self, *given: object) -> None:
-        import signal
-
-        os.killpg(self.process.pid, signal.SIGTERM)
-        self.process.wait(30)
-        self.log.close()
-
-
-def _ask(port: int, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/invocations", json.dumps(body).encode(), {"content-type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)

@@ -7,7 +7,9 @@ import io
 import json
 from typing import TYPE_CHECKING
 
+import mlflow.pyfunc
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -108,8 +110,25 @@ def test_real_faces_through_the_command(exported: Path, faces: Path, tmp_path: P
     assert {Image.open(path).size for path in written} == {(SIZE, SIZE)}
 
 
-def test_it_cannot_be_registered(swept: Swept, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["export", "eyes", "--home", str(swept.home.root), "-o", str(tmp_path / "e"), "--register", "m"]
-    assert main(words) == 1
-    assert "a stargan generator translates pictures" in capsys.readouterr().err
-    assert not (tmp_path / "e").exists()
+def test_it_is_registered_promoted_and_served(
+    swept: Swept, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", "eyes", "--home", str(swept.home.root), "--register", "m", "--promote", "-o"]
+    assert main([*words, str(tmp_path / "e")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "registered eyes-00000 as m version 1, alias champion"
+    assert main([*words, str(tmp_path / "again")]) == 1
+    assert "m keeps its champion: distance " in capsys.readouterr().err
+    assert not (tmp_path / "again").exists()
+    tags = swept.client.get_model_version("m", "1").tags
+    scores, logged = json.loads(tags["gansweep.scores"]), swept.runs()[0].data.metrics
+    for name in ("distance", "tag_accuracy"):
+        assert scores[name]["value"] == logged[name]
+        assert scores[name]["interval"] == [logged[f"interval/{name}/{end}"] for end in ("low", "high")]
+    files = sorted(path for path in faces.rglob("*") if path.suffix in (".png", ".jpg"))[:3]
+    assert main(["translate", str(tmp_path / "e"), *map(str, files), "--to", "red", "-o", str(tmp_path / "out")]) == 0
+    location = swept.client.get_model_version_by_alias("m", "champion").source
+    served = mlflow.pyfunc.load_model(location)
+    asked = pd.DataFrame({"picture": [file.read_bytes() for file in files], "to": ["red"] * len(files)})
+    for png, file in zip(served.predict(asked)["png"], files, strict=True):
+        written = np.asarray(Image.open(tmp_path / "out" / f"{file.stem}.png")).astype(int)
+        assert np.abs(np.asarray(Image.open(io.BytesIO(png))) - written).max() <= 1
