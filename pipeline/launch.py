@@ -108,7 +108,9 @@ def _run(settings: SweepSettings, home: Home, space: Space, nodes: tuple[Node, .
             scheduler.explore = Explorer(prepared.storage, prepared.space)
             replay(scheduler, recorded_results(tracker.client, tracker.experiment))
             scheduler.rule.readmit(going_on)  # past the budget that they completed
-            run_trials(prepared, settings, searcher, scheduler, tracker, console, slot_use)
+            progress = Progress(searcher.pending, settings.max_kimg, settings.at_once(), console)
+            progress.go_on(max(0, proposals(study.sampler, settings.trials) - searcher.pending), tracker.scores)
+            run_trials(prepared, settings, searcher, scheduler, tracker, progress, slot_use)
         if not searcher.pending and not searcher.running:
             status = schema.COMPLETE
             if searcher.unused:
@@ -160,7 +162,7 @@ def run_trials(
     searcher: StudySearcher | PlanSearcher,
     scheduler: RuleScheduler,
     tracker: Tracker,
-    console: Console,
+    progress: Progress,
     slot_use: SlotUse | None = None,
 ) -> None:
     """Let Ray Tune run what the searcher has pending, with the budget and the limits of ``settings``."""
@@ -172,21 +174,20 @@ def run_trials(
     folder = prepared.home.sweep(settings.name)
     tracker.precision, tracker.fused = settings.precision, settings.fused()
     scheduler.failures.fused = settings.fused() > 1
-    trials, at_once = searcher.pending, settings.slots() * settings.fused()
     cores = settings.slots() * settings.cpus_per_trial
     with (
         local_ray(folder, cores),
         tempfile.TemporaryDirectory(prefix="gansweep-tune-") as scratch,
         _trainable(prepared, settings) as trainable,
-        Progress(trials, settings.max_kimg, at_once, console) as progress,
+        progress,
     ):
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
-                num_samples=trials,
-                max_concurrent_trials=at_once,
+                num_samples=searcher.pending,
+                max_concurrent_trials=settings.at_once(),
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(

@@ -158,7 +158,7 @@ def require_resources(settings: SweepSettings, picture_bytes: int, folder: Path,
             )
     # The pictures lie in the object store and once more in the driver while they are sent there.
     memory = (0 if nodes else settings.slots()) * each + 2 * picture_bytes
-    available, at_once = psutil.virtual_memory().available, settings.slots() * settings.fused()
+    available, at_once = psutil.virtual_memory().available, settings.at_once()
     if memory > available:
         raise UserError(
             f"too little memory: {at_once} trials at once need about {memory / GIB:.1f} GiB, "

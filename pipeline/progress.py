@@ -22,19 +22,30 @@ EVERY_SECONDS = 30.0
 
 @dataclass
 class Progress:
-    """Counts trials and estimates the time left; a spinner on a terminal, else a line now and then."""
+    """Counts trials and estimates the time left; a spinner on a terminal, else a line now and then.
+
+    Args:
+        trials: how many are to be run.
+        max_kimg: budget of each.
+        slots: how many run at once.
+    """
 
     trials: int
     max_kimg: int
     slots: int
     console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    _earlier: int = 0
     _kimg: dict[str, float] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)
     _ended: Counter[str] = field(default_factory=Counter)
-    _best: dict[str, float] = field(default_factory=dict)
-    _samples: float = 0.0
+    _last: dict[str, Mapping[str, float]] = field(default_factory=dict)
     _ended_kimg: float = 0.0
     _before: float = 0.0
+
+    def go_on(self, earlier: int, scores: Mapping[str, Mapping[str, float]]) -> None:
+        """Count what earlier drivers have brought to its end, and the last scores that they have logged, by key."""
+        self._earlier = earlier
+        self._last |= scores
 
     def __enter__(self) -> Progress:
         self._began = self._printed = time.monotonic()
@@ -61,14 +72,7 @@ class Progress:
         self._kimg[key] = float(result.get(schema.KIMG, 0))
         if result.get("failure"):
             return
-        samples = float(result.get(schema.SAMPLES, 0))
-        if samples > self._samples:  # distances of fewer samples do not compare
-            self._samples = samples
-            self._best.clear()
-        for name, direction in schema.OBJECTIVES.items():
-            if name in result and samples == self._samples:
-                better = min if direction == "minimize" else max
-                self._best[name] = better(self._best.get(name, result[name]), result[name])
+        self._last[key] = {name: float(result[name]) for name in (schema.SAMPLES, *schema.OBJECTIVES) if name in result}
         self._show()
 
     def note(self, key: str, text: str) -> None:
@@ -82,6 +86,7 @@ class Progress:
         self._ended_kimg += self._kimg.get(key, 0.0)
         self._show()
         if how.status == schema.FAILED:
+            self._last.pop(key, None)
             self.console.print(f"trial {key} failed: {how.reason}", markup=False, soft_wrap=True)
 
     def seconds_left(self) -> float | None:
@@ -99,17 +104,24 @@ class Progress:
 
     def line(self) -> str:
         """The state of the sweep in one line."""
-        parts = [f"{sum(self._ended.values())}/{self.trials} trials done"]
+        parts = [f"{self._earlier + sum(self._ended.values())}/{self._earlier + self.trials} trials done"]
         parts += [f"{self._ended[s]} {s}" for s in (schema.STOPPED, schema.FAILED) if self._ended[s]]
         parts.append(f"{len(self._running)} running")
-        if schema.DISTANCE in self._best:
-            parts.append(f"best distance {self._best[schema.DISTANCE]:.2f}")
-        if schema.TAG_ACCURACY in self._best:
-            parts.append(f"best tag accuracy {self._best[schema.TAG_ACCURACY]:.1%}")
+        distance, accuracy = (self._best(name) for name in (schema.DISTANCE, schema.TAG_ACCURACY))
+        if distance is not None:
+            parts.append(f"best distance {distance:.2f}")
+        if accuracy is not None:
+            parts.append(f"best tag accuracy {accuracy:.1%}")
         left = self.seconds_left()
         if left is not None and (self._running or sum(self._ended.values()) < self.trials):
             parts.append(f"about {clock(left)} left")
         return ", ".join(parts)
+
+    def _best(self, name: str) -> float | None:
+        """Of the trials' last scores on most samples: distances of fewer do not compare."""
+        most = max((last.get(schema.SAMPLES, 0.0) for last in self._last.values()), default=0.0)
+        found = [last[name] for last in self._last.values() if name in last and last.get(schema.SAMPLES, 0.0) == most]
+        return (min if schema.OBJECTIVES[name] == "minimize" else max)(found, default=None)
 
     def _show(self) -> None:
         if self._status:

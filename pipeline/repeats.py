@@ -30,7 +30,7 @@ from pipeline.outcome import Outcome
 from pipeline.ownership import require_own_experiment
 from pipeline.preflight import require_nodes, require_resources
 from pipeline.prepare import describe_data, prepare
-from pipeline.progress import clock
+from pipeline.progress import Progress, clock
 from pipeline.schedulers import make_scheduler
 from pipeline.showcase import Showcase
 from pipeline.tracking import Tracker, open_client
@@ -250,7 +250,8 @@ def _run(
         if fuse is not None:
             unfinished = run_fused(left, prepared, own, tracker, console, fuse)
             return schema.INTERRUPTED if unfinished else schema.COMPLETE
-        run_trials(prepared, own, searcher, scheduler, tracker, console)
+        progress = Progress(searcher.pending, budget, own.at_once(), console)
+        run_trials(prepared, own, searcher, scheduler, tracker, progress)
     finally:
         tracker.finish_repeats(Outcome(schema.INTERRUPTED, f"the {left[0].kind} was interrupted"))
         # The sweep's page names the confirmed best, and the champion is the one that was confirmed.

@@ -206,6 +206,10 @@ class SweepSettings:
         processes = math.ceil(self.trials / self.fused())
         return min(processes, self.concurrent or max(1, usable_cores() // self.cpus_per_trial))
 
+    def at_once(self) -> int:
+        """Trials at once, those that share a process counted each."""
+        return self.slots() * self.fused()
+
     def resolve_space(self) -> Space:
         """The space after ``--set``, ``--fix``, ``--range`` and ``--choices``, at the sweep's image size."""
         space = find_space(self.space).without("image_size", self.image_size)

@@ -135,6 +135,13 @@ class Tracker:
         """Keys whose runs an earlier driver left open."""
         self._last = {key: int(run.data.metrics.get(schema.KIMG, -1)) for key, run in runs.items()}
         """The last step of each key that has a run. Steps are sent in order: those before it are there too."""
+        wanted = (schema.SAMPLES, *schema.OBJECTIVES)
+        self.scores = {
+            key: {name: run.data.metrics[name] for name in wanted if name in run.data.metrics}
+            for key, run in runs.items()
+            if run.data.tags.get(schema.KIND) == schema.KIND_TRIAL and run.data.tags.get(schema.STATUS) != schema.FAILED
+        }
+        """The last scores of the sweep's own trials, as an earlier driver left them."""
         self._open: set[str] = set()
         self.precision = "float32"
         """Of the training of runs that begin from now on."""

@@ -116,6 +116,31 @@ def test_the_best_is_of_the_scores_on_most_samples(begin: Callable[..., Progress
     assert "best distance 7.00" in progress.line()
 
 
+def test_the_best_is_of_the_last_scores_as_a_ranking_has_it(begin: Callable[..., Progress]) -> None:
+    progress = begin(2)
+    for kimg, distance, accuracy in ((5, 3.0, 0.75), (10, 7.0, 0.5)):
+        progress.result("a", {"kimg": kimg, "distance": distance, "tag_accuracy": accuracy, "samples": 64})
+    progress.result("b", {"kimg": 5, "distance": 9.0, "tag_accuracy": 0.25, "samples": 64})
+    assert "best distance 7.00, best tag accuracy 50.0%" in progress.line()
+    progress.ended("a", Outcome("failed", "diverged"))
+    assert "best distance 9.00, best tag accuracy 25.0%" in progress.line()
+
+
+def test_a_sweep_that_goes_on_counts_what_earlier_drivers_have_done(
+    watch: Watch, begin: Callable[..., Progress]
+) -> None:
+    progress = begin(3)
+    progress.go_on(2, {"a": {"samples": 64.0, "distance": 4.0}, "b": {"samples": 32.0, "distance": 1.0}, "c": {}})
+    assert progress.line() == "2/5 trials done, 0 running, best distance 4.00"
+    progress.started("c", 5)
+    progress.result("c", {"kimg": 10, "distance": 3.0, "samples": 64})
+    progress.ended("c", COMPLETE)
+    watch.now += 10
+    # Only this driver's 5 kimg were timed: 2 s each, two trials of 10 kimg to come.
+    assert progress.seconds_left() == pytest.approx(40)
+    assert progress.line() == "3/5 trials done, 0 running, best distance 3.00, about 40 s left"
+
+
 def test_without_a_terminal_a_line_comes_only_now_and_then(watch: Watch, begin: Callable[..., Progress]) -> None:
     progress = begin(1)
     for second in range(61):
