@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
-import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,113 +17,16 @@ from PIL import Image
 from analysis.errors import AnalysisError
 from pipeline.home import Home
 from pipeline.outcome import Outcome
-from pipeline.settings import SweepSettings
-from pipeline.spool import Spool
 from pipeline.tracking import Tracker, open_client, run_name
+from tests.support.tracking import DATA, FINGERPRINT, SETTINGS, config
 from trainables.checkpoint import write_results
 from trainables.errors import UserError
-from trainables.storage import Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from mlflow.entities import Run
+    from collections.abc import Callable
 
     from search_spaces.space import Space
-
-SETTINGS = {"space": "acgan", "name": "s", "trials": 3, "fix": ["a=1"], "concurrent": 2}
-DATA = {"name": "faces", "fingerprint": "ab12", "pictures": 9, "complete": 7, "partial": 2}
-FINGERPRINT = {"samples": 32, "extractor": "efficientnet"}
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """One database for the module: creating its schema takes seconds. Each test has a sweep of its own."""
-    made = Home.find(tmp_path_factory.mktemp("tracked"))
-    open_client(made, None)
-    return made
-
-
-@pytest.fixture
-def space() -> Space:
-    return SweepSettings("acgan", Path("d"), "s", image_size=16).resolve_space()
-
-
-@pytest.fixture
-def name(request: pytest.FixtureRequest) -> str:
-    return re.sub(r"\W+", "-", request.node.name)[:60]
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Storage:
-    return Storage(str(tmp_path), in_place=True)
-
-
-@pytest.fixture
-def said() -> list[str]:
-    """What the user was told."""
-    return []
-
-
-@pytest.fixture
-def trackers() -> Iterator[list[Tracker]]:
-    """Every tracker of the test, the one of the last driver at the end."""
-    made: list[Tracker] = []
-    yield made
-    for tracker in made:
-        tracker.sender.close()
-
-
-@pytest.fixture
-def track(
-    home: Home, space: Space, name: str, storage: Storage, trackers: list[Tracker], said: list[str]
-) -> Callable[..., Tracker]:
-    """A tracker of the test's sweep, as a new driver process would make it when the last one has died."""
-
-    def make(begin: bool = True, **settings: Any) -> Tracker:
-        settle(trackers)
-        for dead in trackers:
-            dead.sender.close()
-        tracker = Tracker(
-            open_client(home, None), home, name, space, storage, said.append, artifacts=home.artifacts(name)
-        )
-        trackers.append(tracker)
-        if begin:
-            tracker.start({**SETTINGS, **settings}, DATA, FINGERPRINT)
-        return tracker
-
-    return make
-
-
-def settle(trackers: list[Tracker]) -> None:
-    """Wait until all is sent."""
-    assert all(tracker.sender.spool.shrinks(1, timeout=60) for tracker in trackers)
-
-
-@pytest.fixture
-def stored(home: Home, name: str, trackers: list[Tracker]) -> Callable[[str], list[Run]]:
-    def find(kind: str) -> list[Run]:
-        settle(trackers)
-        client = MlflowClient(home.tracking)
-        experiment = client.get_experiment_by_name(name)
-        runs = client.search_runs([experiment.experiment_id])
-        return sorted(
-            (run for run in runs if run.data.tags["gansweep.kind"] == kind), key=lambda run: run.info.run_name
-        )
-
-    return find
-
-
-def config(space: Space, number: int = 0, **params: Any) -> dict[str, Any]:
-    return {
-        "key": f"k-{number:05d}",
-        "number": number,
-        "recipe": not params,
-        "params": {**space.recipe, **params},
-        "config_hash": "abc",
-        "seed": 77,
-        "folder": "/f",
-    }
+    from trainables.storage import Storage
 
 
 def test_one_parent_and_one_nested_run_per_key_whatever_is_started_again(
@@ -357,113 +258,6 @@ def test_a_resumed_trial_that_completes_has_no_reason_left(
     (run,) = stored("trial")
     assert (run.data.tags["gansweep.status"], run.data.tags.get("gansweep.reason", "")) == ("complete", "")
     assert run.info.status == "FINISHED"
-
-
-class Watched:
-    """A client that may not be used in the thread that made it, once it is armed; the thread that sends may."""
-
-    def __init__(self, client: MlflowClient) -> None:
-        self.client, self.tracking_uri, self.armed = client, client.tracking_uri, False
-        self.home_thread = threading.get_ident()
-
-    def __getattr__(self, name: str) -> Any:
-        assert not self.armed or threading.get_ident() != self.home_thread, f"{name} in the driver's own thread"
-        return getattr(self.client, name)
-
-
-def test_after_the_start_the_driver_never_waits_for_the_server(
-    home: Home, space: Space, name: str, storage: Storage, stored: Any, trackers: list[Tracker], track: Any
-) -> None:
-    before = track()
-    before.start_trial(config(space))
-    before.log_result("k-00000", {"kimg": 1, "distance": 1.0})
-    settle(trackers)
-    before.sender.close()
-    client: Any = Watched(open_client(home, None))
-    tracker = Tracker(client, home, name, space, storage, print)
-    trackers.append(tracker)
-    tracker.start(SETTINGS, DATA, FINGERPRINT)
-    (storage_file := Path(storage.location) / "k-00001" / "a.png").parent.mkdir()
-    storage_file.write_bytes(b"picture")
-    client.armed = True
-    tracker.reconcile("k-00000", Outcome("complete"))
-    tracker.start_trial(config(space))
-    tracker.start_trial(config(space, 1))
-    tracker.log_result("k-00001", {"kimg": 1, "distance": 1.0, "pictures": ["a.png"]})
-    assert (tracker.last_kimg("k-00000"), tracker.last_kimg("k-00001"), tracker.last_kimg("k-00002")) == (1, 1, 0)
-    tracker.finish_trial("k-00001", Outcome("complete"))
-    tracker.finish("interrupted", Outcome("interrupted", "Ctrl-C"))
-    assert [run.data.tags["gansweep.status"] for run in stored("trial")] == ["interrupted", "complete"]
-    assert tracker.sender.refused == 0
-    assert not (home.sweep(name) / "spool").exists()
-
-
-def test_a_step_is_logged_once_whichever_driver_has_it(
-    track: Callable[..., Tracker], space: Space, stored: Any, home: Home, storage: Storage
-) -> None:
-    for results in ([1, 2], [2, 2, 3], [1, 4]):
-        tracker = track()
-        tracker.start_trial(config(space))
-        for kimg in results:
-            tracker.log_result("k-00000", {"kimg": kimg, "distance": float(kimg)})
-    write_results(storage.below("k-00000"), [{"kimg": kimg, "distance": float(kimg)} for kimg in range(1, 6)])
-    track().start_trial(config(space))
-    run = stored("trial")[0].info.run_id
-    history = MlflowClient(home.tracking).get_metric_history(run, "distance")
-    assert [(point.step, point.value) for point in history] == [(step, float(step)) for step in range(1, 6)]
-
-
-def test_what_a_dead_driver_left_is_sent_first_with_its_own_time(
-    track: Callable[..., Tracker],
-    space: Space,
-    stored: Any,
-    home: Home,
-    name: str,
-    said: list[str],
-    trackers: list[Tracker],
-) -> None:
-    tracker = track()
-    tracker.sender.close()  # as if the server did not answer from here on
-    spool = Spool(home.sweep(name) / "spool")
-    tracker.sender.spool = spool
-    tracker.start_trial(config(space))
-    tracker.log_result("k-00000", {"kimg": 3, "distance": 1.5})
-    began = time.time() * 1000
-    with (home.sweep(name) / "spool" / "operations.jsonl").open("ab") as file:
-        file.write(b'{"number": 99, "do": "met')  # cut by a power cut
-    again = Tracker(open_client(home, None), home, name, space, tracker.storage, said.append)
-    assert "1 damaged line in" in said[0]
-    assert "sending 2 writes of an earlier start" in said[1]
-    assert again.last_kimg("k-00000") == 3
-    trackers[:] = [again]
-    run = stored("trial")[0].info.run_id
-    (point,) = MlflowClient(home.tracking).get_metric_history(run, "distance")
-    assert (point.step, point.value) == (3, 1.5)
-    assert point.timestamp <= began + 3  # of three writes, each at least a millisecond after the one before
-
-
-def test_a_run_that_a_dead_driver_left_open_is_closed(track: Callable[..., Tracker], space: Space, stored: Any) -> None:
-    track().start_trial(config(space))
-    tracker = track()
-    tracker.reconcile("k-00000", Outcome("stopped", "by the scheduler"))
-    tracker.reconcile("k-00000", Outcome("complete"))
-    tracker.reconcile("k-00001", Outcome("complete"))
-    (run,) = stored("trial")
-    assert (run.data.tags["gansweep.status"], run.info.status) == ("stopped", "FINISHED")
-
-
-def test_results_that_a_power_cut_took_come_back_from_the_trials_journal(
-    track: Callable[..., Tracker], space: Space, stored: Any, storage: Storage
-) -> None:
-    tracker = track()
-    tracker.start_trial(config(space))
-    tracker.log_result("k-00000", {"kimg": 1, "distance": 9.0})
-    write_results(storage.below("k-00000"), [{"kimg": 1, "distance": 9.0}, {"kimg": 4, "distance": 2.5}])
-    tracker = track()  # the study was told of the end; the last result and the end were in no file
-    tracker.reconcile("k-00000", Outcome("complete"))
-    (run,) = stored("trial")
-    assert run.data.metrics["distance"] == 2.5
-    assert (run.info.status, run.data.tags["gansweep.status"]) == ("FINISHED", "complete")
 
 
 def test_figures_of_the_sweep_are_metrics_of_its_run_and_known_to_the_next_driver(
