@@ -183,6 +183,19 @@ def test_nothing_but_dead_hosts_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(dead.heard) == 2  # at 100 and 200 s
 
 
+def test_a_host_that_is_late_once_is_not_a_dead_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are dead; it is full, and says nothing at 200 s."""
+    clock = iter(range(0, 10_000, 50))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    full = Offer(False, True, 0, 0)
+    slow = Host(full, full, full, Late(full, 2), Offer(False, True, 0, 1))
+    assert proxy_on(Host(ActorDiedError()), slow).host is slow
+    assert slow.names() == ["offer"] * 5 + ["join"]
+    slow = Host(full, full, Late(full, 9))
+    with pytest.raises(ActorDiedError):  # nothing for 200 s
+        proxy_on(Host(ActorDiedError()), slow)
+
+
 def test_it_asks_and_comes_again_where_it_is_not_known_any_more() -> None:
     host = Host(Offer(False, True, 0, 1), step=[{"kimg": 1}, None, {"kimg": 2}])
     trial = proxy_on(host)
