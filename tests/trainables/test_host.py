@@ -190,17 +190,18 @@ def test_offers_count_those_that_could_be_one_program(context: TrialContext, tmp
     run(proxies())
 
 
-def test_a_second_try_is_in_a_program_of_its_own(
+def test_a_second_try_is_in_a_program_of_its_own_to_its_end(
     context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Together they may have wanted too much memory, and would again: there is no third try."""
     sizes = programs(monkeypatch)
 
-    async def proxies() -> dict[str, Any]:
+    async def proxies() -> list[dict[str, Any]]:
         host = make_host(context, tmp_path)
         await take_all(host, config("a"), {**config("b"), "alone": True})
-        return await asked(host, "ab")
+        return [await asked(host, "ab") for _ in range(2)]
 
-    assert [answer["kimg"] for answer in run(proxies()).values()] == [1, 1]
+    assert [[answer["kimg"] for answer in answers.values()] for answers in run(proxies())] == [[1, 1], [2, 2]]
     assert sizes == []
 
 
