@@ -37,8 +37,8 @@ class Failures:
     def record(self, trial: Trial) -> None:
         """Take in a crash. A trial that is to be tried again for want of memory gets the largest node to itself.
 
-        A fused one gets a program of its own instead, whatever it died of: a process that ends takes all its trials
-        with it, and nobody can tell which of them asked for too much.
+        A fused one gets a program of its own instead, whatever it died of, and to its end: a process that ends takes
+        all its trials with it, nobody can tell which of them asked for too much, and together they might again.
         """
         self.texts[trial.trial_id] = text = error_text(trial)
         # Tune has marked a trial as failed already only if it tries it again.

@@ -16,8 +16,8 @@ _OUT_OF_MEMORY = re.compile(
     r"MemoryError|allocate memory|out of memory|memory usage threshold|running low on memory", re.IGNORECASE
 )
 """How torch (GPU and CPU), Python, NumPy, the system and Ray's memory monitor say it."""
-_KILLED = "its worker process has died"
-"""Ray's words for a process that ended without any."""
+_KILLED = re.compile(r"its worker process has died|ActorUnavailableError")
+"""Ray's words for a process that ended without any; the second where it is started anew, as those of fused trials."""
 OUT_OF_MEMORY, KILLED, CRASHED = "out of memory: ", "killed: ", "crashed: "
 """What the reasons of processes that ended begin with."""
 NO_RESULT = "ended before its first result"
@@ -65,6 +65,6 @@ def _crash_reason(text: str) -> str:
     last = (text.strip().splitlines() or ["worker died"])[-1][:300]
     if ran_out_of_memory(text):
         return f"{OUT_OF_MEMORY}{last}"
-    if _KILLED in text:
+    if _KILLED.search(text):
         return f"{KILLED}the system ended the trial's process, most often for want of memory"
     return f"{CRASHED}{last}"

@@ -24,8 +24,8 @@ that the cluster has no room for never answers."""
 WAIT = 0.5
 """Seconds between two rounds of asking where no host has a place."""
 LOST_SECONDS = 180.0
-"""After which a trial that finds nothing but dead hosts fails, and one that may be on a host that does not answer is
-taken by another."""
+"""After which a trial that has heard of nothing but dead hosts fails, and one that may be on a host that does not
+answer is taken by another."""
 LOSSES = 2
 """Hosts that die while a trial joins them, after which it fails: it may be what they die of."""
 
@@ -70,20 +70,22 @@ class ProxyTrial(tune.Trainable):
     def _join(self, config: dict[str, Any]) -> None:
         wanted = ("key", "params", "seed", "alone")
         self._trial: dict[str, Any] = {name: config[name] for name in wanted if name in config}
-        began, seconds = time.monotonic(), ANSWER_SECONDS
+        began = answered = time.monotonic()
+        seconds = ANSWER_SECONDS
         asked: dict[ray.ObjectRef[Any], int] = {}
         heard, lost = set[int](), list[RayActorError]()
         while True:
             offers, dead = self._offers(asked, seconds)
             heard |= {*offers, *dead}
-            waited = time.monotonic() - began
+            now = time.monotonic()
+            answered = now if offers else answered
             # The first try's host may train on, for nobody: two must not write to one folder.
-            nowhere = not config.get("alone") or len(heard) == len(self.hosts) or waited > LOST_SECONDS
+            nowhere = not config.get("alone") or len(heard) == len(self.hosts) or now - began > LOST_SECONDS
             for place in sorted(offers, key=lambda place: offers[place], reverse=True):
                 fits = offers[place].known or (nowhere and offers[place].free > 0)
                 if fits and self._joined(self.hosts[place], lost):
                     return
-            if dead and not offers and waited > LOST_SECONDS:
+            if dead and now - answered > LOST_SECONDS:
                 raise next(iter(dead.values()))
             time.sleep(WAIT)
             seconds = WAIT

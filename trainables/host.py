@@ -266,7 +266,7 @@ class FusedHost:
 
     async def _answer(self, key: str, place: _Place, answer: Answer) -> None:
         if isinstance(answer, Exception):
-            traceback.clear_frames(answer.__traceback__)  # they may hold the memory of which there was too little
+            _clear(answer)
         if self._places.get(key) is not place or place.asked is None:  # it has left, or come again
             return
         asked, place.asked, place.since = place.asked, None, self._clock()
@@ -281,3 +281,13 @@ class FusedHost:
             asked.set_exception(answer)
         else:
             asked.set_result(answer)
+
+
+def _clear(error: BaseException) -> None:
+    """Empty the frames in which it and what led to it were raised: they may hold the memory that was too little."""
+    left, seen = [error], set[int]()
+    while left:
+        one = left.pop()
+        seen.add(id(one))
+        traceback.clear_frames(one.__traceback__)
+        left += [led for led in (one.__cause__, one.__context__) if led is not None and id(led) not in seen]

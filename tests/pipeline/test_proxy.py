@@ -5,12 +5,15 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+import traceback
 from typing import Any
 
 import pytest
+from ray.core.generated.common_pb2 import ActorDiedErrorContext
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 
 from pipeline import proxy
+from pipeline.outcome import outcome
 from pipeline.proxy import ProxyTrial
 from trainables.host import Offer
 from trainables.report import unfolded
@@ -121,7 +124,10 @@ def test_where_another_was_faster_it_takes_the_next_and_where_all_are_full_it_wa
     assert first.names() == ["offer"] * 3 + ["join"]
 
 
-AWAY = ActorUnavailableError("away", b"1" * 16)
+DIED = ActorDiedError(
+    ActorDiedErrorContext(actor_id=b"1" * 16, error_message="The actor is dead because its worker process has died.")
+)
+AWAY = ActorUnavailableError("RPC error: Socket closed rpc_code: 14", b"1" * 16)
 
 
 @pytest.mark.parametrize("error", [AWAY, ActorDiedError()])
@@ -177,6 +183,19 @@ def test_nothing_but_dead_hosts_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(dead.heard) == 2  # at 100 and 200 s
 
 
+def test_a_host_that_is_late_once_is_not_a_dead_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are dead; it is full, and says nothing at 200 s."""
+    clock = iter(range(0, 10_000, 50))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    full = Offer(False, True, 0, 0)
+    slow = Host(full, full, full, Late(full, 2), Offer(False, True, 0, 1))
+    assert proxy_on(Host(ActorDiedError()), slow).host is slow
+    assert slow.names() == ["offer"] * 5 + ["join"]
+    slow = Host(full, full, Late(full, 9))
+    with pytest.raises(ActorDiedError):  # nothing for 200 s
+        proxy_on(Host(ActorDiedError()), slow)
+
+
 def test_it_asks_and_comes_again_where_it_is_not_known_any_more() -> None:
     host = Host(Offer(False, True, 0, 1), step=[{"kimg": 1}, None, {"kimg": 2}])
     trial = proxy_on(host)
@@ -205,10 +224,13 @@ def test_what_the_host_raised_is_raised_under_its_own_name() -> None:
     assert caught.value.__cause__ is raised
 
 
-def test_a_host_that_dies_under_it_ends_its_try() -> None:
-    trial = proxy_on(Host(Offer(False, True, 0, 1), step=[ActorDiedError()]))
-    with pytest.raises(ActorDiedError):
+@pytest.mark.parametrize("error", [DIED, AWAY])  # AWAY: one that Ray starts anew
+def test_a_host_that_dies_under_it_ends_its_try_as_killed(error: Exception) -> None:
+    trial = proxy_on(Host(Offer(False, True, 0, 1), step=[error]))
+    with pytest.raises(type(error)) as caught:
         trial.step()
+    ended = outcome(None, 1, "".join(traceback.format_exception(caught.value)))
+    assert ended.reason == "killed: the system ended the trial's process, most often for want of memory"
 
 
 def test_another_trial_gives_the_place_back_first() -> None:

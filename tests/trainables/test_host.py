@@ -14,6 +14,7 @@ import torch
 from tests.trainables.test_group import PARAMS, require_equal
 from trainables import fused
 from trainables import host as host_module
+from trainables.errors import UserError
 from trainables.host import FORGOTTEN, FusedHost
 from trainables.storage import Storage
 from trainables.trial import Trial, TrialContext
@@ -186,17 +187,18 @@ def test_offers_count_those_that_could_be_one_program(context: TrialContext, tmp
     run(proxies())
 
 
-def test_a_second_try_is_in_a_program_of_its_own(
+def test_a_second_try_is_in_a_program_of_its_own_to_its_end(
     context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Together they may have wanted too much memory, and would again: there is no third try."""
     sizes = programs(monkeypatch)
 
-    async def proxies() -> dict[str, Any]:
+    async def proxies() -> list[dict[str, Any]]:
         host = make_host(context, tmp_path)
         await take_all(host, config("a"), {**config("b"), "alone": True})
-        return await asked(host, "ab")
+        return [await asked(host, "ab") for _ in range(2)]
 
-    assert [answer["kimg"] for answer in run(proxies()).values()] == [1, 1]
+    assert [[answer["kimg"] for answer in answers.values()] for answers in run(proxies())] == [[1, 1], [2, 2]]
     assert sizes == []
 
 
@@ -480,17 +482,31 @@ def test_one_that_has_had_its_last_result_is_not_waited_for(context: TrialContex
 def test_what_failed_keeps_no_memory_where_nobody_waits_for_it(
     context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Nor does what led to its error, by ``from`` or on the way of handling another."""
     errors: list[Exception] = []
 
     def full(*given: object) -> None:
         held = torch.zeros(3)
         errors.append(MemoryError(f"cannot allocate {held.numel()}"))
-        raise errors[0]
+        raise errors[-1]
+
+    def handled(*given: object) -> None:
+        try:
+            full()
+        except MemoryError as error:
+            error.__cause__ = error  # a circle
+            full()
+
+    def told(*given: object) -> None:
+        try:
+            handled()
+        except MemoryError as error:
+            raise UserError("too large") from error
 
     async def proxies() -> None:
         host = make_host(context, tmp_path)
         await take_all(host, config("a"))
-        monkeypatch.setattr(host._group._members["a"].trial, "_evaluate", full)
+        monkeypatch.setattr(host._group._members["a"].trial, "_evaluate", told)
         waiting = asyncio.create_task(host.step("a"))
         while not host._training:
             await asyncio.sleep(0.0)
@@ -498,6 +514,8 @@ def test_what_failed_keeps_no_memory_where_nobody_waits_for_it(
         await host._training
 
     run(proxies())
-    frames = [frame for frame, _ in traceback.walk_tb(errors[0].__traceback__)]
-    assert [frame.f_code.co_name for frame in frames][-1] == "full"
-    assert "held" not in frames[-1].f_locals
+    assert len(errors) == 2
+    for error in errors:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        assert [frame.f_code.co_name for frame in frames][-1] == "full"
+        assert "held" not in frames[-1].f_locals
