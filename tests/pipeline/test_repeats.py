@@ -396,15 +396,12 @@ def test_runs_of_one_process_need_the_memory_of_one(
     settings = dataclasses.replace(searched.settings, trials=24, concurrent=3, fuse="8")
     checked: list[SweepSettings] = []
 
-    class Checked(Exception):
-        pass
-
     def check(settings: SweepSettings, *rest: Any) -> None:
         checked.append(settings)
-        raise Checked
+        raise UserError("checked")
 
     monkeypatch.setattr(prepare, "require_resources", check)
-    with pytest.raises(Checked):
+    with pytest.raises(UserError, match="checked"):
         repeats.carry_out([repeat("none")], settings, load(NAME, home=searched.home.root), fuse=fuse)
     assert [(one.slots(), one.fused()) for one in checked] == [at_once]
 
