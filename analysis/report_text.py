@@ -204,7 +204,7 @@ def method(ranking: Ranking) -> list[tuple[str, list[tuple[str, str]]]]:
     settings, data = sweep.settings, sweep.data
     fingerprint = [(name.replace("_", " "), _short(value)) for name, value in sorted(ranking.fingerprint.items())]
     budget_names = ("space", "trials", "max_kimg", "eval_kimg", "samples", "rung_samples", "scheduler", "sampler",
-                    "image_size", "concurrent", "precision", "time_limit")  # fmt: skip
+                    "image_size", "concurrent", "fuse", "precision", "time_limit")  # fmt: skip
     budgets = [(name.replace("_", " "), _short(settings[name])) for name in budget_names if _told(settings.get(name))]
     changed = [(f"--{name}", ", ".join(map(str, settings[name])))
                for name in ("set", "fix", "range", "choices") if settings.get(name)]  # fmt: skip

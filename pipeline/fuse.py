@@ -71,7 +71,7 @@ def run_fused(
     """
     tracker.precision, tracker.fused = settings.precision, most
     waiting, deadline = parties(left, most), Deadline(settings.seconds())
-    context = trial_context(prepared, settings)
+    context = replace(trial_context(prepared, settings), gpu_share=1.0)  # a smaller one was for one trial of several
     with Progress(len(left), settings.max_kimg, most, console) as progress:
         callback = SweepCallback(tracker, progress, settings.max_kimg, prepared.storage)
         unfinished = 0

@@ -165,9 +165,11 @@ def _fused_of_itself(settings: SweepSettings, space: Space, fit: int, gpus: int)
 def _fused_as_asked(settings: SweepSettings, fit: int, memory: str) -> int:
     """What ``--fuse`` says, where that many trials ``fit`` on a GPU."""
     if 1 < settings.fused() > fit:
+        alone = {0: "none does; use --fuse off", 1: "1 does; use --fuse off"}
+        fitting = alone.get(fit, f"{fit} do; use a smaller --fuse")
         raise UserError(
-            f"--fuse {settings.fuse} trials do not fit on a GPU of {memory}; {fit} do; use a smaller --fuse, or "
-            "--gpus-per-trial 1 to try all the same"
+            f"--fuse {settings.fuse} trials do not fit on a GPU of {memory}; {fitting}, or --gpus-per-trial 1 to try "
+            "all the same"
         )
     return settings.fused()
 

@@ -154,7 +154,7 @@ def require_resources(settings: SweepSettings, picture_bytes: int, folder: Path,
         if needed > node.memory:
             raise UserError(
                 f"too little memory on {node.host}: its {at_once} trials at once need about {needed / GIB:.1f} GiB, "
-                f"{node.memory / GIB:.1f} GiB are free; use a larger --cpus-per-trial or a smaller --image-size"
+                f"{node.memory / GIB:.1f} GiB are free; use a smaller --image-size{fuse} or a larger --cpus-per-trial"
             )
     # The pictures lie in the object store and once more in the driver while they are sent there.
     memory = (0 if nodes else settings.slots()) * each + 2 * picture_bytes

@@ -206,6 +206,8 @@ def carry_out(
     Raises:
         UserError: settings, data, tracking or resources that do not allow it.
     """
+    if fuse is not None:  # one process, whatever the sweep's trials took
+        settings = dataclasses.replace(settings, fuse="off", concurrent=1)
     console = console or Console(stderr=True, highlight=False)
     home, space = Home.find(settings.home), settings.resolve_space()
     say = functools.partial(console.print, markup=False, soft_wrap=True)

@@ -16,7 +16,7 @@ from analysis.plots.confusion import confusion_info, draw_confusion
 from analysis.rank import rank
 from analysis.report import main, make_page
 from analysis.report_data import ReportData, evidence
-from analysis.report_text import commands, shared_inputs
+from analysis.report_text import commands, method, shared_inputs
 from tests.support.browser import chromium
 from tests.support.sweeps import DATA, FINGERPRINT, SPACE, History, make_repeats, make_sweep
 
@@ -256,3 +256,14 @@ def test_a_generator_that_translates_is_used_by_translate() -> None:
     assert shared_inputs(translating) == "the same source pictures"
     assert shared_inputs(drawing) == "the same noise and tags"
     assert "gansweep translate winner/" in page_of([row], data=data)
+
+
+def test_what_one_needs_to_do_it_again_says_how_trials_were_fused() -> None:
+    settings = {"space": "acgan", "trials": 4, "concurrent": 2, "fuse": "8", "precision": "float32"}
+    entries = dict(method(rank(make_sweep([trial(1.0)], settings=settings))))["Budgets and search"]
+    assert entries == [
+        ("space", "acgan"), ("trials", "4"), ("concurrent", "2"), ("fuse", "8"), ("precision", "float32"),
+    ]  # fmt: skip
+    del settings["fuse"]  # of an earlier version
+    entries = dict(method(rank(make_sweep([trial(1.0)], settings=settings))))["Budgets and search"]
+    assert "fuse" not in dict(entries)

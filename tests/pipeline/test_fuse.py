@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,6 +104,20 @@ def test_what_time_does_not_allow_is_left(
     )
     assert left == 3
     assert not tracker.finish_trial.called
+
+
+def test_the_process_has_the_gpu_that_trials_of_the_sweep_shared(
+    context: TrialContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares: list[float] = []
+
+    def run_party(party: Any, context: TrialContext, *rest: Any) -> int:
+        shares.append(context.gpu_share)
+        return 0
+
+    monkeypatch.setattr(fuse, "_run_party", run_party)
+    carried_out(dataclasses.replace(context, gpu_share=0.125), tmp_path, monkeypatch, [repeat("a", 1), repeat("b", 2)])
+    assert shares == [1.0]
 
 
 @pytest.mark.parametrize("count", [0, -1, 1001])

@@ -218,6 +218,9 @@ def test_as_many_as_were_asked_for_are_fused_where_they_fit(monkeypatch: pytest.
     assert (settings.fuse, settings.gpus(), settings.concurrent) == ("39", 1.0, 2)
     with pytest.raises(UserError, match=r"--fuse 40 trials do not fit on a GPU of 80.0 GiB: .*; 39 do; use a smaller"):
         fused(monkeypatch, 1, fuse="40")
+    for peak, fit in ((20, "3 do; use a smaller"), (60, "1 does; use --fuse off"), (70, "none does; use")):
+        with pytest.raises(UserError, match=rf"GiB; {fit}.*, or --gpus-per-trial 1 to try all the same"):
+            fused(monkeypatch, peak, fuse="4")
     settings, _ = fused(monkeypatch, 1, fuse="40", gpus_per_trial="0.5")
     assert (settings.fuse, settings.gpus(), settings.slots()) == ("40", 0.5, 3)
 

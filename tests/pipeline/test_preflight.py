@@ -53,7 +53,8 @@ def test_fused_trials_share_a_process_and_have_one_of_their_own(
 ) -> None:
     machine(monkeypatch, memory=4.6, disk=100)
     fused = dataclasses.replace(MINE, concurrent=2, fuse="5")
-    with pytest.raises(UserError, match=r"10 trials at once need about 4\.6 GiB, 4\.6 GiB are free"):
+    said = r"10 trials at once need about 4\.6 GiB, 4\.6 GiB are free; use .*--concurrent, --fuse or --image-size"
+    with pytest.raises(UserError, match=said):
         require_resources(dataclasses.replace(fused, trials=10), 2**20, tmp_path)  # 2 * (0.8 + 5 * 0.3)
     require_resources(dataclasses.replace(fused, fuse="4"), 2**20, tmp_path)
 
@@ -254,8 +255,13 @@ def test_memory_is_counted_node_by_node(monkeypatch: pytest.MonkeyPatch, tmp_pat
     settings = dataclasses.replace(MINE, concurrent=8, gpus_per_trial="0")
     require_resources(settings, GIB // 2, tmp_path, nodes)
     nodes[1] = dataclasses.replace(nodes[1], memory=3.6 * GIB)
-    with pytest.raises(UserError, match=r"on 10\.0\.0\.2: its 4 trials at once need about 3\.7 GiB, 3\.6 GiB are free"):
+    said = r"on 10\.0\.0\.2: its 4 trials at once need about 3\.7 GiB, 3\.6 GiB are free; .* --image-size or a"
+    with pytest.raises(UserError, match=said):
         require_resources(settings, GIB // 2, tmp_path, nodes)
+    # 4 * (0.8 + 2 * 0.3) and the pictures.
+    said = r"on 10\.0\.0\.1: its 8 trials at once need about 6\.1 GiB, 4\.3 GiB .* smaller --image-size, --fuse or a"
+    with pytest.raises(UserError, match=said):
+        require_resources(dataclasses.replace(settings, trials=16, fuse="2"), GIB // 2, tmp_path, nodes)
 
 
 def test_another_selection_is_another_sweep(tmp_path: Path) -> None:

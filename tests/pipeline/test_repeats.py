@@ -16,7 +16,7 @@ import pytest
 from analysis.runs import load
 from pipeline import ablate as ablate_module
 from pipeline import confirm as confirm_module
-from pipeline import repeats
+from pipeline import prepare, repeats
 from pipeline.ablate import variants
 from pipeline.clean import clean_sweep
 from pipeline.cli import ConfirmOptions, main
@@ -374,9 +374,9 @@ def test_nothing_begins_while_a_run_waits_for_an_empty_node(tmp_path: Path, monk
     assert seen == [None, 1, repeat("a").config()]
 
 
-@pytest.mark.parametrize(("fuse", "at_once"), [(None, [5]), (4, [])])
+@pytest.mark.parametrize(("fuse", "own", "at_once"), [(None, "5", [5]), (4, "1", [])])
 def test_more_runs_than_the_sweep_had_trials_use_the_room_there_is(
-    searched: Swept, monkeypatch: pytest.MonkeyPatch, fuse: int | None, at_once: list[int]
+    searched: Swept, monkeypatch: pytest.MonkeyPatch, fuse: int | None, own: str, at_once: list[int]
 ) -> None:
     """And are checked for what they need at once; those of one process are not at once."""
     settings = dataclasses.replace(searched.settings, concurrent=5)
@@ -384,8 +384,26 @@ def test_more_runs_than_the_sweep_had_trials_use_the_room_there_is(
     monkeypatch.setattr(repeats, "require_resources", lambda settings, *rest: checked.append(settings))
     monkeypatch.setattr(repeats, "_run", lambda left, prepared, *rest: str(prepared.settings.concurrent))
     plan = [repeat(f"none-{number}") for number in range(7)]
-    assert repeats.carry_out(plan, settings, load(NAME, home=searched.home.root), fuse=fuse) == "5"
+    assert repeats.carry_out(plan, settings, load(NAME, home=searched.home.root), fuse=fuse) == own
     assert [one.slots() for one in checked] == at_once
+
+
+@pytest.mark.parametrize(("fuse", "at_once"), [(None, (3, 8)), (4, (1, 1))])
+def test_runs_of_one_process_need_the_memory_of_one(
+    searched: Swept, monkeypatch: pytest.MonkeyPatch, fuse: int | None, at_once: tuple[int, int]
+) -> None:
+    """Not that of a sweep of three processes with eight trials each."""
+    settings = dataclasses.replace(searched.settings, trials=24, concurrent=3, fuse="8")
+    checked: list[SweepSettings] = []
+
+    def check(settings: SweepSettings, *rest: Any) -> None:
+        checked.append(settings)
+        raise UserError("checked")
+
+    monkeypatch.setattr(prepare, "require_resources", check)
+    with pytest.raises(UserError, match="checked"):
+        repeats.carry_out([repeat("none")], settings, load(NAME, home=searched.home.root), fuse=fuse)
+    assert [(one.slots(), one.fused()) for one in checked] == [at_once]
 
 
 def test_a_dimension_follows_the_one_it_depends_on(tmp_path: Path) -> None:
