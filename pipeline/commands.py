@@ -180,13 +180,22 @@ def _ended(status: str) -> int:
 
 def status(options: cli.StatusOptions) -> int:
     """Count a sweep's trials by state and reason."""
+    from analysis.errors import AnalysisUsageError
     from analysis.runs import load
-    from pipeline.describe import format_status, sweep_status
+    from pipeline.describe import format_status, status_before_tracking, sweep_status
     from pipeline.lock import in_use
+    from pipeline.preflight import SETTINGS_FILE
 
     home = Home.find(options.home)
-    sweep = load(options.name, home=home.root, tracking=options.tracking)
-    found = sweep_status(sweep, driven=in_use(home, options.name) or options.tracking is not None)
+    driven = in_use(home, options.name)
+    try:
+        sweep = load(options.name, home=home.root, tracking=options.tracking)
+        found = sweep_status(sweep, driven=driven or options.tracking is not None)
+    except AnalysisUsageError:  # MLflow knows no such sweep
+        settings = home.sweep(options.name) / SETTINGS_FILE
+        if not settings.is_file():
+            raise
+        found = status_before_tracking(settings, driven=driven)
     print(_json(found) if options.json else format_status(found))
     return 0
 

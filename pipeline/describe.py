@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,11 @@ from analysis.rank import rank
 from analysis.reasons import by_kind
 from trainables.config import GanConfig
 from trainables.data.tags import REPORT_PAIRS, REPORT_VOCABULARY
+from trainables.errors import UserError, first_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from analysis.runs import Sweep
@@ -89,6 +93,29 @@ def sweep_status(sweep: Sweep, *, driven: bool = True) -> dict[str, Any]:
     }
 
 
+def status_before_tracking(settings: Path, *, driven: bool) -> dict[str, Any]:
+    """The same of a sweep that MLflow does not know yet: its driver reads pictures and trains the judge, or ended so.
+
+    Raises:
+        UserError: settings that cannot be read.
+    """
+    try:
+        asked = json.loads(settings.read_text(encoding="utf-8"))["settings"]["trials"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(f"cannot read {settings}: {first_line(error)}") from error
+    return {
+        "sweep": settings.parent.name,
+        "trials": {"asked": asked},
+        "reasons": {},
+        "reason_kinds": {},
+        "workers": {"slots": None, "running": 0, "use": None},
+        "slot_use": None,
+        "repeats": {},
+        "best": {},
+        "preparing": driven,
+    }
+
+
 def _counts(runs: pd.DataFrame, *, driven: bool) -> dict[str, int]:
     """Runs by status; none for no runs."""
     if runs.empty:
@@ -114,6 +141,9 @@ def format_status(found: dict[str, Any]) -> str:
     """What ``sweep_status`` found, for people."""
     counts = ", ".join(f"{count} {name}" for name, count in found["trials"].items() if count and name != "asked")
     lines = [f"{found['sweep']}: {found['trials']['asked']} trials asked for; {counts or 'none begun'}"]
+    if "preparing" in found:
+        ended = f"its driver ended while it prepared; `gansweep resume {found['sweep']}` goes on"
+        lines.append("  its driver prepares pictures, judge and reference" if found["preparing"] else f"  {ended}")
     workers = found["workers"]
     if workers["slots"]:
         lines.append(f"  {workers['running']} of {workers['slots']} slots in use")

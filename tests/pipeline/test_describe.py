@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from mlflow import MlflowClient
+
 from analysis.rank import rank
 from analysis.report_text import method
 from pipeline.cli import main
 from pipeline.describe import format_status, sweep_status
+from pipeline.home import Home
+from pipeline.lock import exclusive
 from tests.support.sweeps import make_repeats, make_sweep
+from trainables.files import write_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
     from tests.pipeline.conftest import Swept
@@ -148,6 +155,29 @@ def test_status_of_a_sweep_without_trials() -> None:
     status = sweep_status(make_sweep([], settings={"trials": 4}))
     assert (status["best"], status["reasons"]) == ({}, {})
     assert format_status(status) == "hand: 4 trials asked for; none begun"
+
+
+def test_status_of_a_sweep_whose_driver_still_prepares_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its settings stand in the home before MLflow knows it: a judge may take minutes."""
+    home = Home.find(tmp_path)
+    client = MlflowClient(home.tracking)
+    client.create_experiment("other")
+    write_json(home.sweep("mine") / "sweep.json", {"settings": {"trials": 12}})
+    asked = ["status", "mine", "--home", str(tmp_path)]
+    with exclusive(home, "mine"):
+        assert main(asked) == 0
+    assert capsys.readouterr().out == (
+        "mine: 12 trials asked for; none begun\n  its driver prepares pictures, judge and reference\n"
+    )
+    assert main([*asked, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["trials"], said["preparing"], said["best"]) == ({"asked": 12}, False, {})
+    assert main(asked) == 0
+    assert "its driver ended while it prepared; `gansweep resume mine` goes on" in capsys.readouterr().out
+    (home.sweep("mine") / "sweep.json").write_text("{", encoding="utf-8")
+    assert main(asked) == 1
+    assert "cannot read" in capsys.readouterr().err
+    assert main(["status", "yours", "--home", str(tmp_path)]) == 2
 
 
 def test_status_of_the_sessions_sweep(swept: Swept, capsys: pytest.CaptureFixture[str]) -> None:
