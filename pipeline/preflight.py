@@ -94,6 +94,7 @@ def require_nodes(nodes: Sequence[Node], storage: Storage) -> tuple[Node, ...]:
     Raises:
         UserError: which node failed what.
     """
+    storage.probe()  # has less patience than what follows: nothing is lost yet
     token = f"driver-{uuid.uuid4().hex}"
     with storage.writing(token) as path:
         path.write_bytes(b"")

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pyarrow import fs
 
 from pipeline.cluster import Node
 from pipeline.preflight import (
@@ -21,6 +22,7 @@ from pipeline.preflight import (
     storage_fault,
 )
 from pipeline.settings import PLACED, PRIVATE, SweepSettings
+from tests.support.cloud import Faulty
 from tests.support.tiny import painted_images, random_labels
 from trainables.errors import UserError
 from trainables.storage import Storage
@@ -222,6 +224,15 @@ def test_the_driver_alone_is_checked_without_ray(tmp_path: Path) -> None:
     (node,) = require_nodes((Node("this machine", 2, 0, 1.0),), Storage(str(tmp_path), in_place=True))
     assert node.memory > GIB / 8
     assert not list(tmp_path.iterdir())
+
+
+def test_a_storage_that_does_not_answer_is_said_soon(tmp_path: Path) -> None:
+    waits: list[float] = []
+    gone = OSError("When ...: AWS Error NETWORK_CONNECTION during PutObject operation: curlCode: 6")
+    files = Faulty(fs.LocalFileSystem(), [gone] * 100)
+    with pytest.raises(UserError, match="NETWORK_CONNECTION"):
+        require_nodes((Node("this machine", 2, 0, 1.0),), Storage(str(tmp_path), sleep=waits.append, filesystem=files))
+    assert len(waits) == 1  # while trials run, it would be seven, two minutes in all
 
 
 def test_the_nodes_that_fail_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
