@@ -14,8 +14,18 @@ if TYPE_CHECKING:
     from trainables.storage import Storage
     from trainables.trial import TrialContext
 
-PROXY_MEMORY = 2**20
-"""Bytes that Tune reserves for a proxy, which has to ask for something. It holds more, and counts in preflight."""
+PROXY_CORES = 1e-4
+"""Share of a core that a proxy asks for, the least that Ray knows: nodes without cores, as the driver's may be, get
+none. Its memory counts in preflight."""
+
+
+def host_cores(cpus: int, places: int) -> float:
+    """What a process of so many places asks for of a slot's cores: as many proxies fit beside it twice.
+
+    Those of trials that have ended are there for a moment yet. It is so little less that no node of fewer than 78 cores
+    takes one process more than it has slots.
+    """
+    return round(cpus - 2 * places * PROXY_CORES, 4)
 
 
 @contextlib.contextmanager
@@ -36,7 +46,7 @@ def fused_hosts(
             super().__init__(ray.get(shared), storage, places)
 
     kind: Any = ray.remote(Host).options(
-        num_cpus=settings.cpus_per_trial, num_gpus=settings.gpus() or 0.0, max_restarts=-1
+        num_cpus=host_cores(settings.cpus_per_trial, places), num_gpus=settings.gpus() or 0.0, max_restarts=-1
     )
     hosts = tuple(kind.remote() for _ in range(settings.slots()))
     try:
@@ -52,5 +62,5 @@ def proxy_trainable(hosts: tuple[ActorHandle[Any], ...]) -> Any:
 
     from pipeline.proxy import ProxyTrial
 
-    resources = tune.PlacementGroupFactory([{"memory": PROXY_MEMORY}])
+    resources = tune.PlacementGroupFactory([{"CPU": PROXY_CORES}])
     return tune.with_resources(tune.with_parameters(ProxyTrial, hosts=hosts), resources)
