@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.placement import not_fused
+from pipeline.placement import DRAWN, not_fused
+from pipeline.plan.model import sampled
 from pipeline.samplers import KEEPS_STOPPED, GridOfSpace, make_sampler
 from pipeline.schedulers import TWO_OBJECTIVES
 from pipeline.schedulers.population import separates
 from pipeline.study import objectives
+from trainables.config import GanConfig
 from trainables.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
 
 
 def require_combination(settings: SweepSettings, space: Space) -> None:
-    """Refuse a sampler or scheduler that cannot work with the space.
+    """Refuse a space that cannot be searched, or a sampler or scheduler that cannot work with it.
 
     Raises:
         UsageError: what is in the way, and what to use instead.
     """
+    _require_possible(settings, space)
     several = len(objectives(space)) > 1
     if settings.scheduler in TWO_OBJECTIVES and not several:
         raise UsageError(
@@ -79,3 +82,20 @@ def combination_notes(settings: SweepSettings, space: Space) -> list[str]:
             f"{'; --fix them for more exchange' if apart else ''}"
         )
     return notes
+
+
+def _require_possible(settings: SweepSettings, space: Space) -> None:
+    """No space of ours can propose what the configuration refuses; one that the user has changed may."""
+    if not (settings.set or settings.fix or settings.range or settings.choices):
+        return
+    reasons = []
+    for params in sampled(space, 0, 1 + DRAWN):
+        try:
+            GanConfig.from_params(params)
+        except UsageError as error:
+            reasons.append(str(error))
+    if reasons:
+        raise UsageError(
+            f"of {1 + DRAWN} configurations of space {space.name} as it is changed, {len(reasons)} are impossible: "
+            f"{reasons[0]}; --fix that one, or leave the other out of --choices, --range or --fix"
+        )

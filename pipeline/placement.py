@@ -32,7 +32,7 @@ MEASURE_SECONDS = 300.0
 FUSED = 8
 """Trials of one program on a GPU where ``--fuse auto`` decides."""
 DRAWN = 256
-"""Configurations of the space, one of which must be fusable where trials are to be fused."""
+"""Configurations of the space that are looked at: all must be possible, and one fusable where trials are fused."""
 LARGER = ("generator.width", "generator.blocks", "generator.noise_dim", "discriminator.width", "training.batch_size")
 """Parameters whose largest value needs the most memory."""
 

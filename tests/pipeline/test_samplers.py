@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -438,3 +439,24 @@ def test_a_grid_says_how_many_points_it_has() -> None:
     assert notes(sampler="grid", fix=fixed, trials=20) == [
         "grid: 16 points, the recipe with them; --trials 20: the sweep ends when all are tried"
     ]
+
+
+def test_a_changed_space_that_can_draw_what_is_impossible_is_refused_at_the_start() -> None:
+    changed = ("losses.adversarial=bce,hinge",)
+    given = settings(space="dcgan", choices=changed)
+    with pytest.raises(UsageError) as caught:
+        require_combination(given, given.resolve_space())
+    words = r"of 257 configurations of space dcgan as it is changed, (\d+) are impossible: (.*)"
+    said = re.match(words, str(caught.value))
+    assert said is not None
+    # Hinge in a half, soft or noisy labels in two thirds of them: 85.3 of 256, give or take three times 7.5.
+    assert 85.3 - 22.6 < int(said[1]) < 85.3 + 22.6
+    assert said[2].startswith("losses.labels is '")
+    possible = settings(space="dcgan", choices=changed, fix=("losses.labels=hard",))
+    require_combination(possible, possible.resolve_space())
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_no_space_of_ours_is_refused_for_what_it_draws(name: str) -> None:
+    given = settings(space=name, sampler="random", fix=("optimizer.generator_lr=1e-4",))
+    require_combination(given, given.resolve_space())
