@@ -24,6 +24,7 @@ from analysis.seeds import (
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
 
     from analysis.runs import Sweep
 
@@ -173,10 +174,10 @@ def confirmation(
     if not allow_mixed:
         _require_one_fingerprint(sweep, runs)
     maximize = schema.direction(by) == "maximize"
-    found = {str(key): _gathered(str(key), group, maximize) for key, group in runs.groupby("of")}
+    found = {str(key): _gathered(str(key), group, by) for key, group in runs.groupby("of")}
     compared, seeds = _comparable(found)
     if compared:
-        found |= _compared({key: found[key] for key in compared}, seeds, runs, maximize)
+        found |= _compared({key: found[key] for key in compared}, seeds, runs, by)
     sign = -1.0 if maximize else 1.0
 
     def place(one: Confirmed) -> tuple[bool, bool, float, str]:
@@ -227,8 +228,8 @@ def ablation(
             Effect(
                 name,
                 dict(group["variant_params"].iloc[0]),
-                summarise(
-                    table[name], [_error(row, by) for _, row in group.set_index("seed").reindex(seeds).iterrows()]
+                _summary(
+                    by, table[name], [_error(row, by) for _, row in group.set_index("seed").reindex(seeds).iterrows()]
                 ),
                 bases.get(name, ""),
                 differences.get(name),
@@ -256,12 +257,21 @@ def _error(row: pd.Series[Any], by: str) -> float:
     return math.nan if low is None or high is None else float(high - low) / (2 * _QUANTILE)
 
 
-def _gathered(key: str, runs: pd.DataFrame, maximize: bool) -> Confirmed:
+def _summary(by: str, values: ArrayLike, errors: ArrayLike) -> Summary:
+    """``summarise``, with the interval of a share cut to where shares lie: t knows no bounds."""
+    found = summarise(values, errors)
+    if not by.startswith(schema.SHARES) or math.isnan(found.low):
+        return found
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+
+
+def _gathered(key: str, runs: pd.DataFrame, by: str) -> Confirmed:
+    maximize = schema.direction(by) == "maximize"
     scored = runs[runs["score"].notna()].sort_values(["score", "seed"], ascending=not maximize)
     ended = runs["status"].isin((schema.COMPLETE, schema.FAILED))
     return Confirmed(
         key,
-        summarise(scored["score"], scored["error"]),
+        _summary(by, scored["score"], scored["error"]),
         {int(seed): float(score) for seed, score in zip(scored["seed"], scored["score"], strict=True)},
         str(scored["key"].iloc[len(scored) // 2]) if len(scored) else None,
         recipe=bool(runs["recipe"].any()),
@@ -285,15 +295,14 @@ def _comparable(found: dict[str, Confirmed]) -> tuple[list[str], tuple[int, ...]
     return max(choices, key=lambda choice: (len(choice[0]) * len(choice[1]), len(choice[1])))
 
 
-def _compared(
-    found: dict[str, Confirmed], seeds: tuple[int, ...], runs: pd.DataFrame, maximize: bool
-) -> dict[str, Confirmed]:
+def _compared(found: dict[str, Confirmed], seeds: tuple[int, ...], runs: pd.DataFrame, by: str) -> dict[str, Confirmed]:
+    maximize = schema.direction(by) == "maximize"
     by_seed = runs.set_index(["of", "seed"])
     errors, keys = by_seed["error"], by_seed["key"]
     table = {key: [one.scores[seed] for seed in seeds] for key, one in found.items()}
     noise = {key: [float(errors[key, seed]) for seed in seeds] for key in found}
     shares = probability_of_best(list(table.values()), list(noise.values()), maximize=maximize)
-    summaries = {key: summarise(table[key], noise[key]) for key in found}
+    summaries = {key: _summary(by, table[key], noise[key]) for key in found}
     sign = -1.0 if maximize else 1.0
     best = min(found, key=lambda key: (sign * summaries[key].mean, key))
     told = separable_from(best, table)

@@ -160,7 +160,9 @@ def _score_headers(ranking: Ranking) -> dict[str, str]:
         if name.startswith(group) and not name.startswith(macro)
     }
     headers.setdefault(ranking.by, ranking.by)
-    return {name: header for name, header in headers.items() if name in ranking.sweep.scores}
+    # Of a part of a sweep no trial may have a score that others have.
+    known = {ranking.by, *(name for name in ranking.sweep.scores if ranking.trials[f"{SCORES}{name}"].notna().any())}
+    return {name: header for name, header in headers.items() if name in known & set(ranking.sweep.scores)}
 
 
 def _parameter_columns(ranking: Ranking, rows: pd.DataFrame) -> list[_Column]:
@@ -204,7 +206,8 @@ def _footer(ranking: Ranking) -> Table:
     if (area := ranking.hypervolume()) is not None:
         corner = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in area["reference"].items())
         lines["hypervolume"] = f"{area['value']:.4g}, up to {corner}"
-    if judge := ranking.sweep.data.get("judge", {}).get("accuracy"):
+    judge = ranking.sweep.data.get("judge", {}).get("accuracy")
+    if judge and schema.TAG_ACCURACY in _score_headers(ranking):
         shares = ", ".join(f"{name} {_percent(share)}" for name, share in judge.items())
         lines["the judge"] = f"is right on real held-out pictures: {shares} (it cannot vouch for more than that)"
     lines |= _ended_early(ranking.trials)
@@ -235,9 +238,10 @@ def _confirmed_lines(ranking: Ranking) -> dict[str, str]:
     scored = int(ranking.trials["rank"].notna().sum())
     if ranking.shortfall:
         return {"confirmed early": ranking.shortfall}
+    (holder, *_) = ranking.sweep.holding([ranking.best])
     return {
         "unconfirmed": f"one run each: the best of {scored} is partly the luckiest; "
-        f"`gansweep confirm {ranking.sweep.name}` trains the best again, several times each"
+        f"`gansweep confirm {holder.name}` trains the best again, several times each"
     }
 
 

@@ -107,8 +107,8 @@ def seeds_table(ranking: Ranking, confirmed: Mapping[str, Confirmation]) -> Tabl
     label = _label(found.by)
     headers = ["configuration", "n", f"{label} ± sd", *CONFIRMATION_HEADERS[3:-1], *map(_label, others), ""]
     note = (
-        f"On {seeds_text(found)} each, never used in the search. P(best): share of bootstrap draws of the seeds in "
-        "which the mean is the best. Differences are paired by seed, with 95% intervals."
+        f"On {seeds_text(found)} each, never used in the search. P(best): how probable it is, from so few seeds, "
+        "that its mean over all seeds is the best (Student's t). Differences are paired by seed, with 95% intervals."
     )
     return Table(headers, rows, frozenset(range(1, len(headers) - 1)), note)
 

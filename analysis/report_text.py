@@ -109,11 +109,31 @@ def commands(ranking: Ranking) -> str:
 
 def _use(ranking: Ranking) -> str:
     if not translates(ranking):
-        return "gansweep generate winner/ -n 16 -o grid.png"
+        return f"gansweep generate winner/{_tags(ranking)} -o grid.png"
     data = ranking.sweep.data
     classes = {group["name"]: group["classes"] for group in data.get("vocabulary", {}).get("groups", [])}
     asked = " ".join(f"{classes[name][-1]} {name}" for name in data.get("targets", []) if name in classes)
     return f"gansweep translate winner/ PICTURES -o translated/ --to {shlex.quote(asked or 'CLASS GROUP')}"
+
+
+def _tags(ranking: Ranking) -> str:
+    """What a generator must be asked for: the data's commonest tags, or nothing where the winner takes none."""
+    if not _takes_tags(ranking):
+        return " -n 16"
+    data = ranking.sweep.data
+    groups, known = data.get("vocabulary", {}).get("groups"), data.get("combinations")
+    if not groups or not known:
+        return " --panel noise"
+    labels = max(known, key=lambda entry: entry["count"])["labels"]
+    asked = " ".join(f"{group['classes'][label]} {group['name']}" for group, label in zip(groups, labels, strict=True))
+    return f" {shlex.quote(asked)} -n 16"
+
+
+def _takes_tags(ranking: Ranking) -> bool:
+    column = f"{PARAMS}generator.conditioning"
+    if ranking.best is None or column not in ranking.trials:
+        return schema.TAG_ACCURACY in ranking.sweep.scores
+    return bool(best_row(ranking)[column] != "none")
 
 
 def translates(ranking: Ranking) -> bool:

@@ -103,6 +103,13 @@ class Sweep:
     """Folder in which what was read of ended runs is kept."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """MLflow run of each trial -> what changes when the run does; empty for one that has not ended."""
+    sweeps: tuple[Sweep, ...] = ()
+    """Those that were put together into this one; none for a sweep as it was logged."""
+
+    def holding(self, keys: Iterable[str]) -> list[Sweep]:
+        """The sweeps whose trials those are: this one, or the ones of them that it was put together from."""
+        wanted = set(keys)
+        return [one for one in self.sweeps if wanted & set(one.trials["key"])] or [self]
 
     @property
     def scores(self) -> list[str]:

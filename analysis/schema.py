@@ -118,6 +118,8 @@ SCORE_PREFIXES: Final = (
     *DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", "memorised", "source_feature_distance", CYCLE, "identity_l1",
 )  # fmt: skip
 """A metric whose name starts with one of these is a score of generated pictures, not a training signal."""
+SHARES: Final = (TAG_ACCURACY, "precision", "recall", "coverage", "memorised", "preserved")
+"""Scores that lie between 0 and 1, with those that start with these names."""
 TRAINING: Final = "training/"
 """Before the name of every signal of training (losses, gradient norms), so that pages show the scores first."""
 INTERVAL: Final = "interval/"

@@ -183,12 +183,14 @@ def separable_from(
 def probability_of_best(
     scores: ArrayLike, errors: ArrayLike | None = None, *, maximize: bool = False, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Give for each configuration the share of bootstrap draws in which its mean is the best.
+    """Give for each configuration the share of draws of the true means in which its own is the best.
 
-    A draw takes n of the n seeds with replacement, the same ones for every configuration, and stretches what it finds
-    around the mean by ``sqrt(n / (n - 1))``, since a bootstrap of few values is too narrow by that. Each drawn value
-    also gets its own sampling noise where that is known; the spread between seeds holds some of it already, so the
-    probabilities err towards equal ones. Of one seed there is only the sampling noise.
+    The means are drawn around those found from a Student's t with n - 1 degrees of freedom and the covariance of the
+    configurations over their shared seeds, one scale per draw: the posterior of normal scores under a flat prior (Box
+    and Tiao 1973). Each difference of two then has the t of ``paired_difference``, and of two configurations the
+    probability is 1 minus the one-sided p. Resampling the seeds instead would be far too sure of few: two have three
+    resamples. Each value also gets its own sampling noise where that is known; the spread between seeds holds some of
+    it already, so the probabilities err towards equal ones. Of one seed there is only the sampling noise.
 
     Args:
         scores: ``(k, n)``: k configurations on the same n seeds, all finite.
@@ -203,17 +205,17 @@ def probability_of_best(
     noise = np.zeros_like(table) if errors is None else np.nan_to_num(np.asarray(errors, dtype=np.float64), nan=0.0)
     k, n = table.shape
     means = table.mean(axis=1)
-    stretch = math.sqrt(n / (n - 1)) if n > 1 else 0.0
+    deviations = (table - means[:, None]) / math.sqrt(n * max(n - 1, 1))  # their products sum to the means' covariance
+    error = np.sqrt((noise**2).sum(axis=1)) / n
     random = np.random.default_rng(seed)
     wins = np.zeros(k)
     for _ in range(DRAWS // _BATCH):
-        drawn = random.integers(n, size=(_BATCH, n))
-        counts = np.stack([(drawn == one).sum(axis=1) for one in range(n)], axis=1)  # (draws, n)
-        boot = means + stretch * (counts @ table.T / n - means)
-        # The sum of the drawn values' noises is one normal number with the sum of their variances.
-        boot += random.standard_normal((_BATCH, k)) * np.sqrt(counts @ (noise**2).T) / n
-        first = boot.max(axis=1, keepdims=True) if maximize else boot.min(axis=1, keepdims=True)
-        tied = np.isclose(boot, first, rtol=1e-12, atol=0.0)
+        drawn = means + random.standard_normal((_BATCH, k)) * error
+        if n > 1:
+            scale = np.sqrt((n - 1) / random.chisquare(n - 1, (_BATCH, 1)))
+            drawn += scale * (random.standard_normal((_BATCH, n)) @ deviations.T)
+        first = drawn.max(axis=1, keepdims=True) if maximize else drawn.min(axis=1, keepdims=True)
+        tied = np.isclose(drawn, first, rtol=1e-12, atol=0.0)
         wins += (tied / tied.sum(axis=1, keepdims=True)).sum(axis=0)
     shares: NDArray[np.float64] = wins / wins.sum()
     return shares

@@ -41,6 +41,7 @@ def merged(sweeps: Sequence[Sweep]) -> Sweep:
         if any(len(s.repeats) for s in sweeps)
         else first.repeats,
         space={**first.space, "dimensions": list(dimensions.values())},
+        sweeps=tuple(sweeps),
     )
 
 
@@ -80,14 +81,23 @@ def selected(
 
 
 def by_kind(sweep: Sweep) -> list[Sweep]:
-    """The sweep as one with tags and one without, where it holds both: their distances are those of other tasks."""
+    """The sweep as one with tags and one without, where it holds both: their distances are those of other tasks.
+
+    Of several sweeps in one, each part is of those alone whose trials it holds: their names, data and judge.
+    """
     column = f"{PARAMS}generator.conditioning"
     if column not in sweep.trials:
         return [sweep]
     without = (sweep.trials[column] == "none").fillna(False).astype(bool)
     if without.all() or not without.any():
         return [sweep]
-    return [_kept(sweep, ~without), _kept(sweep, without)]
+    return [_of_its_own(_kept(sweep, ~without)), _of_its_own(_kept(sweep, without))]
+
+
+def _of_its_own(part: Sweep) -> Sweep:
+    """A part of a sweep, which says nothing of sweeps whose trials it does not hold."""
+    own = merged(part.holding(part.trials["key"]))
+    return dataclasses.replace(own, trials=part.trials, repeats=part.repeats)
 
 
 def _where(sweep: Sweep, name: str, value: str) -> Sweep:

@@ -67,8 +67,8 @@ def run_ablation(options: AblateOptions) -> Ablated:
     """Carry out ``gansweep ablate``, or go on with it.
 
     Raises:
-        UsageError: no such trial or dimension; a trial that does not differ from the recipe, or was mutated.
-        UserError: no such sweep, or no trial of it is ranked.
+        UsageError: no such sweep, trial or dimension; a trial that does not differ from the recipe, or was mutated.
+        UserError: no trial of it is ranked.
     """
     settings, sweep, budget = opened(options)
     of = options.trial or rank(sweep).best

@@ -25,8 +25,8 @@ def run_confirmation(options: ConfirmOptions) -> Repeated:
     """Carry out ``gansweep confirm``, or go on with it.
 
     Raises:
-        UsageError: numbers out of range.
-        UserError: no such sweep, or none of its trials is ranked.
+        UsageError: no such sweep, or numbers out of range.
+        UserError: none of its trials is ranked.
     """
     if not 1 <= options.top <= MOST_SEEDS:
         raise UsageError(f"--top is {options.top}; allowed: 1 to {MOST_SEEDS}")
@@ -58,8 +58,7 @@ def opened(options: RepeatOptions) -> tuple[SweepSettings, Sweep, int]:
     """The settings and the runs of a sweep, and the budget in kimg of its repeats.
 
     Raises:
-        UsageError: numbers out of range.
-        UserError: no such sweep.
+        UsageError: no such sweep, or numbers out of range.
     """
     if not 1 <= options.seeds <= MOST_SEEDS:
         raise UsageError(f"--seeds is {options.seeds}; allowed: 1 to {MOST_SEEDS}")

@@ -50,7 +50,8 @@ class Drawn:
 
     def summary(self) -> str:
         """One or two lines."""
-        text = f"drew {len(self.tags)} pictures to {self.output}"
+        count = len(self.tags)
+        text = f"drew {count} picture{'s' * (count != 1)} to {self.output}"
         if self.missing:
             text += f"\nno {' and no '.join(self.missing)} asked for: drawn from the data's distribution"
         return text

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis import schema
+from analysis.cells import score
 from pipeline.cluster import this_machine
 from pipeline.placement import placed
 from pipeline.preflight import SETTINGS_FILE, require_resources, require_same_sweep
@@ -87,12 +88,16 @@ def prepare(
     judge = _judge(images, groups, home, console) if schema.TAG_ACCURACY in objectives(space) else None
     with _stage(console, f"reference of {images.complete} real pictures by {settings.extractor}"):
         scorer, floor = sweep_scorer(settings, space, images, judge, groups, home.cache)
-    distance = floor.scores[scorer.fingerprint.score]
-    console.print(f"  real against real at {floor.samples} pictures: distance {distance:.1f}", soft_wrap=True)
+    console.print(f"  {told_of_floor(floor, scorer.fingerprint.score)}", soft_wrap=True)
     told_of_scores = told_of_task(scorer.task, settings.samples) if scorer.task else []
     for warning in filter(None, (floor.warning, *told_of_scores)):
         console.print(f"  {warning}", soft_wrap=True)
     return Prepared(settings, home, space, images, judge, scorer, floor)
+
+
+def told_of_floor(floor: Floor, name: str) -> str:
+    """The distance of real pictures from real ones, with the digits that scores have beside it."""
+    return f"real against real at {floor.samples} pictures: distance {score(name, floor.scores[name])}"
 
 
 def load_pictures(settings: SweepSettings, space: Space, cache: Path) -> TaggedImages:

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from analysis import schema
-from analysis.runs import load
+from analysis.runs import load, nearest
 from pipeline.budget import room_for_a_trial
 from pipeline.home import Home
 from pipeline.lock import exclusive
@@ -31,8 +31,8 @@ def resumed(options: ResumeOptions | ExtendOptions | RepeatOptions) -> SweepSett
     Those of ``PLACED`` place it anew: what the others of them came to was for other trials at once.
 
     Raises:
-        UserError: no such sweep in the home, or settings that cannot be read.
-        UsageError: an address whose password was not stored, and that is not given again.
+        UserError: settings that cannot be read.
+        UsageError: no such sweep in the home, or an address whose password was not stored, and that is not given again.
     """
     home = Home.find(options.home)
     return _settings(options, home, _read(home, options.name))
@@ -59,8 +59,8 @@ def extended(options: ExtendOptions) -> SweepSettings:
     """Make a finished sweep larger, and give its new settings: placed like a new one of its size.
 
     Raises:
-        UserError: no such sweep, or one that is unfinished or in use.
-        UsageError: nothing to add, or a budget that is no larger.
+        UserError: one that is unfinished or in use.
+        UsageError: no such sweep, nothing to add, or a budget that is no larger.
     """
     home = Home.find(options.home)
     settings = _settings(options, home, _placed_anew(_read(home, options.name)))
@@ -105,8 +105,8 @@ def _read(home: Home, name: str) -> dict[str, Any]:
     path: Path = home.sweep(name) / SETTINGS_FILE
     if not path.is_file():
         known = sorted(found.parent.name for found in home.root.glob(f"trials/*/{SETTINGS_FILE}"))
-        there = f"there: {', '.join(known)}" if known else "it has no sweeps"
-        raise UserError(f"no sweep {name!r} in home {home.root}; {there}")
+        there = f"known: {', '.join(known)}" if known else "there is none yet"
+        raise UsageError(f"no sweep {name!r} in home {home.root}{nearest(name, known)}; {there}")
     try:
         saved: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         parts = (saved.get("settings"), saved.get("started_with"), saved.get("asked", {}))

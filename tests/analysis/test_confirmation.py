@@ -15,7 +15,7 @@ from analysis.confirmation import ablation, confirmation
 from analysis.errors import AnalysisError
 from analysis.rank import rank
 from analysis.rank_table import format_table
-from analysis.repeat_table import format_ablation, format_confirmation
+from analysis.repeat_table import confirmation_rows, format_ablation, format_confirmation
 from analysis.verdict import caveats
 from tests.support.sweeps import FINGERPRINT, make_repeats, make_sweep
 
@@ -63,7 +63,7 @@ def test_means_intervals_and_pairs_by_scipy() -> None:
     assert second.difference is not None
     assert second.difference.mean == pytest.approx(np.mean(SCORES[LUCKY]) - np.mean(SCORES[GOOD]))
     assert p <= second.p <= 3 * p  # type: ignore[operator]
-    assert found.configurations[0].p_best == 1.0
+    assert found.configurations[0].p_best == pytest.approx(1.0, abs=1e-3)
 
 
 def test_the_ranking_puts_confirmed_configurations_first() -> None:
@@ -114,7 +114,28 @@ def test_a_score_that_grows_is_maximised() -> None:
     found = confirmation(hand(rows), "tag_accuracy")
     assert found is not None
     assert [one.key for one in found.configurations] == [GOOD, LUCKY, RECIPE]
-    assert found.configurations[0].p_best == 1.0
+    assert found.configurations[0].p_best == pytest.approx(1.0, abs=1e-3)
+
+
+def test_the_interval_of_a_share_ends_where_shares_do() -> None:
+    shares = {
+        GOOD: [0.98, 1.0, 1.0, 1.0, 0.96],
+        LUCKY: [0.0, 0.012, 0.0, 0.0, 0.01],
+        RECIPE: [0.5, 0.52, 0.48, 0.5, 0.5],
+    }
+    rows = [{**row, "scores.tag_accuracy": shares[row["of"]][row["seed"]]} for row in runs()]
+    found = confirmation(hand(rows), "tag_accuracy")
+    assert found is not None
+    high, middle, low = [one.summary for one in found.configurations]
+    for summary, values, ends in ((high, shares[GOOD], (0, 1.0)), (low, shares[LUCKY], (0.0, 1))):
+        lower, upper = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
+        assert lower < 0 or upper > 1
+        assert (summary.low, summary.high) == pytest.approx((max(lower, ends[0]), min(upper, ends[1])))
+    assert (middle.low, middle.high) == pytest.approx(stats.t.interval(0.95, 4, 0.5, stats.sem(shares[RECIPE])))
+    assert "-" not in "".join(row[3] for row in confirmation_rows(found))
+    # A difference of shares may be below 0.
+    assert found.configurations[2].difference is not None
+    assert found.configurations[2].difference.high < 0
 
 
 def test_a_configuration_that_failed_on_a_seed_is_not_compared_and_ranked_last() -> None:

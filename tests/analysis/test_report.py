@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from analysis.report_data import ReportData, evidence
 from analysis.report_text import commands, method, shared_inputs
 from tests.support.browser import chromium
 from tests.support.sweeps import DATA, FINGERPRINT, SPACE, History, make_repeats, make_sweep
+from trainables.data.tags import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -248,10 +250,11 @@ def test_a_generator_that_translates_is_used_by_translate() -> None:
     groups = [{"name": "hair", "classes": ["black", "light blonde"]}, {"name": "eyes", "classes": ["red", "blue"]}]
     data = {"vocabulary": {"groups": groups}, "targets": ["hair"]}
     row = {**trial(3.0), "scores.cycle_l1": 0.1}
-    translating, drawing = rank(make_sweep([row], data=data)), rank(make_sweep([trial(3.0)], data=data))
+    drawn = [trial(3.0, **{"params.generator.conditioning": "none"})]
+    translating, drawing = rank(make_sweep([row], data=data)), rank(make_sweep(drawn, data=data))
     assert "gansweep translate winner/ PICTURES -o translated/ --to 'light blonde hair'" in commands(translating)
     assert "generate" not in commands(translating)
-    assert "gansweep generate winner/ -n 16" in commands(drawing)
+    assert "gansweep generate winner/ -n 16 -o grid.png" in commands(drawing)
     assert "translate" not in commands(drawing)
     assert shared_inputs(translating) == "the same source pictures"
     assert shared_inputs(drawing) == "the same noise and tags"
@@ -267,3 +270,28 @@ def test_what_one_needs_to_do_it_again_says_how_trials_were_fused() -> None:
     del settings["fuse"]  # of an earlier version
     entries = dict(method(rank(make_sweep([trial(1.0)], settings=settings))))["Budgets and search"]
     assert "fuse" not in dict(entries)
+
+
+@pytest.mark.parametrize("logged_conditioning", [True, False])
+def test_a_generator_that_takes_tags_is_asked_for_the_commonest(logged_conditioning: bool) -> None:
+    groups = [{"name": "hair", "classes": ["black", "light blonde"]}, {"name": "eyes", "classes": ["red", "blue"]}]
+    counts = {(0, 1): 3, (1, 0): 5, (1, 1): 4}
+    combinations = [{"labels": list(labels), "count": count} for labels, count in counts.items()]
+    data = {"vocabulary": {"groups": groups}, "combinations": combinations}
+    row = trial(3.0, 0.5, **({"params.generator.conditioning": "concat"} if logged_conditioning else {}))
+    (line,) = [line for line in commands(rank(make_sweep([row], data=data))).split("\n") if "generate" in line]
+    command, folder, tags, *others = shlex.split(line)[1:]
+    assert (command, folder, others) == ("generate", "winner/", ["-n", "16", "-o", "grid.png"])
+    # Every group is named: nothing is left to chance, and a generator of known pairs alone knows this one.
+    assert Vocabulary.from_json(data["vocabulary"]).parse(tags) == (1, 0)
+    assert shlex.quote(tags) in Text(page_of([row], data=data)).text
+
+
+def test_tags_of_data_that_lists_none_are_left_to_a_panel() -> None:
+    assert "gansweep generate winner/ --panel noise -o grid.png" in commands(rank(make_sweep([trial(3.0, 0.5)])))
+
+
+def test_a_winner_without_tags_is_asked_for_none_beside_others_that_have_them() -> None:
+    plain = {"params.generator.conditioning": "none"}
+    rows = [trial(3.0, **plain), trial(5.0, 0.5, **{"params.generator.conditioning": "concat"})]
+    assert "gansweep generate winner/ -n 16 -o grid.png" in commands(rank(make_sweep(rows, data=DATA)))

@@ -178,17 +178,52 @@ def test_best_of_one_seed_is_a_question_of_sampling_noise() -> None:
     assert probability_of_best([[10.0], [12.0]]).tolist() == [1.0, 0.0]
 
 
-def test_best_of_two_seeds_by_enumeration() -> None:
-    # Seeds 0 and 1 drawn twice: (0,0) and (1,1) each with 1/4, one of each with 1/2. Means stretched by sqrt(2).
+def test_best_of_two_seeds_by_hand() -> None:
+    # b minus a: 2.5 and -1, mean 0.75 with standard error 3.5 / 2; t with one degree of freedom is Cauchy's.
     a, b = np.array([1.0, 5.0]), np.array([3.5, 4.0])
-    # Means 3 and 3.75. Drawing seed 0 alone: a wins; both: a wins; seed 1 alone: 3 + 2 sqrt 2 against less: b wins.
-    assert probability_of_best([a, b])[0] == pytest.approx(0.75, abs=0.02)
-    assert probability_of_best([a, b], maximize=True)[0] == pytest.approx(0.25, abs=0.02)
+    expected = 0.5 + math.atan(0.75 / 1.75) / math.pi
+    assert probability_of_best([a, b])[0] == pytest.approx(expected, abs=0.015)
+    assert probability_of_best([a, b], maximize=True)[0] == pytest.approx(1 - expected, abs=0.015)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 10, 30])
+def test_best_of_two_is_what_the_paired_t_says(n: int) -> None:
+    random = np.random.default_rng(n)
+    of_seed = random.normal(0, 20, n)
+    table = [of_seed + random.normal(50, 1, n), of_seed + random.normal(50.5, 2, n)]
+    expected = stats.ttest_rel(table[0], table[1], alternative="greater").pvalue  # that of being the lower one
+    within = 4 * math.sqrt(expected * (1 - expected) / DRAWS)
+    assert probability_of_best(table)[0] == pytest.approx(expected, abs=within)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 10])
+def test_of_equal_configurations_one_is_rarely_almost_surely_the_best(n: int) -> None:
+    random, times = np.random.default_rng(n), 300
+    found = np.array([probability_of_best(random.normal(50, 5, (2, n))).max() for _ in range(times)])
+    for level in (0.8, 0.95):  # at either end: twice what is left
+        rate = 2 * (1 - level)
+        assert abs((found >= level).mean() - rate) < 4 * math.sqrt(rate * (1 - rate) / times)
+    assert (found >= 0.99).mean() < 0.02 + 4 * math.sqrt(0.02 * 0.98 / times)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_of_several_equal_ones_too(n: int) -> None:
+    random, times = np.random.default_rng(n), 300
+    found = np.array([probability_of_best(random.normal(50, 5, (4, n))).max() for _ in range(times)])
+    assert (found >= 0.95).mean() < 0.1 + 4 * math.sqrt(0.1 * 0.9 / times)
+
+
+def test_a_clear_winner_is_almost_surely_the_best() -> None:
+    random = np.random.default_rng(0)
+    of_seed = random.normal(0, 20, 5)
+    table = [of_seed + random.normal(mean, 1, 5) for mean in (58, 50, 58)]
+    assert probability_of_best(table)[1] > 0.99
+    assert probability_of_best(np.negative(table), maximize=True)[1] > 0.99
 
 
 def test_equals_share_and_far_ones_lose() -> None:
     same = [1.0, 2.0, 4.0]
-    assert probability_of_best([same, same, [60.0, 61.0, 62.0]]) == pytest.approx([0.5, 0.5, 0.0])
+    assert probability_of_best([same, same, [60.0, 61.0, 62.0]]) == pytest.approx([0.5, 0.5, 0.0], abs=1e-3)
 
 
 def test_the_same_seeds_are_drawn_for_all() -> None:

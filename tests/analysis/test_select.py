@@ -10,9 +10,10 @@ import pytest
 
 from analysis.errors import AnalysisError, AnalysisUsageError
 from analysis.rank import main, rank
+from analysis.rank_table import format_table
 from analysis.runs import load
 from analysis.select import by_kind, merged, selected
-from tests.support.sweeps import FINGERPRINT, History, make_repeats, make_sweep
+from tests.support.sweeps import DATA, FINGERPRINT, History, make_repeats, make_sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,6 +163,42 @@ def test_systems_without_tags_stand_apart(history: History, capsys: pytest.Captu
     assert (told["best"], told["unconditional"]["best"]) == ("mixed-00001", "mixed-00000")
     assert main(["mixed", "--home", str(history.home)]) == 0
     assert "without tags, ranked apart" in capsys.readouterr().out
+
+
+def test_each_part_of_several_sweeps_speaks_of_its_own_alone() -> None:
+    tagged = {"scores.distance": 50.0, "scores.tag_accuracy": 0.9, "scores.tag_accuracy_hair": 0.9,
+              "params.generator.conditioning": "code"}  # fmt: skip
+    free = {"scores.distance": 20.0, "params.generator.conditioning": "none"}
+    plain = {"data": {"pictures": 2000, "judge": {}}}
+    both = merged([hand({**tagged, "key": "a-00000"}, name="a", data=DATA), hand({**free, "key": "b-00000"}, name="b",
+                   **plain)])  # fmt: skip
+    first, second = [rank(part) for part in by_kind(both)]
+    assert (first.sweep.name, second.sweep.name) == ("a", "b")
+    told, other = format_table(first), format_table(second)
+    assert "sweep a: 1 trials" in told
+    assert "`gansweep confirm a`" in told
+    assert "hair 95.0%, eyes 90.0%" in told
+    assert "tag accuracy 90.0%" in told
+    assert "sweep b: 1 trials" in other
+    assert "`gansweep confirm b`" in other
+    for absent in ("held-out", "accuracy", "hair", " -"):
+        assert absent not in other
+
+
+def test_of_several_sweeps_the_one_that_holds_the_best_is_to_be_confirmed() -> None:
+    rows = {"a": 50.0, "b": 40.0}
+    both = merged([hand({"key": f"{name}-00000", "scores.distance": value}, name=name) for name, value in rows.items()])
+    assert "`gansweep confirm b`" in format_table(rank(both))
+
+
+def test_a_part_without_tags_of_one_sweep_shows_none() -> None:
+    tagged = {"scores.distance": 50.0, "scores.tag_accuracy": 0.9, "params.generator.conditioning": "code"}
+    free = {"scores.distance": 20.0, "params.generator.conditioning": "none"}
+    first, second = [format_table(rank(part)) for part in by_kind(hand(tagged, free, data=DATA))]
+    assert "held-out" in first
+    assert "accuracy" in first
+    assert "held-out" not in second
+    assert "accuracy" not in second
 
 
 def test_front_knee_area_and_failures_of_a_ranking() -> None:

@@ -52,6 +52,9 @@ def test_fewer_pictures_are_the_first_of_more(bundle: Bundle, tmp_path: Path) ->
 
 def test_a_missing_tag_is_said_and_drawn(bundle: Bundle, tmp_path: Path) -> None:
     made = generate_pictures(bundle, "pink hair", count=3, seed=0, output=tmp_path / "o")
+    assert made.summary().startswith(f"drew 3 pictures to {tmp_path / 'o'}\n")
+    one = generate_pictures(bundle, "pink hair red eyes", count=1, seed=0, output=tmp_path / "one.png")
+    assert one.summary() == f"drew 1 picture to {tmp_path / 'one.png'}"
     assert made.tags == ("pink hair red eyes",) * 3
     assert made.missing == ("eyes",)
     assert made.summary().endswith("no eyes asked for: drawn from the data's distribution")

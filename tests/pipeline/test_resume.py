@@ -14,7 +14,7 @@ from pipeline.cli import ConfirmOptions, ExtendOptions, ResumeOptions, main
 from pipeline.cluster import Node
 from pipeline.home import Home
 from pipeline.placement import placed
-from pipeline.preflight import require_same_sweep
+from pipeline.preflight import SETTINGS_FILE, require_same_sweep
 from pipeline.resume import extended, resumed
 from pipeline.settings import PRIVATE, SweepSettings
 from tests.pipeline.conftest import sweep, tiny_settings
@@ -87,11 +87,15 @@ def test_the_settings_of_a_sweep_come_back_with_what_may_differ(swept: Swept) ->
         assert getattr(settings, name) == getattr(swept.settings, name)
 
 
-def test_an_unknown_sweep_names_the_known_ones(swept: Swept, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["resume", "tinny", "--home", str(swept.home.root)]) == 1
-    said = capsys.readouterr().err
-    assert "no sweep 'tinny' in home" in said
-    assert "tiny" in said.partition("there:")[2]
+def test_an_unknown_sweep_names_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Home(tmp_path).sweep("tiny") / SETTINGS_FILE
+    settings.parent.mkdir(parents=True)
+    settings.write_text("{}", encoding="utf-8")
+    for command in (["resume"], ["extend", "--trials", "1"], ["confirm"], ["ablate"]):
+        assert main([*command, "tinny", "--home", str(tmp_path)]) == 2  # as of rank and the others
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"gansweep: error: no sweep 'tinny' in home {tmp_path} (did you mean 'tiny'?); ")
+        assert line.endswith("; known: tiny")
 
 
 @pytest.mark.parametrize(
