@@ -66,7 +66,8 @@ class RankOptions:
     """Rank scores together that were measured in different ways, although they do not compare."""
     under: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """NAME=VALUE: the best within a budget: kimg=50 or seconds=600 (every trial as it was there), parameters=2e6 (of
-    the generator), or any other number that was logged. May be repeated."""
+    the generator), latency=5 (its milliseconds for one picture, where it was trained), or any other number that was
+    logged. May be repeated."""
     where: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """NAME=VALUE: only trials with that value of a parameter, or of system. May be repeated."""
     status: str | None = None

@@ -103,6 +103,8 @@ SLOT_USE: Final = "slot_use"
 SLOT_SECONDS: Final = "slot_seconds"
 BUSY_SECONDS: Final = "busy_seconds"
 IMAGES_PER_SECOND: Final = "images_per_second"
+GENERATOR_LATENCY: Final = "generator_latency_ms"
+"""Median milliseconds of one picture from the generator, where the trial ran and beside what else ran there."""
 OBJECTIVES: Final = {DISTANCE: "minimize", TAG_ACCURACY: "maximize"}
 MUTATIONS: Final = "mutations"
 """Times that a trial has gone on from another one's networks with changed values (population-based training); what the
@@ -155,7 +157,7 @@ def needs_equal_samples(score: str) -> bool:
 
 def logged_name(name: str) -> str:
     """The name under which a figure of a trial is logged: scores and costs by their own, signals of training apart."""
-    costs = (KIMG, SECONDS, SAMPLES, IMAGES_PER_SECOND, TRAIN_SECONDS, SCORE_SECONDS, MUTATIONS)
+    costs = (KIMG, SECONDS, SAMPLES, IMAGES_PER_SECOND, TRAIN_SECONDS, SCORE_SECONDS, MUTATIONS, GENERATOR_LATENCY)
     sizes = ("generator_parameters", "discriminator_parameters")
     plain = "/" in name or is_score(name) or name in (*costs, *sizes)
     return escaped(name if plain else f"{TRAINING}{name}")

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 PROGRESS: Final = (schema.KIMG, schema.SECONDS)
 """Budgets that a trial passes on its way: it counts with the score that it had there."""
-ALIASES: Final = {"parameters": f"{METRICS}generator_parameters"}
+ALIASES: Final = {
+    "parameters": f"{METRICS}generator_parameters",
+    "latency": f"{METRICS}{schema.GENERATOR_LATENCY}",
+}
 """Of a model that is to be used the generator is what must fit."""
 
 

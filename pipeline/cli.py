@@ -487,7 +487,22 @@ def _one_line(boxed: str) -> str:
     )
     if text.startswith("Missing from"):
         text = re.sub(r"(--[a-z-]+ [A-Z]+|\b[A-Z]{3,}) .*?(?=--|\b[A-Z]{3,}\b|$)", r"\1 ", text)
-    return " ".join(text.split()).rstrip(".") or "wrong usage"
+    return _NO_NUMBER.sub(_expected, " ".join(text.split())).rstrip(".") or "wrong usage"
+
+
+_NO_NUMBER = re.compile(
+    r"Error parsing (?P<option>\S+): (?:"
+    r"invalid literal for (?P<int>int)\(\) with base 10: (?P<whole>.+)"
+    r"|could not convert string to float: (?P<real>.+)"
+    r"|no type matching \{None\} (?P<kind>INT|FLOAT) could be instantiated from \[(?P<optional>.+?)\]\. Got errors:.*)"
+)
+"""The parser's words for a value that is no number, where one must be given or may be."""
+
+
+def _expected(found: re.Match[str]) -> str:
+    value = found["whole"] or found["real"] or found["optional"]
+    number = "a whole number" if found["int"] or found["kind"] == "INT" else "a number"
+    return f"{found['option']} is {value}; expected {number}"
 
 
 def _fail(message: str, code: int) -> int:

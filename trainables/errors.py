@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,8 +26,20 @@ class UsageError(UserError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or the name of its kind where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """The first line of an error's text, or the name of its kind where it has none.
+
+    Where that line only announces a list, as torch's of weights that do not fit, the list's first entry stands behind.
+    """
+    first, *more = str(error).strip().splitlines() or [type(error).__name__]
+    if not first.endswith(":") or not more:
+        return first
+    entry, *others = re.split(r'(?<="), ', more[0].strip())
+    return f"{first} {shortened_text(entry)}{' and others' if others or more[1:] else ''}"
+
+
+def shortened_text(text: str) -> str:
+    """At most 200 characters of a text that a file may have made as long as it likes."""
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -27,6 +27,7 @@ from trainables.errors import UserError
 from trainables.files import write_json
 from trainables.hopeless import RULES, hopeless
 from trainables.inputs import settling_inputs, training_data
+from trainables.latency import latency_ms
 from trainables.loop import Diverged, OutOfTime, TrainingLoop
 from trainables.machine import system_metrics
 from trainables.mutations import MUTATIONS, Mutation, mutated, read_mutations
@@ -290,6 +291,7 @@ class Trial:
             pictures.append("panels/confusion.json")
             with self.storage.writing(pictures[-1]) as path:
                 write_json(path, scores.tags.confusions())
+        latency = self._latency_ms()
         self._count_seconds()
         return {
             "kimg": self.kimg,
@@ -299,6 +301,7 @@ class Trial:
             **figures,
             **scores.metrics(),
             **self.parameters,
+            "generator_latency_ms": latency,
             "train_seconds": max(0.0, trained - self._stepped),
             "score_seconds": self._since(trained),
             **self._mutation_figures(),
@@ -312,6 +315,11 @@ class Trial:
         return scorer.score(
             self.draw, self.config.generator.noise_dim, device, conditional=self.config.conditional, samples=samples
         )
+
+    def _latency_ms(self) -> float:
+        context, run = self.context, self.translate if self.config.translates else self.draw
+        inputs = settling_inputs(self.config, context.images, context.scorer.seed + 1, context.device)()
+        return latency_ms(run, inputs, context.device, self._clock)
 
     def _mutation_figures(self) -> dict[str, Any]:
         names = dict.fromkeys(name for mutation in self.mutations for name in mutation["params"])

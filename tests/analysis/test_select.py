@@ -26,15 +26,17 @@ def hand(*rows: dict[str, Any], **fields: Any) -> Sweep:
 
 
 SWEEP = (
-    {"scores.distance": 30.0, "metrics.generator_parameters": 3e6, "params.generator.width": 64, "params.flip": True},
-    {"scores.distance": 40.0, "metrics.generator_parameters": 2e6, "params.generator.width": 32, "params.flip": False},
+    {"scores.distance": 30.0, "metrics.generator_parameters": 3e6, "metrics.generator_latency_ms": 5.1,
+     "params.generator.width": 64, "params.flip": True},
+    {"scores.distance": 40.0, "metrics.generator_parameters": 2e6, "metrics.generator_latency_ms": 5.0,
+     "params.generator.width": 32, "params.flip": False},
     {
         "scores.distance": 50.0,
         "metrics.generator_parameters": math.nan,
         "params.generator.width": 32,
         "status": "stopped",
     },
-)
+)  # fmt: skip
 
 
 def keys(sweep: Sweep) -> list[int]:
@@ -46,6 +48,8 @@ def keys(sweep: Sweep) -> list[int]:
     [
         ({"under": ["parameters=2e6"]}, [1]),
         ({"under": ["generator_parameters=3000000"]}, [0, 1]),
+        ({"under": ["latency=5"]}, [1]),
+        ({"under": ["generator_latency_ms=6"]}, [0, 1]),
         ({"under": ["distance=40"]}, [0, 1]),
         ({"under": ["parameters=9e6", "distance=35"]}, [0]),
         ({"under": ["generator.width=40"]}, [1, 2]),

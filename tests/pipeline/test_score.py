@@ -132,13 +132,14 @@ def test_the_distance_is_that_of_the_pictures(folders: dict[str, Path], outside:
     assert not list(outside.iterdir())  # no home was asked for, none was made
 
 
-def test_every_score_has_its_interval_around_it(folders: dict[str, Path], outside: Path) -> None:
-    found = json.loads(json.dumps(score(folders), allow_nan=False))
+def test_every_score_has_its_interval_around_it(folders: dict[str, Path], home: Path, outside: Path) -> None:
+    found = json.loads(json.dumps(score(folders, home=home, tags=True, fid_infinity=True), allow_nan=False))
     names = {"fd_efficientnet", "kid", "precision", "recall", "density", "coverage", "memorised", "diversity"}
-    assert names <= set(found["scores"])
+    assert names | {"fd_efficientnet_infinity", "tag_accuracy_macro_hair"} <= set(found["scores"])
+    assert set(found["intervals"]) == {name for name, value in found["scores"].items() if value is not None}
     for name, (low, high) in found["intervals"].items():
         assert low <= found["scores"][name] <= high, name
-    assert found["fingerprint"] | {"data": "", "fake": "", "weights": ""} == {
+    assert found["fingerprint"] | {"data": "", "fake": "", "judge": "", "weights": ""} == {
         "extractor": "efficientnet",
         "score": "fd_efficientnet",
         "weights": "",
@@ -148,7 +149,7 @@ def test_every_score_has_its_interval_around_it(folders: dict[str, Path], outsid
         "reference": FACES,
         "data": "",
         "fake": "",
-        "judge": "none",
+        "judge": "",
         "cascade": "none",
         "seed": 0,
     }

@@ -56,7 +56,7 @@ def make(context: TrialContext, storage: Storage, seed: int = 1, clock: Clock | 
 
 def untimed(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Results without what the clock and the machine add."""
-    measured = ("seconds", "train_seconds", "score_seconds", "images_per_second")
+    measured = ("seconds", "train_seconds", "score_seconds", "images_per_second", "generator_latency_ms")
     return [
         {name: value for name, value in result.items() if name not in measured and not name.startswith("system/")}
         for result in results

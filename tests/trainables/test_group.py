@@ -19,7 +19,7 @@ PARAMS = {
     "generator.width": 2, "generator.noise_dim": 4, "discriminator.width": 2, "training.batch_size": 50,
     "training.ema_decay": 0.9,
 }  # fmt: skip
-OWN = {"seconds", "images_per_second", "score_seconds", "train_seconds"}
+OWN = {"seconds", "images_per_second", "score_seconds", "train_seconds", "generator_latency_ms"}
 """Figures of the clock."""
 
 

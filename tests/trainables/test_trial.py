@@ -43,7 +43,7 @@ SCORES = {
 LATE = {"precision", "recall", "density", "coverage", "memorised"}
 OWN = {
     "kimg", "seconds", "done", "pictures", "train_seconds", "score_seconds", "generator_parameters",
-    "discriminator_parameters",
+    "discriminator_parameters", "generator_latency_ms",
 }  # fmt: skip
 
 
@@ -112,6 +112,21 @@ def test_seconds_add_up_and_parameters_are_counted(finished) -> None:
     discriminator = (3 * 4 * 16 + 4) + (4 * 8 * 16 + 3 * 8) + (8 * 16 + 1) * 24
     assert (first["generator_parameters"], first["discriminator_parameters"]) == (generator, discriminator)
     assert count_parameters(trial.loop.generator) == generator
+
+
+def test_the_latency_is_of_one_picture_by_the_trials_own_clock(context, tmp_path, monkeypatch) -> None:
+    """Time passes only where pictures are drawn, and by their number."""
+    now, draw = [0.0], Trial.draw
+
+    def slow(self, noise: torch.Tensor, tags: torch.Tensor) -> torch.Tensor:
+        now[0] += 0.007 * len(noise)
+        return draw(self, noise, tags)
+
+    monkeypatch.setattr(Trial, "draw", slow)
+    trial = Trial(context, PARAMS, 1, Storage(str(tmp_path), in_place=True), lambda: now[0])
+    results = [trial.step(), trial.step()]
+    assert [result["generator_latency_ms"] for result in results] == pytest.approx([7.0, 7.0])
+    assert results[-1]["seconds"] == pytest.approx(now[0])
 
 
 def test_the_folder_says_what_was_trained(finished) -> None:

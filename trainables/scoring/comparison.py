@@ -10,7 +10,7 @@ import numpy as np
 
 from trainables.data.tags import UNKNOWN
 from trainables.scoring.diversity import diversity, spread_by_tags
-from trainables.scoring.extrapolation import frechet_floor, frechet_infinity, too_few
+from trainables.scoring.extrapolation import frechet_floor, infinity_estimate, too_few
 from trainables.scoring.frechet import FeatureStatistics, frechet_distance_of_features
 from trainables.scoring.frechet_interval import frechet_estimate
 from trainables.scoring.intervals import Estimate
@@ -179,9 +179,9 @@ def compare(
     """
     reference = Reference.of(real, len(fake), seed)
     estimates = reference.estimates(fake, distance, seed)
-    scores = {name: _known(one.value) for name, one in estimates.items()}
     if infinity:
-        scores[f"{distance}_infinity"] = frechet_infinity(reference.statistics, fake.features, seed=seed)
+        estimates[f"{distance}_infinity"] = infinity_estimate(reference.statistics, fake.features, seed=seed)
+    scores = {name: _known(one.value) for name, one in estimates.items()}
     samples = min(len(fake), len(real) // 2)
     floor, warnings = measure_floor(real, samples, distance, seed), [too_few(len(fake), fake.features.shape[1])]
     if samples < len(fake):

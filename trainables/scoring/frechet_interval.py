@@ -45,6 +45,11 @@ def frechet_interval(real: FeatureStatistics, fake: NDArray[np.floating], level:
 
 def frechet_estimate(real: FeatureStatistics, fake: NDArray[np.floating]) -> Estimate:
     """The Frechet distance to ``(n, d)`` features, n at least 3, with its standard error; errors as above."""
+    return Estimate.left_out(*frechet_left_out(real, fake), lowest=0.0)
+
+
+def frechet_left_out(real: FeatureStatistics, fake: NDArray[np.floating]) -> tuple[float, Array]:
+    """The distance, and those ``(n,)`` without each picture in turn; pictures and errors as above."""
     features = checked(fake, least=3)
     same_dimensions(len(real.mean), features.shape[1])
     n = len(features)
@@ -59,7 +64,7 @@ def frechet_estimate(real: FeatureStatistics, fake: NDArray[np.floating]) -> Est
     moved = difference @ difference + 2 * centred @ difference / (n - 1) + squares / (n - 1) ** 2
     spread = (squares.sum() - squares * n / (n - 1)) / (n - 2)
     without = moved + trace + spread - 2 * (overlap - lost) / np.sqrt(n - 2)
-    return Estimate.left_out(max(0.0, float(value)), without, lowest=0.0)
+    return max(0.0, float(value)), without
 
 
 def _spectrum(real: FeatureStatistics, centred: Array) -> tuple[Array, Array]:

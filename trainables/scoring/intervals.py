@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
+
+
+_ROUNDING: Final = 1e-12
+"""Standard errors up to this are none."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,14 @@ class Estimate:
 
     @classmethod
     def left_out(
-        cls, value: float, without: Array, *, share: bool = False, lowest: float = -math.inf, extra: float = 0.0
+        cls,
+        value: float,
+        without: Array,
+        *,
+        share: bool = False,
+        lowest: float = -math.inf,
+        extra: float = 0.0,
+        least: float = 0.0,
     ) -> Estimate:
         """The jackknife's.
 
@@ -54,19 +65,27 @@ class Estimate:
             share: whether the score lies in [0, 1].
             lowest: the least value that the score can take.
             extra: standard error from another source, such as a random choice of subsets.
+            least: standard error below which none is believed.
         """
         n = len(without)
         error = math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()) + extra**2)
-        return cls(value, error, n, share, lowest)
+        return cls(value, max(error, least), n, share, lowest)
 
     @classmethod
     def of_halves(
-        cls, value: float, halves: Array, count: int, *, share: bool = False, lowest: float = -math.inf
+        cls,
+        value: float,
+        halves: Array,
+        count: int,
+        *,
+        share: bool = False,
+        lowest: float = -math.inf,
+        least: float = 0.0,
     ) -> Estimate:
         """From the scores ``(repeats,)`` of random ``count // 2`` of the ``count`` pictures, drawn without return."""
         kept = count // 2
         error = math.sqrt(kept / (count - kept)) * float(np.std(halves, ddof=1))
-        return cls(value, error, count, share, lowest)
+        return cls(value, max(error, least), count, share, lowest)
 
     @classmethod
     def of_hits(cls, hits: NDArray[np.bool_]) -> Estimate:
@@ -80,7 +99,8 @@ class Estimate:
         """``(low, high)`` that holds the mean score over other such pictures with probability ``level``.
 
         NaN where the error is unknown. Normal, and for shares Wilson's (1927), which keeps within [0, 1] and has a
-        width where all pictures or none are right.
+        width where all pictures or none are right. A share without any error is as uncertain as that of ``count``
+        independent pictures.
 
         Raises:
             UsageError: a level outside (0, 1).
@@ -96,10 +116,9 @@ class Estimate:
 
     def _wilson(self, z: float) -> tuple[float, float]:
         spread = self.value * (1 - self.value)
-        if spread > 0 and self.standard_error == 0:
-            return self.value, self.value
         # The number of independent pictures whose share would be as uncertain.
-        trials = spread / self.standard_error**2 if spread > 0 else self.count
+        moves = spread > 0 and self.standard_error > _ROUNDING
+        trials = spread / self.standard_error**2 if moves else self.count
         middle = (self.value + z**2 / (2 * trials)) / (1 + z**2 / trials)
         half = z / (1 + z**2 / trials) * math.sqrt(spread / trials + z**2 / (4 * trials**2))
         # The bounds at no and at all pictures are 0 and 1 but for rounding.

@@ -99,11 +99,14 @@ def manifold_scores(real: Manifold, fake: NDArray[np.floating]) -> ManifoldScore
             seen |= (block <= reach[:, None]).any(axis=0)
     coverage, shares = float((covering > 0).mean()), recalled.mean(axis=1)
     lost = np.bincount(only[covering == 1], minlength=n) / targets
+    # Where every real picture in reach is in that of several, leaving one out changes nothing, and yet other pictures
+    # would reach others: the error is that of one real picture in reach of a single generated one, or more.
+    least = (n - 1) / n / targets
     return ManifoldScores(
         precision=Estimate.of_hits(hits),
-        recall=Estimate.of_halves(float(shares[0]), shares[1:], n, share=True),
+        recall=Estimate.of_halves(float(shares[0]), shares[1:], n, share=True, least=least),
         density=Estimate.left_out(float(reached.mean()), (reached.sum() - reached) / (n - 1), lowest=0.0),
-        coverage=Estimate.left_out(coverage, coverage - lost, share=True),
+        coverage=Estimate.left_out(coverage, coverage - lost, share=True, least=least),
     )
 
 

@@ -6,6 +6,7 @@ real pictures that it never saw can it be read; and only class by class does it 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,21 @@ class GroupReport:
         known = [share for share in self.per_class.values() if share is not None]
         return float(np.mean(known)) if known else None
 
+    def macro_interval(self) -> tuple[float, float] | None:
+        """95 % interval of ``macro``; ``None`` where nothing was asked.
+
+        The classes' Wilson intervals, put together as the square root of the sum of squares to either side (Zou et
+        al. 2009): rare classes widen it, and so do classes that are always or never right.
+        """
+        rows = zip(self.confusion.diagonal().tolist(), self.asked.tolist(), strict=True)
+        known = np.array([(right / asked, *wilson(right, asked)) for right, asked in rows if asked])
+        if not len(known):
+            return None
+        shares, lows, highs = known.T
+        macro = float(shares.mean())
+        below, above = (math.hypot(*(shares - ends)) / len(known) for ends in (lows, highs))
+        return max(0.0, macro - below), min(1.0, macro + above)
+
 
 @dataclass(frozen=True, eq=False)
 class TagReport:
@@ -94,10 +110,12 @@ class TagReport:
         return scores | {f"tag_accuracy_macro_{one.group.name}": one.macro for one in self.groups}
 
     def intervals(self) -> dict[str, tuple[float, float]]:
-        """95 % Wilson intervals of the shares among ``scores`` that rest on any picture."""
+        """95 % intervals of all ``scores`` that rest on any picture: Wilson's, and ``macro_interval``."""
         counts = {"tag_accuracy": (self.right, self.complete)}
         counts |= {f"tag_accuracy_{one.group.name}": (one.right, int(one.asked.sum())) for one in self.groups}
-        return {name: wilson(right, of) for name, (right, of) in counts.items() if of}
+        macros = {f"tag_accuracy_macro_{one.group.name}": one.macro_interval() for one in self.groups}
+        shares = {name: wilson(right, of) for name, (right, of) in counts.items() if of}
+        return shares | {name: interval for name, interval in macros.items() if interval}
 
     def confusions(self) -> dict[str, Any]:
         """For each group its ``classes`` and its ``confusion`` counts, asked on rows, seen on columns."""

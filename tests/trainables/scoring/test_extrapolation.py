@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trainables.errors import UsageError, UserError
-from trainables.scoring.extrapolation import frechet_floor, frechet_infinity, too_few
+from trainables.scoring.extrapolation import frechet_floor, frechet_infinity, infinity_estimate, too_few
 from trainables.scoring.frechet import FeatureStatistics, frechet_distance, frechet_distance_of_features
 
 
@@ -25,6 +25,28 @@ def test_the_limit_depends_on_the_seed_alone() -> None:
     fake = np.random.default_rng(0).normal(size=(64, 4))
     assert frechet_infinity(real, fake, seed=1) == frechet_infinity(real, fake, seed=1)
     assert frechet_infinity(real, fake, seed=1) != frechet_infinity(real, fake, seed=2)
+
+
+@pytest.mark.parametrize("count", [24, 96])
+def test_the_error_of_the_limit_is_its_spread_over_fresh_draws(count) -> None:
+    rng = np.random.default_rng(1)
+    real = FeatureStatistics(np.zeros(12), np.eye(12), 1_000_000)
+    found = [infinity_estimate(real, rng.normal(0.3, 1.3, size=(count, 12)), points=6) for _ in range(120)]
+    values, bounds = np.array([one.value for one in found]), np.array([one.interval() for one in found])
+    assert 0.85 < np.mean([one.standard_error for one in found]) / values.std(ddof=1) < 1.6
+    assert ((bounds[:, 0] <= values.mean()) & (values.mean() <= bounds[:, 1])).mean() > 0.91
+
+
+def test_the_limit_with_an_error_is_the_same() -> None:
+    real = FeatureStatistics(np.zeros(4), np.eye(4), 1000)
+    fake = np.random.default_rng(0).normal(size=(64, 4))
+    found = infinity_estimate(real, fake, seed=3)
+    assert found.value == pytest.approx(frechet_infinity(real, fake, seed=3), abs=1e-9)
+    sizes = np.linspace(16, 64, 15).astype(int)
+    order = np.random.default_rng(3)
+    distances = [frechet_distance_of_features(real, order.permutation(fake)[:size]) for size in sizes]
+    assert found.value == pytest.approx(np.polyfit(1 / sizes, distances, 1)[1], abs=1e-9)
+    assert infinity_estimate(real, np.tile([0.0, 0, 3, 0], (16, 1)), points=2).standard_error == pytest.approx(0)
 
 
 def test_two_points_are_extrapolated_by_hand() -> None:

@@ -63,7 +63,17 @@ def test_a_share_by_the_jackknife_has_the_same_interval() -> None:
     assert jackknifed.interval() == pytest.approx(Estimate.of_hits(hits).interval(), abs=2e-3)
     certain = Estimate.left_out(1.0, np.ones(20), share=True)
     assert certain.interval() == pytest.approx((1 - 0.1611, 1.0), abs=5e-5)
-    assert Estimate.left_out(0.3, np.full(20, 0.3), share=True).interval() == pytest.approx((0.3, 0.3))
+
+
+def test_no_interval_is_a_point() -> None:
+    # Six of twenty, by Newcombe's method 3: (0.1455, 0.5190).
+    unmoved = Estimate.left_out(0.3, np.full(20, 0.3), share=True)
+    assert unmoved.interval() == pytest.approx((0.1455, 0.5190), abs=5e-5)
+    least = Estimate.left_out(0.3, np.full(20, 0.3), share=True, least=0.01)
+    assert (least.standard_error, least.count) == (0.01, 20)
+    assert least.interval() == pytest.approx((0.2808, 0.3200), abs=1e-3)  # nearly 0.3 -+ 1.96 * 0.01
+    assert Estimate.of_halves(0.3, np.full(9, 0.3), 20, least=0.02).standard_error == 0.02
+    assert Estimate.of_halves(0.3, np.array([0.0, 0.6]), 20, least=0.02).standard_error > 0.4
 
 
 def test_the_share_of_no_picture_is_unknown() -> None:

@@ -79,6 +79,30 @@ def test_a_collapsed_generator_is_precise_and_recalls_nothing() -> None:
     assert found.coverage.value < 0.4
 
 
+def test_the_coverage_and_recall_of_a_collapsed_generator_are_uncertain_too() -> None:
+    """Nearly all drawn pictures are about one place; those that are covered at all are covered many times."""
+    rng = np.random.default_rng(0)
+    manifold = Manifold.of(rng.normal(size=(120, 6)))
+    found = [manifold_scores(manifold, rng.normal(0.5, 0.25, size=(120, 6))) for _ in range(60)]
+    for name in ("coverage", "recall"):
+        mean = np.mean([getattr(one, name).value for one in found])
+        bounds = np.array([getattr(one, name).interval() for one in found])
+        # Recall is 0 but for one picture now and then: bounds that end there or above it are as good.
+        assert ((bounds[:, 0] <= max(mean, 1 / 120)) & (mean <= bounds[:, 1])).mean() > 0.9, name
+        assert (bounds[:, 1] - bounds[:, 0] > 1 / 120).all(), name
+        assert (bounds[:, 1] < 0.6).all(), name
+
+
+def test_real_pictures_covered_by_many_only_leave_the_error_of_one() -> None:
+    """Two clusters, of 6 real pictures and of 14; all drawn pictures are in the first: coverage is 6 of 20."""
+    rng = np.random.default_rng(0)
+    real = np.concatenate([rng.normal(0, 0.1, (6, 2)), rng.normal(50, 0.1, (14, 2))])
+    found = manifold_scores(Manifold.of(real), rng.normal(0, 0.01, (30, 2))).coverage
+    assert (found.value, found.standard_error) == (0.3, pytest.approx(29 / 30 / 20))
+    low, high = found.interval()
+    assert 0.2 < low < 0.25 < 0.35 < high < 0.45
+
+
 def test_too_few_pictures_for_neighbours_are_refused() -> None:
     real, fake = two_sets(0)
     with pytest.raises(UsageError, match="at least 6 pictures"):

@@ -14,6 +14,7 @@ from PIL import Image
 from trainables.data.tags import REPORT_VOCABULARY, UNKNOWN, TagGroup, Vocabulary
 from trainables.errors import UsageError
 from trainables.scoring.tag_report import (
+    GroupReport,
     TagReport,
     draw_confusions,
     report_tags,
@@ -66,7 +67,40 @@ def test_by_hand(report: TagReport) -> None:
         "tag_accuracy": wilson(2, 4),
         "tag_accuracy_hair": wilson(3, 5),
         "tag_accuracy_eyes": wilson(3, 5),
+        "tag_accuracy_macro_hair": pytest.approx(mean_of_two((2, 3), (1, 2))),
+        "tag_accuracy_macro_eyes": pytest.approx(mean_of_two((2, 3), (1, 2))),
     }
+
+
+def mean_of_two(*counts: tuple[int, int]) -> tuple[float, float]:
+    """What each class's Wilson interval adds to either side, as sides of a right angle, halved."""
+    (low, high), (other_low, other_high) = (wilson(*each) for each in counts)
+    first, second = (right / asked for right, asked in counts)
+    middle = (first + second) / 2
+    below = np.sqrt((first - low) ** 2 + (second - other_low) ** 2) / 2
+    return middle - below, middle + np.sqrt((high - first) ** 2 + (other_high - second) ** 2) / 2
+
+
+def test_the_interval_of_a_mean_of_classes_holds_it_over_fresh_pictures() -> None:
+    """A common class, a rare one, one that is nearly always right and one that is never right."""
+    rng, group = np.random.default_rng(0), TagGroup("hair", ("a", "b", "c", "d"))
+    shares, asked = np.array([0.6, 0.3, 0.97, 0.0]), np.array([200, 6, 30, 12])
+    widths, held = [], []
+    for _ in range(1000):
+        right = rng.binomial(asked, shares)
+        confusion = np.diag(right) + np.roll(np.diag(asked - right), 1, axis=1)
+        low, high = GroupReport(group, confusion, None).macro_interval()
+        held.append(low <= shares.mean() <= high)
+        widths.append(high - low)
+    assert 0.93 < np.mean(held) < 0.995
+    assert max(widths) < 0.35
+
+
+def test_a_mean_of_one_class_has_wilsons_interval_and_certain_ones_have_a_width() -> None:
+    alone = GroupReport(TagGroup("hair", ("a", "b")), np.array([[7, 3], [0, 0]]), None)
+    assert alone.macro_interval() == pytest.approx(wilson(7, 10))
+    low, high = GroupReport(TagGroup("hair", ("a", "b")), np.diag([5, 5]), None).macro_interval()
+    assert (0.6 < low < 0.8, high) == (True, 1.0)
 
 
 def test_agrees_with_the_score_of_trials() -> None:
