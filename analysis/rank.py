@@ -219,6 +219,7 @@ def write_csv(ranking: Ranking, path: Path, *apart: Ranking) -> None:
     import pandas as pd
 
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         pd.concat([one.trials for one in (ranking, *apart)]).to_csv(path, index=False)
     except OSError as error:
         raise AnalysisError(f"cannot write {path}: {error.strerror or error}") from error

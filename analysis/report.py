@@ -57,20 +57,28 @@ def run(options: ReportOptions) -> int:
     from analysis.runs import load
 
     output = options.output
-    if output.is_dir() or not output.absolute().parent.is_dir():
-        raise AnalysisError(f"cannot write {output}: -o names a file in a folder that is there")
+    # Reading takes long: what can be refused is refused before.
+    if output.is_dir() or not _nearest_above(output).is_dir():
+        raise AnalysisError(f"cannot write {output}: -o names a file in a folder, which is made where it is missing")
     ranking = rank(load(options.name, home=options.home, tracking=options.tracking), allow_mixed=options.allow_mixed)
     page = make_page(collect(ranking))
     partial = output.with_name(f".{output.name}.{os.getpid()}")
     try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_text(page, encoding="utf-8")
+            partial.replace(output)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise AnalysisError(f"cannot write {output}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     print(f"wrote {output}, {len(page.encode()) / 2**20:.1f} MiB")
     return 0
+
+
+def _nearest_above(path: Path) -> Path:
+    """The first of the folders above a path that is there, or the file that stands in its place."""
+    return next(above for above in path.absolute().parents if above.exists())
 
 
 def make_page(data: ReportData) -> str:

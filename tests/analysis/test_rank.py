@@ -201,8 +201,10 @@ def test_csv_round_trip(faces: Sweep, tmp_path: Path) -> None:
     assert list(back.columns) == list(ranking.trials.columns)
     assert back["key"].tolist() == ranking.trials["key"].tolist()
     assert back["scores.distance"].iloc[:4].tolist() == [30.25, 41.5, 90.0, 10.0]
-    with pytest.raises(AnalysisError, match=r"cannot write .*none"):
-        write_csv(ranking, tmp_path / "none" / "trials.csv")
+    write_csv(ranking, tmp_path / "none" / "trials.csv")
+    assert (tmp_path / "none" / "trials.csv").read_bytes() == (tmp_path / "trials.csv").read_bytes()
+    with pytest.raises(AnalysisError, match=r"cannot write .*trials.csv/t.csv"):
+        write_csv(ranking, tmp_path / "trials.csv" / "t.csv")
 
 
 # The table ---------------------------------------------------------------------------------------------------

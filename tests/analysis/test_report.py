@@ -239,11 +239,18 @@ def test_mistakes_are_one_line(
     home = ["--home", str(history.home)]
     assert main(["facse", "-o", str(tmp_path / "r.html"), *home]) == 2
     assert "did you mean 'faces'?" in capsys.readouterr().err
-    for output in (tmp_path, tmp_path / "none" / "r.html"):
+    (tmp_path / "file").touch()
+    for output in (tmp_path, tmp_path / "file" / "r.html", tmp_path / "file" / "none" / "r.html"):
         assert main([logged, "-o", str(output), *home]) == 1
         assert capsys.readouterr().err == (
-            f"gansweep: error: cannot write {output}: -o names a file in a folder that is there\n"
+            f"gansweep: error: cannot write {output}: -o names a file in a folder, which is made where it is missing\n"
         )
+
+
+def test_a_missing_folder_is_made_as_generate_makes_it(history: History, logged: str, tmp_path: Path) -> None:
+    output = tmp_path / "a" / "b" / "report.html"
+    assert main([logged, "-o", str(output), "--home", str(history.home)]) == 0
+    assert [path.name for path in output.parent.iterdir()] == ["report.html"]
 
 
 def test_a_generator_that_translates_is_used_by_translate() -> None:
