@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search_spaces.space import holds
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -87,10 +85,7 @@ class Grid:
 
     def _with(self, params: dict[str, Value], place: int, value: Value) -> dict[str, Value]:
         """The parameters after a choice, as ``Space.sample`` would have them."""
-        chosen = {**params, self.space.dimensions[place].name: value}
-        for condition, values in self.space.implied:
-            chosen.update(values if holds(condition, chosen) else {})
-        return chosen
+        return self.space.settled({**params, self.space.dimensions[place].name: value})
 
 
 def _watched(space: Space, place: int) -> Sequence[str]:

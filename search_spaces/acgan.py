@@ -120,6 +120,10 @@ ACGAN = Space(
         Dimension("optimizer.generator_lr", 2e-4, low=5e-5, high=1e-3, log=True, claim="ours"),
         Dimension("optimizer.discriminator_lr", 2e-4, low=5e-5, high=1e-3, log=True, claim="ours"),
         Dimension("optimizer.beta1", 0.5, choices=(0.0, 0.5), claim="ours"),
+        Dimension(
+            "optimizer.decay", "none", choices=("none", "linear"),
+            claim="ours: both rates fall to 0 over the second half of the budget",
+        ),
         Dimension("training.ema_decay", 0.0, choices=(0.0, 0.99, 0.999), claim="ours"),
         Dimension("training.flip", False, choices=(False, True), claim="ours"),
     ),

@@ -19,6 +19,11 @@ CRITIC_NORM = "ours: batch norm in a critic with a gradient penalty (G's own) ag
 RATIO = "9 (A, D, E) Update ratio: one to four G steps alike (A), three D steps steadier (E), 2:1 ends clearer (D)"
 TAG_INPUTS = ("concat", "map", "combo", "projection")
 SLOPED = ("wgan_gp", "dragan", "r1")
+CLIPPED: tuple[Condition, dict[str, Value]] = (
+    {"losses.adversarial": ("wgan",), "losses.weight_clip": (0.01,)},
+    {"losses.penalty": "none"},
+)
+"""A critic whose weights are clipped needs no penalty."""
 
 
 def width(network: str, default: int, *choices: int) -> Dimension:
@@ -72,6 +77,22 @@ def critic_norm(default: str = "batch") -> Dimension:
 def choice(name: str, default: Value, *others: Value, claim: str, when: Condition | None = None) -> Dimension:
     """A choice between the default and others."""
     return Dimension(name, default, choices=(default, *others), claim=claim, when=when or {})
+
+
+def weight_clip(when: Condition | None = None) -> Dimension:
+    """Clipped weights in place of a penalty on the slope: a space that has it implies ``CLIPPED``."""
+    return choice(
+        "losses.weight_clip",
+        0.0,
+        0.01,
+        claim="14b (G) weight clipping, the assignment's other option",
+        when={"losses.adversarial": ("wgan",), **(when or {})},
+    )
+
+
+def decay() -> Dimension:
+    """Learning rates that fall to 0 over the second half of the budget."""
+    return choice("optimizer.decay", "none", "linear", claim="ours: no report from A to G lowers its learning rates")
 
 
 def initialisation(default: str) -> tuple[Dimension, Dimension]:

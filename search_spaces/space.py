@@ -118,8 +118,9 @@ class Space:
     notes: Mapping[str, str] = field(default_factory=dict)
     """Where a recipe's value comes from when the report does not say it."""
     implied: tuple[tuple[Condition, Mapping[str, Value]], ...] = ()
-    """What must be so under a condition, e.g. a gradient penalty with a Wasserstein critic; the parameters it names
-    are no dimensions, or inactive, under that condition."""
+    """What is so under a condition, e.g. a gradient penalty with a Wasserstein critic, or the networks of a system; the
+    parameters it names are no dimensions, or inactive, under that condition. What a user fixes is as he says, unless
+    it could not be built."""
 
     def __post_init__(self) -> None:
         complete = GanConfig.from_params(self.recipe).to_params()
@@ -139,9 +140,15 @@ class Space:
         for dimension in self.dimensions:
             if dimension.active(params):
                 params[dimension.name] = dimension.sample(trial)
-                for condition, values in self.implied:
-                    params.update(values if holds(condition, params) else {})
+                params = self.settled(params)
         return params
+
+    def settled(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        """The parameters with what they imply; of two that hold, the later has the last word."""
+        known = dict(params)
+        for condition, values in self.implied:
+            known.update(values if holds(condition, known) else {})
+        return known
 
     def active_defaults(self) -> dict[str, Value]:
         """The recipe as the values a search would have drawn: what trial 0 is asked to be."""
@@ -157,16 +164,19 @@ class Space:
         raise UsageError(f"{unknown}; `gansweep spaces {self.name}` lists them")
 
     def with_default(self, name: str, value: Any) -> Space:
-        """Another value in the recipe (``--set``); a dimension of that name keeps varying."""
+        """Another value in the recipe (``--set``), with what it implies; a dimension of that name keeps varying."""
         known = coerce(name, value)
-        recipe = GanConfig.from_params({**self.recipe, name: known}).to_params()
-        changed = []
-        for dimension in self.dimensions:
+        space = self if name in {dimension.name for dimension in self.dimensions} else self._freed(name, known)
+        for dimension in space.dimensions:
             if dimension.name == name:
                 _require_inside(dimension, known)
-                dimension = dataclasses.replace(dimension, default=known)
-            changed.append(dimension)
-        return dataclasses.replace(self, recipe=recipe, dimensions=tuple(changed))
+        space = space._with_recipe({**space.recipe, name: known})
+        if space.recipe[name] != known:
+            raise UsageError(
+                f"{name} is {known!r}; the rest of the recipe of space {self.name} implies {space.recipe[name]!r}. "
+                "Change that first, for instance the system or the loss"
+            )
+        return space
 
     def without(self, name: str, value: Any) -> Space:
         """A fixed value (``--fix``): the recipe's from now on, and no longer a dimension."""
@@ -203,14 +213,44 @@ class Space:
         return known.get(name) or Dimension(name, default, choices=(default,), claim="added by the user")
 
     def _replace(self, new: Dimension) -> Space:
-        recipe = {**self.recipe, new.name: new.default}
-        for value in new.choices or (new.low, new.high):
-            GanConfig.from_params({**self.recipe, new.name: coerce(new.name, value)})
-        names = [dimension.name for dimension in self.dimensions]
-        if new.name not in names:
-            return dataclasses.replace(self, recipe=recipe, dimensions=(*self.dimensions, new))
+        values = [coerce(new.name, value) for value in new.choices or (new.low, new.high)]
+        for value in values:
+            GanConfig.from_params(self.settled({**self.recipe, new.name: value}))
+        if new.name not in [dimension.name for dimension in self.dimensions]:
+            freed = self._freed(new.name, *values)
+            return freed._with_recipe({**self.recipe, new.name: new.default}, (*self.dimensions, new))
         changed = tuple(new if dimension.name == new.name else dimension for dimension in self.dimensions)
-        return dataclasses.replace(self, recipe=recipe, dimensions=changed)
+        return self._with_recipe({**self.recipe, new.name: new.default}, changed)
+
+    def _with_recipe(self, recipe: Mapping[str, Value], dimensions: Iterable[Dimension] | None = None) -> Space:
+        """Another recipe with what it implies; what a dimension does not search is implied in the draws alone."""
+        dimensions = tuple(self.dimensions if dimensions is None else dimensions)
+        settled = self.settled(recipe)
+        outside = {one.name: recipe[one.name] for one in dimensions if not _inside(one, settled[one.name])}
+        complete = GanConfig.from_params({**settled, **outside}).to_params()
+        moved = tuple(
+            one if one.default == complete[one.name] else dataclasses.replace(one, default=complete[one.name])
+            for one in dimensions
+        )
+        return dataclasses.replace(self, recipe=complete, dimensions=moved)
+
+    def _freed(self, name: str, *values: Value) -> Space:
+        """Nothing implied of a parameter that the user gives, unless a value of it could not be built then."""
+        implied = tuple(
+            (condition, {key: value for key, value in implied.items() if key != name})
+            if name in implied and all(self._buildable(condition, {**implied, name: value}) for value in values)
+            else (condition, implied)
+            for condition, implied in self.implied
+        )
+        return dataclasses.replace(self, implied=implied)
+
+    def _buildable(self, condition: Condition, values: Mapping[str, Value]) -> bool:
+        told = {name: allowed[0] for name, allowed in condition.items()}
+        try:
+            GanConfig.from_params({**self.recipe, **told, **values})
+        except UsageError:
+            return False
+        return True
 
     def to_json(self) -> dict[str, Any]:
         """What the analysis needs of a space, and `spaces --json` prints."""
@@ -223,16 +263,22 @@ class Space:
         }
 
 
-def _require_inside(dimension: Dimension, value: Value) -> None:
+def _inside(dimension: Dimension, value: Value) -> bool:
     if dimension.choices:
-        if value not in dimension.choices:
-            allowed = ", ".join(map(str, dimension.choices))
-            raise UsageError(
-                f"{dimension.name} is {value!r}; the space searches {allowed}. Choose one of them, fix it with --fix, "
-                "or change them with --choices"
-            )
-    elif not cast(float, dimension.low) <= cast(float, value) <= cast(float, dimension.high):
+        return value in dimension.choices
+    return cast(float, dimension.low) <= cast(float, value) <= cast(float, dimension.high)
+
+
+def _require_inside(dimension: Dimension, value: Value) -> None:
+    if _inside(dimension, value):
+        return
+    if dimension.choices:
+        allowed = ", ".join(map(str, dimension.choices))
         raise UsageError(
-            f"{dimension.name} is {value}; the space searches {dimension.low:g} to {dimension.high:g}. Choose a value "
-            "inside, fix it with --fix, or change the range with --range"
+            f"{dimension.name} is {value!r}; the space searches {allowed}. Choose one of them, fix it with --fix, "
+            "or change them with --choices"
         )
+    raise UsageError(
+        f"{dimension.name} is {value}; the space searches {dimension.low:g} to {dimension.high:g}. Choose a value "
+        "inside, fix it with --fix, or change the range with --range"
+    )

@@ -23,10 +23,12 @@ WGAN_GP = Space(
         "optimizer.discriminator_lr": 2e-4,
     },
     notes={},
+    implied=(shared.CLIPPED,),
     dimensions=(
         shared.width("generator", 64, 16, 32, 64),
         shared.width("discriminator", 64, 16, 32, 64),
         choice("losses.adversarial", "wgan", "lsgan", "hinge", claim="14b (G) Good after one epoch, then collapses"),
+        shared.weight_clip(),
         choice(
             "losses.penalty",
             "wgan_gp",
@@ -44,13 +46,6 @@ WGAN_GP = Space(
             log=True,
             claim="14b (G)",
             when={"losses.penalty": shared.SLOPED},
-        ),
-        choice(
-            "losses.weight_clip",
-            0.0,
-            0.01,
-            claim="14b (G) weight clipping, the assignment's other option",
-            when={"losses.adversarial": ("wgan",)},
         ),
         shared.critic_norm(),
         choice("updates.discriminator_steps", 1, 3, 5, claim="9b (E) Three D steps per G step: better, steadier"),

@@ -104,15 +104,14 @@ def valid(space: Space, params: dict[str, Any]) -> None:
     """Every active value lies in its dimension, every other is the recipe's or implied."""
     GanConfig.from_params(params)
     drawn: dict[str, Any] = {}
+    expected = dict(space.recipe)
+    for condition, values in space.implied:
+        if all(params[name] in allowed for name, allowed in condition.items()):
+            expected |= values
     for dimension in space.dimensions:
         value = params[dimension.name]
         if not dimension.active(params):
-            implied = [
-                values
-                for condition, values in space.implied
-                if dimension.name in values and all(params[name] in allowed for name, allowed in condition.items())
-            ]
-            assert value == (implied[0][dimension.name] if implied else space.recipe[dimension.name])
+            assert value == expected[dimension.name]
             continue
         drawn[dimension.name] = value
         if dimension.choices:
@@ -122,7 +121,7 @@ def valid(space: Space, params: dict[str, Any]) -> None:
             assert math.isfinite(value)
             assert dimension.low <= value <= dimension.high  # type: ignore[operator]
     rest = set(params) - {dimension.name for dimension in space.dimensions}
-    assert {name: params[name] for name in rest} == {name: space.recipe[name] for name in rest}
+    assert {name: params[name] for name in rest} == {name: expected[name] for name in rest}
 
 
 # What every sampler must do ------------------------------------------------------------------------------------

@@ -241,6 +241,75 @@ def test_changes_add_up() -> None:
     assert {params["losses.labels"] for params in drawn} == {"hard", "soft"}
 
 
+IMPLYING = Space(
+    "implying",
+    "a critic's penalty must be, a system's networks may be changed",
+    {"system": "acgan", "losses.labels": "hard"},
+    (
+        Dimension("system", "acgan", choices=("acgan", "cdcgan", "custom"), claim="ours"),
+        Dimension(
+            "generator.architecture", "acgan", choices=("acgan", "dense", "dcgan"), when={"system": ("custom",)}
+        ),
+        Dimension("losses.adversarial", "bce", choices=("bce", "wgan"), claim="14a"),
+        Dimension("losses.penalty", "none", choices=("none", "wgan_gp"), when={"losses.adversarial": ("bce",)}),
+    ),
+    implied=(
+        ({"losses.adversarial": ("wgan",)}, {"losses.penalty": "wgan_gp"}),
+        ({"system": ("acgan",)}, {"generator.architecture": "acgan", "optimizer.beta2": 0.999}),
+        ({"system": ("cdcgan",)}, {"generator.architecture": "dense", "optimizer.beta2": 0.9}),
+        ({"generator.architecture": ("dense",)}, {"generator.bias": False}),
+    ),
+)  # fmt: skip
+
+
+def test_what_is_implied_may_imply_more() -> None:
+    params = IMPLYING.sample(Fixed(system="cdcgan"))
+    assert (params["generator.architecture"], params["optimizer.beta2"]) == ("dense", 0.9)
+    assert params["generator.bias"] is False
+
+
+def test_another_default_brings_what_it_implies() -> None:
+    """Else trial 0 would not be the recipe."""
+    space = IMPLYING.with_default("system", "cdcgan").with_default("losses.adversarial", "wgan")
+    assert (space.recipe["generator.architecture"], space.recipe["generator.bias"]) == ("dense", False)
+    assert (space.recipe["optimizer.beta2"], space.recipe["losses.penalty"]) == (0.9, "wgan_gp")
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    study.enqueue_trial(space.active_defaults())
+    assert space.sample(study.ask()) == space.recipe
+    assert IMPLYING.without("system", "cdcgan").recipe["generator.bias"] is False
+    assert IMPLYING.with_choices("losses.adversarial", ["wgan"]).recipe["losses.penalty"] == "wgan_gp"
+
+
+@pytest.mark.parametrize("system", ["acgan", "cdcgan"])
+def test_what_the_user_fixes_or_adds_is_no_longer_implied(system) -> None:
+    fixed = IMPLYING.without("optimizer.beta2", 0.5).without("generator.architecture", "dcgan")
+    params = fixed.sample(Fixed(system=system))
+    assert (params["optimizer.beta2"], params["generator.architecture"]) == (0.5, "dcgan")
+    assert IMPLYING.with_default("optimizer.beta2", 0.5).sample(Fixed(system=system))["optimizer.beta2"] == 0.5
+    added = IMPLYING.with_choices("optimizer.beta2", [0.5, 0.6])
+    assert added.sample(Fixed(system=system, optimizer__beta2=0.6))["optimizer.beta2"] == 0.6
+
+
+def test_what_could_not_be_built_otherwise_stays_implied() -> None:
+    fixed = IMPLYING.without("losses.penalty", "none")
+    assert fixed.sample(Fixed(losses__adversarial="wgan"))["losses.penalty"] == "wgan_gp"
+    assert fixed.sample(Fixed(losses__adversarial="bce"))["losses.penalty"] == "none"
+
+
+def test_a_default_that_the_rest_of_the_recipe_rules_out_is_refused() -> None:
+    says = "generator.architecture is 'dense'; the rest of the recipe of space implying implies 'acgan'. Change that"
+    with pytest.raises(UsageError, match=says):
+        IMPLYING.with_default("generator.architecture", "dense")
+    custom = IMPLYING.with_default("system", "custom").with_default("generator.architecture", "dense")
+    assert custom.recipe["generator.bias"] is False
+
+
+def test_choices_without_what_is_implied_hold_where_they_vary() -> None:
+    space = IMPLYING.with_choices("generator.architecture", ["dcgan", "dense"])
+    drawn = [space.sample(Fixed(system=name, generator__architecture="dcgan")) for name in ("acgan", "custom")]
+    assert [params["generator.architecture"] for params in drawn] == ["acgan", "dcgan"]
+
+
 def test_an_unknown_dimension_is_refused_with_the_nearest() -> None:
     says = (
         r"space small has no dimension 'generator\.widht'; did you mean 'generator\.width'\?; `gansweep spaces small`"

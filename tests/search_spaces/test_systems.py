@@ -249,14 +249,84 @@ def test_random_draws_take_one_step_with_finite_losses_and_gradients(name, count
 
 
 @pytest.mark.parametrize("name", ["anything", "anything_unconditional"])
-def test_a_wasserstein_critic_implies_its_penalty_and_nothing_else_does(name) -> None:
+def test_a_wasserstein_critic_has_its_penalty_or_clipped_weights_and_no_other_is_clipped(name) -> None:
     drawn = draws(name, 200)
     critics = [params for params in drawn if params["losses.adversarial"] == "wgan"]
-    others = [params["losses.penalty"] for params in drawn if params["losses.adversarial"] != "wgan"]
+    others = [params for params in drawn if params["losses.adversarial"] != "wgan"]
     assert len(critics) > 25
-    assert {params["losses.penalty"] for params in critics} == {"wgan_gp"}
+    held = {(params["losses.penalty"], params["losses.weight_clip"]) for params in critics}
+    assert held == {("wgan_gp", 0.0), ("none", 0.01)}
+    clipped = {params["discriminator.architecture"] for params in critics if params["losses.weight_clip"]}
+    assert clipped == {"dcgan", "matching"}
     assert {params["losses.labels"] for params in critics} == {"hard"}
-    assert set(others) == {"none", "wgan_gp", "dragan", "r1"}
+    assert {params["losses.penalty"] for params in others} == {"none", "wgan_gp", "dragan", "r1"}
+    assert {params["losses.weight_clip"] for params in others} == {0.0}
+
+
+def test_weight_clipping_takes_the_place_of_gs_penalty() -> None:
+    critics = [params for params in draws("wgan_gp", 100) if params["losses.adversarial"] == "wgan"]
+    held = {(params["losses.penalty"], params["losses.weight_clip"]) for params in critics}
+    assert held == {("wgan_gp", 0.0), ("none", 0.01)}
+
+
+class Asked:
+    """Stands in for an Optuna trial: answers as a recipe says, where the space has that answer."""
+
+    def __init__(self, recipe: dict, **others: str) -> None:
+        self.recipe = {**recipe, **others}
+
+    def suggest_int(self, name, low, high, *, log=False):
+        assert low <= self.recipe[name] <= high, name
+        return self.recipe[name]
+
+    suggest_float = suggest_int
+
+    def suggest_categorical(self, name, choices):
+        assert self.recipe[name] in choices, name
+        return self.recipe[name]
+
+
+@pytest.mark.parametrize(
+    ("merged", "name"),
+    [
+        *(("anything", name) for name in ("acgan", "srresnet_acgan", "matching_wgan", "cdcgan", "combo_dcgan")),
+        ("anything_unconditional", "dcgan"),
+        ("anything_unconditional", "wgan_gp"),
+    ],
+)
+def test_the_recipe_of_every_system_is_a_point_of_the_merged_space(merged, name) -> None:
+    recipe = SPACES[name].recipe
+    said = {} if merged == "anything" else {"system": "custom"}
+    reached = SPACES[merged].sample(Asked(recipe, **said))
+    # The size of pictures is the sweep's, not a trial's.
+    assert {**reached, "image_size": 0} == {**recipe, **said, "image_size": 0}
+
+
+TRICKS = {
+    "generator.oversize": {True, False}, "generator.norm": {"batch", "instance", "layer", "none"},
+    "losses.tag_loss_on_fakes": {True, False}, "discriminator.dropout": {0.0, 0.2},
+    "discriminator.activation": {"leaky_relu", "relu"}, "optimizer.decay": {"none", "linear"},
+    "optimizer.beta2": {0.9, 0.999},
+}  # fmt: skip
+
+
+def test_anything_searches_every_trick_where_it_has_an_effect() -> None:
+    drawn = draws("anything", 300)
+    for key, values in TRICKS.items():
+        assert {params[key] for params in drawn} == values
+    for key, other, allowed in [
+        ("generator.oversize", "generator.architecture", {"acgan", "dcgan", "dense"}),
+        ("losses.tag_loss_on_fakes", "discriminator.conditioning", {"acgan", "multilabel"}),
+        ("losses.wrong_tag_weight", "losses.wrong_tags", {"data", "balanced"}),
+        ("losses.penalty_noise", "losses.penalty", {"dragan"}),
+    ]:
+        standard = SPACES["anything"].recipe[key]
+        assert {params[other] for params in drawn if params[key] != standard} == allowed
+
+
+@pytest.mark.parametrize("name", ["acgan", "anything", "anything_unconditional"])
+def test_decay_of_the_learning_rates_is_searched(name) -> None:
+    assert {params["optimizer.decay"] for params in draws(name, 40)} == {"none", "linear"}
 
 
 def test_anything_reaches_every_part_of_the_conditional_systems() -> None:
@@ -265,10 +335,10 @@ def test_anything_reaches_every_part_of_the_conditional_systems() -> None:
         "system": {"acgan", "srresnet_acgan", "matching_wgan", "cdcgan", "combo_dcgan", "custom"},
         "generator.architecture": {"acgan", "dcgan", "dense", "matching", "srresnet"},
         "discriminator.architecture": {"dcgan", "matching", "srresnet"},
-        "discriminator.conditioning": {"acgan", "multilabel", "concat", "map", "projection"},
+        "discriminator.conditioning": {"acgan", "multilabel", "concat", "map", "combo", "projection"},
         "losses.adversarial": {"bce", "lsgan", "wgan", "hinge"},
         "losses.wrong_tags": {"none", "data", "balanced"},
-        "tags.encoding": {"one_hot", "one_hot_none", "pairs"},
+        "tags.encoding": {"one_hot", "one_hot_unknown", "one_hot_none", "pairs"},
         "losses.penalty_on_tags": {True, False},
     }.items():
         assert {params[key] for params in drawn} == values
