@@ -47,6 +47,7 @@ def demo_settings(data: Path, home: Home, name: str) -> SweepSettings:
             "generator.oversize=false",
             "losses.tag_loss_on_fakes=false",
             "updates.generator_steps=1",
+            "optimizer.decay=none",
             "training.ema_decay=0.998",
             "training.flip=true",
         ),
