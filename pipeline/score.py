@@ -145,17 +145,23 @@ def _measure_both(options: ScoreOptions, tools: _Tools, stages: Stages) -> tuple
         if options.samples > len(fake.files):
             raise UsageError(f"--samples is {options.samples}; {options.fake} has {len(fake.files)} pictures")
         fake = fake.sample(options.samples, options.seed)
+    for pictures in (real, fake):  # before what takes long
+        _require_enough(pictures.path, len(pictures.files), "pictures", len(pictures.defects))
     found = []
     for pictures, cache in ((real, tools.cache), (fake, None)):
         with stages(f"features of {len(pictures.files)} pictures of {pictures.path}") as progress:
             measured = measure_pictures(
                 pictures, tools.extractor, detector=tools.detector, cache=cache, progress=progress
             )
-        if len(measured) < LEAST:
-            bad = f" ({len(measured.defects)} files are left out)" if measured.defects else ""
-            raise UserError(f"{pictures.path} has {len(measured)} readable pictures{bad}; at least {LEAST} are needed")
+        _require_enough(pictures.path, len(measured), "readable pictures", len(measured.defects))
         found.append(measured)
     return found[0], found[1]
+
+
+def _require_enough(folder: Path, count: int, kind: str, left_out: int) -> None:
+    if count < LEAST:
+        bad = f" ({left_out} files are left out)" if left_out else ""
+        raise UserError(f"{folder} has {count} {kind}{bad}; at least {LEAST} are needed")
 
 
 def _judge(options: ScoreOptions, tools: _Tools, real: FolderFeatures, fake: FolderFeatures, stages: Stages) -> _Judged:

@@ -14,6 +14,7 @@ from pipeline.cli import ScoreOptions, main
 from pipeline.score import score_folders
 from tests.support.stub_judge import place_judge
 from trainables.data.synthetic import write_folder
+from trainables.errors import UserError
 from trainables.scoring import tagger
 from trainables.scoring.features import open_extractor
 from trainables.scoring.frechet import FeatureStatistics, frechet_distance
@@ -37,6 +38,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         (root / name).mkdir()
     for number in range(4):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(root / "few" / f"{number}.png")
+    for number in range(FACES):
         (root / "rubbish" / f"{number}.png").write_text("no picture")
     foreign = shutil.copytree(root / "fake", root / "foreign")
     fur = {"groups": [{"name": "fur", "classes": ["black", "white"]}]}
@@ -73,7 +75,7 @@ CASES = [
     ("--real {empty} --fake {fake}", 1, "has no pictures; looked for"),
     ("--real {real} --fake {empty}", 1, "has no pictures; looked for"),
     ("--real {real} --fake {rubbish}", 1, "has no readable picture: 0.png is not an image"),
-    ("--real {real} --fake {few}", 1, "has 4 readable pictures; at least 16 are needed"),
+    ("--real {real} --fake {few}", 1, "has 4 pictures; at least 16 are needed"),
     ("--real {real} --fake {fake} --extractor inceptoin", 2, "did you mean 'inception'"),
     ("--real {real} --fake {fake} --extractor {tmp}/nowhere.pt2", 1, "nowhere.pt2"),
     ("--real {real} --fake {fake} --weights {tmp}/nowhere.pth", 1, "nowhere.pth does not exist"),
@@ -195,6 +197,26 @@ def test_samples_are_drawn_by_the_seed(folders: dict[str, Path], outside: Path) 
         16,
     )
     assert first["fingerprint"]["fake"] != other["fingerprint"]["fake"]
+
+
+@pytest.mark.parametrize("names", [("real", "few"), ("few", "fake")])
+def test_too_few_pictures_are_refused_before_any_is_measured(
+    names: tuple[str, str], folders: dict[str, Path], outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: Any, **options: Any) -> None:
+        raise AssertionError("pictures were measured")
+
+    monkeypatch.setattr("pipeline.score.measure_pictures", refuse)
+    with pytest.raises(UserError, match="few has 4 pictures; at least 16 are needed"):
+        score(folders, names[1], names[0])
+
+
+def test_pictures_that_turn_out_unreadable_leave_too_few(folders: dict[str, Path], outside: Path) -> None:
+    broken = shutil.copytree(folders["untagged"], outside / "broken")
+    for path in sorted(broken.rglob("*.*g"))[:10]:
+        path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(UserError, match=r"broken has 14 readable pictures \(10 files are left out\)"):
+        score({**folders, "broken": broken}, "broken")
 
 
 def test_tags_stand_beside_the_judges_own(

@@ -69,7 +69,9 @@ def _load_torchscript(path: Path, data: bytes, device: str) -> Network:
     check_torchscript(path, data)
     try:
         with warnings.catch_warnings():
+            # That torch.jit is deprecated in favour of torch.export, which is said to those who write such files.
             warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
             network = torch.jit.load(io.BytesIO(data), map_location=device)  # type: ignore[no-untyped-call]
     except Exception as error:
         raise UserError(f"{path} holds no TorchScript network: {first_line(error)}") from error

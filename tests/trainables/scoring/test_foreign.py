@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import warnings
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,15 @@ def test_a_network_file_is_an_extractor(name, save, tmp_path) -> None:
     assert extractor.weights == hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     for pictures in (faces(5), faces(1, size=33)):
         torch.testing.assert_close(extractor(pictures), Levels()(pictures.float()).detach())
+
+
+def test_nothing_is_said_of_torchs_own_plans(tmp_path) -> None:
+    """Users of such a file can do nothing about torch's warning that TorchScript is deprecated."""
+    path = script(Levels(), tmp_path / "levels.pt")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        open_extractor(str(path))
+    assert [str(one.message) for one in said if "torch.jit" in str(one.message)] == []
 
 
 def test_a_network_sees_grey_levels_as_floats_at_their_own_size(tmp_path) -> None:
