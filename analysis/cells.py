@@ -25,7 +25,7 @@ def score(name: str, value: Any) -> str:
     """A share in percent, any other score with the digits that matter; ``-`` for none."""
     if pd.isna(value):
         return "-"
-    if name.startswith(schema.TAG_ACCURACY):
+    if name.startswith((schema.TAG_ACCURACY, schema.FACE_RATE)):
         return percent(value)
     return f"{value:.2f}" if abs(value) >= 1 else f"{value:.4g}"
 

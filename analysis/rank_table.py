@@ -151,7 +151,7 @@ def _confirmed_columns(ranking: Ranking, found: Confirmation, rows: pd.DataFrame
 
 
 def _score_headers(ranking: Ranking) -> dict[str, str]:
-    """Give the scores to show with their headers: distance, tag accuracy, its groups, and what is ranked by."""
+    """Give the scores to show with their headers: distance, tag accuracy, its groups, faces, and what is ranked by."""
     group, macro = f"{schema.TAG_ACCURACY}_", f"{schema.TAG_ACCURACY}_macro_"
     headers = {schema.DISTANCE: "distance", schema.TAG_ACCURACY: "tag\naccuracy"}
     headers |= {
@@ -159,6 +159,7 @@ def _score_headers(ranking: Ranking) -> dict[str, str]:
         for name in ranking.sweep.scores
         if name.startswith(group) and not name.startswith(macro)
     }
+    headers[schema.FACE_RATE] = "faces"
     headers.setdefault(ranking.by, ranking.by)
     # Of a part of a sweep no trial may have a score that others have.
     known = {ranking.by, *(name for name in ranking.sweep.scores if ranking.trials[f"{SCORES}{name}"].notna().any())}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TOP = 15
 REASONS = 25
-SUMMED = ("data", "weights", "judge")
+SUMMED = ("data", "weights", "judge", "cascade")
 """Fields of a fingerprint that are hashes."""
 
 
@@ -53,7 +53,7 @@ def tiles(ranking: Ranking) -> list[dict[str, str]]:
     """The winner's scores with their intervals, large."""
     row = best_row(ranking)
     found = []
-    for name in [name for name in schema.OBJECTIVES if name in ranking.sweep.scores]:
+    for name in [name for name in (*schema.OBJECTIVES, schema.FACE_RATE) if name in ranking.sweep.scores]:
         ends = interval(row, name)
         shown = f"95%: {score_text(name, ends[0])} to {score_text(name, ends[1])}" if ends else "no interval logged"
         label = name.replace("_", " ")
@@ -152,8 +152,10 @@ def ranking_table(ranking: Ranking, most: int = TOP) -> Table | None:
     if trials.empty:
         return None
     rows = trials[(trials.index < most) | trials["recipe"]]
-    scores = [name for name in (*schema.OBJECTIVES, *_groups(ranking)) if name in ranking.sweep.scores]
-    labels = [name.removeprefix(f"{schema.TAG_ACCURACY}_").replace("tag_accuracy", "tags") for name in scores]
+    wanted = (*schema.OBJECTIVES, *_groups(ranking), schema.FACE_RATE)
+    scores = [name for name in wanted if name in ranking.sweep.scores]
+    short = {schema.TAG_ACCURACY: "tags", schema.FACE_RATE: "faces"}
+    labels = [short.get(name, name.removeprefix(f"{schema.TAG_ACCURACY}_")) for name in scores]
     known = any(interval(row, schema.DISTANCE) for _, row in rows.iterrows())
     found = ranking.confirmation or ranking.short_confirmation
     confirmed = {one.key: spread(one.summary, found.by) for one in found.configurations} if found else {}

@@ -33,7 +33,7 @@ RECIPE: Final = "gansweep.recipe"
 """``true`` on the trial that runs the recipe unchanged: the baseline."""
 CONFIG_HASH: Final = "gansweep.config_hash"
 FINGERPRINT: Final = "gansweep.fingerprint"
-"""JSON object: extractor, weights, resize, samples, data, seed policy. Scores compare only within one."""
+"""JSON object: extractor, weights, resize, samples, data, seed policy, cascade. Scores compare only within one."""
 PRECISION: Final = "gansweep.precision"
 """Of the forward passes in training: ``float32`` or ``bf16``. Scores are always measured in float32."""
 FUSED: Final = "gansweep.fused"
@@ -90,6 +90,8 @@ TAG_ACCURACY: Final = "tag_accuracy"
 """Share of pictures on which the judge agrees with every asked tag; per group: ``tag_accuracy_<group>``."""
 CYCLE: Final = "cycle_l1"
 """Mean absolute difference of a picture and its translation back: of generators that translate alone."""
+FACE_RATE: Final = "face_rate"
+"""Share of pictures on which a cascade finds a face, where the sweep has one."""
 KIMG: Final = "kimg"
 SECONDS: Final = "seconds"
 """Seconds of wall time inside the trial so far."""
@@ -115,12 +117,13 @@ DISTANCE_PREFIXES: Final = ("fid", "fd_")
 """Full names of distances. They grow as samples become fewer, so two of different ``SAMPLES`` never compare."""
 HIGHER_IS_BETTER: Final = (
     TAG_ACCURACY, "precision", "recall", "density", "coverage", "diversity", "tag_diversity", "preserved",
+    FACE_RATE,
 )  # fmt: skip
 SCORE_PREFIXES: Final = (
     *DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", "memorised", "source_feature_distance", CYCLE, "identity_l1",
 )  # fmt: skip
 """A metric whose name starts with one of these is a score of generated pictures, not a training signal."""
-SHARES: Final = (TAG_ACCURACY, "precision", "recall", "coverage", "memorised", "preserved")
+SHARES: Final = (TAG_ACCURACY, FACE_RATE, "precision", "recall", "coverage", "memorised", "preserved")
 """Scores that lie between 0 and 1, with those that start with these names."""
 TRAINING: Final = "training/"
 """Before the name of every signal of training (losses, gradient norms), so that pages show the scores first."""

@@ -24,6 +24,7 @@ from trainables.config import GanConfig
 from trainables.data.dataset import TaggedImages, load_folder
 from trainables.data.defects import defects_by_kind
 from trainables.data.duplicates import near_duplicate_groups
+from trainables.scoring.faces import CascadeFile
 from trainables.scoring.scorer import ExtractorChoice, make_scorer
 from trainables.scoring.tagger import Judge, cached_judge
 
@@ -69,6 +70,7 @@ def prepare(
 ) -> Prepared:
     """Load the pictures, decide how many trials run at once, train or find the judge, measure the reference."""
     _extractor(settings).open()  # a mistake shows before the name is taken and the judge trained
+    _cascade(settings)
     with _stage(console, f"pictures of {settings.data}"):
         images = load_pictures(settings, space, home.cache)
     for kind, names in defects_by_kind(images.defects).items():
@@ -137,11 +139,16 @@ def sweep_scorer(
         cache=cache,
         groups=groups,
         translates=GanConfig.from_params(space.recipe).translates,
+        cascade=_cascade(settings),
     )
 
 
 def _extractor(settings: SweepSettings) -> ExtractorChoice:
     return ExtractorChoice(settings.extractor, settings.weights, settings.resize, settings.extractor_precision)
+
+
+def _cascade(settings: SweepSettings) -> CascadeFile | None:
+    return CascadeFile.read(settings.cascade) if settings.cascade else None
 
 
 def _judge(images: TaggedImages, groups: NDArray[np.int64], home: Home, console: Console) -> Judge:

@@ -90,6 +90,8 @@ class SweepSettings:
     """Resize of the inception extractor: tf1 (the original's; the default), pytorch or clean."""
     extractor_precision: Literal["float32", "bf16"] = "float32"
     """Arithmetic of the extractor; bf16 is faster, and its distances are another score."""
+    cascade: Path | None = None
+    """OpenCV cascade file: also score finished trials by the share of pictures on which it finds a face (face_rate)."""
     precision: Precision = "float32"
     """Arithmetic of the networks in training: bf16 (forward passes in bfloat16) is faster and a little less exact;
     pictures are drawn and scored in float32."""
@@ -163,8 +165,9 @@ class SweepSettings:
         # A relative path is another one for who stands elsewhere: a worker, or whoever resumes.
         if self.storage is not None:
             object.__setattr__(self, "storage", storage_location(self.storage))
-        if self.weights is not None:
-            object.__setattr__(self, "weights", self.weights.resolve())
+        for name in ("weights", "cascade"):
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, path.resolve())
         if Path(self.extractor).suffix:  # the file of a network; names of extractors have none
             object.__setattr__(self, "extractor", str(Path(self.extractor).resolve()))
 
@@ -255,7 +258,9 @@ class SweepSettings:
         for name, value in data.items():
             if name in kinds and not _fits(value, kinds[name]):
                 raise UserError(f"saved settings do not fit this version: {name} is {shortened(value)}")
-        paths = {name: Path(data[name]) for name in ("data", "weights", "home") if data.get(name) is not None}
+        paths = {
+            name: Path(data[name]) for name in ("data", "weights", "cascade", "home") if data.get(name) is not None
+        }
         lists = {name: tuple(data.get(name, ())) for name in ("set", "fix", "range", "choices", "budgets")}
         try:
             return cls(**{**data, **paths, **lists})

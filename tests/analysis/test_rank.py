@@ -14,6 +14,7 @@ from analysis import schema
 from analysis.errors import AnalysisError, AnalysisUsageError
 from analysis.rank import main, rank, write_csv
 from analysis.rank_table import format_table
+from analysis.report_text import ranking_table, tiles
 from analysis.runs import Sweep, load
 from tests.support.sweeps import DATA, FINGERPRINT, History, make_sweep
 
@@ -91,10 +92,31 @@ def test_intervals_are_pairs_of_their_score() -> None:
     assert without["intervals"] == {}
 
 
+def test_a_face_rate_is_shown_ranked_by_and_told() -> None:
+    rates = (0.25, 0.75)
+    ends = ("metrics.interval/face_rate/low", "metrics.interval/face_rate/high")
+    rows = [trial(10.0 + at, 0.5, **{"scores.face_rate": rate, ends[0]: rate - 0.1, ends[1]: rate + 0.1})
+            for at, rate in enumerate(rates)]  # fmt: skip
+    ranking = rank(make_sweep(rows), "face_rate")
+    assert ranking.best == keys([1])[0]
+    table = format_table(rank(make_sweep(rows)))
+    assert "faces" in table
+    assert table.index("25.0%") < table.index("75.0%")
+    told = ranking.to_json()["trials"][0]
+    assert (told["scores"]["face_rate"], told["intervals"]["face_rate"]) == (0.75, [0.65, 0.85])
+    assert "faces" not in format_table(rank(make_sweep([trial(10.0, 0.5)])))
+    tile = next(one for one in tiles(ranking) if one["name"] == "face rate")
+    assert tile == {"value": "75.0%", "name": "face rate", "range": "95%: 65.0% to 85.0%"}
+    page = ranking_table(ranking)
+    assert page is not None
+    assert [row[page.headers.index("faces")] for row in page.rows] == ["75.0%", "25.0%"]
+
+
 @pytest.mark.parametrize(
     ("score", "way"),
     [("distance", "minimize"), ("fid", "minimize"), ("kid", "minimize"), ("memorised", "minimize"),
-     ("tag_accuracy_hair", "maximize"), ("coverage", "maximize"), ("diversity", "maximize"), ("recall", "maximize")],
+     ("tag_accuracy_hair", "maximize"), ("coverage", "maximize"), ("diversity", "maximize"), ("recall", "maximize"),
+     ("face_rate", "maximize")],
 )  # fmt: skip
 def test_which_way_is_better(score: str, way: str) -> None:
     assert schema.direction(score) == way

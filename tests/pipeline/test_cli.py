@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,9 @@ CASES = [
     ("run acgan --data {faces} --name a/b", 2, "1 to 64 letters"),
     ("run acgan --data {faces} --name e --image-size 16 --extractor inceptoin", 2, "did you mean 'inception'"),
     ("run acgan --data {faces} --name w --image-size 16 --weights nowhere.pth", 1, "nowhere.pth does not exist"),
+    ("run acgan --data {faces} --name c --image-size 16 --cascade nowhere.xml", 1, "nowhere.xml does not exist"),
+    ("run acgan --data {faces} --name c --image-size 16 --cascade {empty}", 1, "cannot read cascade file"),
+    ("run acgan --data {faces} --name c --image-size 16 --cascade {faces}/tags.csv", 1, "is no cascade file"),
     ("run acgan --data {tmp}/nowhere --name n", 1, "does not exist"),
     ("run acgan --data {faces}/tags.csv --name n", 1, "is not a folder"),
     ("run acgan --data {empty} --name n", 1, "has no pictures"),
@@ -141,6 +145,8 @@ def code_of(words: list[str]) -> int:
 def test_a_mistake_is_answered_on_one_line(
     line: str, code: int, said: str, places: dict[str, str], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if "cascade" in line:
+        pytest.importorskip("cv2", reason="OpenCV is not installed (pip install 'gansweep[faces]')")
     assert code_of(typed(line, places)) == code
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -154,6 +160,17 @@ def test_a_mistake_is_answered_on_one_line(
         assert len(lines) == 1
     assert not list(home.iterdir())
     # No name is taken by a sweep that never began.
+    assert not list(Path(places["home"]).glob("trials/*/sweep.json"))
+
+
+def test_faces_without_opencv_are_refused_before_a_sweep_begins(
+    places: dict[str, str], home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    assert code_of(typed("run acgan --data {faces} --name c --image-size 16 --cascade any.xml", places)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("gansweep: error: face detection needs OpenCV 4")
+    assert line.endswith("install it with pip install 'gansweep[faces]'")
     assert not list(Path(places["home"]).glob("trials/*/sweep.json"))
 
 

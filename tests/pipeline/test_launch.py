@@ -15,9 +15,10 @@ from PIL import Image
 from rich.console import Console
 
 from pipeline.budget import evaluations
-from pipeline.cli import main
+from pipeline.cli import ConfirmOptions, ResumeOptions, main
 from pipeline.home import Home
 from pipeline.prepare import describe_data, prepare
+from pipeline.resume import resumed
 from pipeline.study import StudySearcher, objectives, open_study
 from pipeline.tracking import Tracker, open_client
 from tests.pipeline.conftest import (
@@ -359,6 +360,42 @@ def test_a_relative_weights_file_reaches_the_workers(
     monkeypatch.chdir(tmp_path)
     settings = tiny_settings(judged_home, faces, "weights", trials=1, max_kimg=1, weights=Path("weights.pth"))
     assert [status(run) for run in sweep(settings).runs()] == ["complete"]
+
+
+def test_a_cascade_reaches_the_workers_and_whoever_goes_on(
+    judged_home: Path, faces: Path, local_ray: None, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    import hashlib
+    import shutil
+    from pathlib import Path
+
+    pytest.importorskip("cv2", reason="OpenCV is not installed (pip install 'gansweep[faces]')")
+    given = shared_data / "lbpcascade_animeface.xml"
+    if not given.is_file():
+        pytest.skip(f"no cascade: {given} is not there (it is kept outside the repository)")
+    shutil.copy(given, tmp_path / "faces.xml")
+    monkeypatch.chdir(tmp_path)
+    settings = tiny_settings(judged_home, faces, "cascade", trials=1, rung_samples=16, cascade=Path("faces.xml"))
+    done = sweep(settings)
+    (run,) = done.runs()
+    points = {
+        name: [point.step for point in done.client.get_metric_history(run.info.run_id, name)]
+        for name in ("distance", "face_rate", "interval/face_rate/low", "interval/face_rate/high")
+    }
+    assert points.pop("distance") == [1, 2]
+    assert set(map(tuple, points.values())) == {(2,)}
+    rate = run.data.metrics["face_rate"]
+    assert run.data.metrics["interval/face_rate/low"] <= rate <= run.data.metrics["interval/face_rate/high"]
+    measured = json.loads(run.data.tags["gansweep.fingerprint"])
+    assert measured["cascade"] == hashlib.sha256(given.read_bytes()).hexdigest()[:16]
+    for options in (ResumeOptions("cascade", home=judged_home), ConfirmOptions("cascade", home=judged_home)):
+        assert resumed(options).cascade == tmp_path / "faces.xml"
+    assert main(["rank", "cascade", "--home", str(judged_home), "--by", "face_rate", "--json"]) == 0
+    (trial,) = json.loads(capsys.readouterr().out)["trials"]
+    assert trial["scores"]["face_rate"] == rate
+    with pytest.raises(UserError, match=r"exists with another --cascade \(.*faces\.xml, now None\)"):
+        sweep(dataclasses.replace(settings, cascade=None))
 
 
 def write_squares(folder: Path) -> None:

@@ -36,6 +36,7 @@ def settings(**changes: object) -> SweepSettings:
             "scheduler": st.sampled_from(get_args(Scheduler)),
             "precision": st.sampled_from(get_args(Precision)),
             "weights": st.none() | PATHS,
+            "cascade": st.none() | PATHS,
             "home": st.none() | PATHS,
             "time_limit": st.none() | st.integers(1, 99).map("{}m".format),
             "storage": st.none() | st.just("s3://bucket/prefix") | PATHS.map(str),
@@ -270,8 +271,9 @@ def test_the_image_size_is_set_by_its_own_option(option: str) -> None:
 
 def test_paths_mean_the_same_to_who_stands_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    given = settings(weights=Path("w.pth"), extractor="nets/own.pt")
+    given = settings(weights=Path("w.pth"), extractor="nets/own.pt", cascade=Path("c.xml"))
     assert (given.weights, given.extractor) == (tmp_path / "w.pth", str(tmp_path / "nets" / "own.pt"))
+    assert given.cascade == tmp_path / "c.xml"
     assert settings(extractor="efficientnet-128").extractor == "efficientnet-128"
 
 

@@ -32,6 +32,7 @@ from trainables.scoring.comparison import (
     nearness,
 )
 from trainables.scoring.extrapolation import too_few
+from trainables.scoring.faces import FACE_RATE, FaceCount, detected_faces
 from trainables.scoring.features import open_extractor
 from trainables.scoring.tag_report import report_tags
 from trainables.scoring.translation import score_translation
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainables.data.dataset import TaggedImages
+    from trainables.scoring.faces import CascadeFile
     from trainables.scoring.features import Extractor
     from trainables.scoring.intervals import Estimate
     from trainables.scoring.tag_report import TagReport
@@ -71,10 +73,11 @@ class Fingerprint:
     data: str
     judge: str
     seed_policy: str = DRAWN
+    cascade: str | None = None
 
     def to_json(self) -> dict[str, str | int]:
-        """A plain dict."""
-        return asdict(self)
+        """A plain dict, without the cascade where no faces are looked for."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class Scorer:
     """Scores generators against one reference with one judge. Travels to trials once per node.
 
     ``tags`` ``(samples, groups)`` are asked for in the data's own proportions; ``seed`` fixes the noise; ``task`` is
-    what generators that translate are given, where those are scored.
+    what generators that translate are given, where those are scored; ``cascade`` finds faces, where it is asked for.
     """
 
     extractor: ExtractorChoice
@@ -134,6 +137,7 @@ class Scorer:
     seed: int
     fingerprint: Fingerprint
     task: TranslationTask | None = None
+    cascade: CascadeFile | None = None
 
     def score(
         self,
@@ -159,17 +163,20 @@ class Scorer:
         noise = torch.randn(len(self.tags), noise_dim, generator=torch.Generator().manual_seed(self.seed))[:count]
         asked = as_tensor(self.tags[:count])
         extractor = self.extractor.open(device)
-        features, guesses = [], []
+        features, guesses, faces = [], [], FaceCount.of(self.cascade, whole=count == len(self.tags))
         for codes, tags in zip(torch.split(noise, SAMPLING_BATCH), torch.split(asked, SAMPLING_BATCH), strict=True):
             # Scored as they would be saved: quantised, and cut to the range of a picture.
             pixels = to_uint8(draw(codes.to(device), tags.to(device)))
             features.append(extractor(pixels))
+            faces.add(pixels)
             if conditional and self.judge:
                 guesses.append(self.judge.predict(pixels.float().div(127.5).sub(1.0)).cpu())
         report = None
         if guesses and self.judge:
             report = report_tags(torch.cat(guesses).numpy(), asked.numpy(), self.judge.vocabulary)
-        return self.measure(torch.cat(features).numpy(), self.tags[:count] if conditional else None, report)
+        return self.measure(
+            torch.cat(features).numpy(), self.tags[:count] if conditional else None, report, more=faces.estimates()
+        )
 
     def score_translation(
         self, translate: Callable[[Tensor, Tensor], Tensor], device: str = "cpu", *, samples: int | None = None
@@ -183,11 +190,12 @@ class Scorer:
         asked: NDArray[np.int64] | None,
         report: TagReport | None,
         distances: Mapping[str, Estimate] | None = None,
+        more: Mapping[str, Estimate] | None = None,
     ) -> Scores:
         """Scores of ``(n, d)`` features of pictures asked for by ``(n, groups)`` tags, or none, beside a report.
 
         Of fewer than all pictures only what an early decision needs, without intervals. ``distances``, the feature
-        space's and ``kid`` among them, stand in the place of those to all real pictures.
+        space's and ``kid`` among them, stand in the place of those to all real pictures; ``more`` stand beside them.
         """
         count, name, reference = len(features), self.fingerprint.score, self.reference
         whole, drawn = count >= len(self.tags), PictureSet(features, np.arange(count), asked)
@@ -195,7 +203,7 @@ class Scorer:
             frechet, kernel = nearness(reference.statistics, reference.kernel, features, self.seed, errors=whole)
             distances = {name: frechet, "kid": kernel}
         others = reference.likeness(drawn, self.seed) if whole else reference.diversities(drawn)
-        estimates = {**distances, **others, "distance": distances[name]}
+        estimates = {**distances, **others, **(more or {}), "distance": distances[name]}
         values: dict[str, float | None] = {score: estimate.value for score, estimate in estimates.items()}
         values |= report.scores() if report else {}
         intervals = known_intervals(estimates) | (report.intervals() if report else {}) if whole else {}
@@ -214,6 +222,7 @@ def make_scorer(
     groups: NDArray[np.int64] | None = None,
     device: str = "cpu",
     translates: bool = False,
+    cascade: CascadeFile | None = None,
 ) -> tuple[Scorer, Floor]:
     """Measure the reference (all complete real pictures) once and fix what generators are asked for.
 
@@ -231,6 +240,7 @@ def make_scorer(
         device: where the features are computed.
         translates: whether the generators translate pictures; the floor of the distance is then that of the scores
             for it, and the fingerprint says so.
+        cascade: of the faces to look for on the pictures of a finished generator.
 
     Raises:
         UserError: too few real pictures, or samples for so many classes to translate to.
@@ -245,13 +255,17 @@ def make_scorer(
         samples = len(task.sources)
     real = PictureSet(features, np.arange(len(complete)) if groups is None else groups, complete)
     reference, floor = _reference(real, samples, network.score, seed, cache / f"reference-{key}-{samples}-{seed}.npz")
-    fingerprint = _fingerprint(images, network, judge, samples, TRANSLATED if translates else DRAWN)
+    fingerprint = _fingerprint(images, network, judge, samples, TRANSLATED if translates else DRAWN, cascade)
     tags = complete[np.random.default_rng(seed).integers(len(complete), size=samples)]
     if task:
         each = samples // len(task.domains)
         scores = floor.scores | task.floor(features, network.score, seed)
         floor = dataclasses.replace(floor, scores=scores, warning=too_few(each, features.shape[1]))
-    return Scorer(extractor, reference, judge, tags, seed, fingerprint, task), floor
+    if cascade:
+        floor = dataclasses.replace(
+            floor, scores=floor.scores | _real_faces(images, cascade, floor.samples, seed, cache)
+        )
+    return Scorer(extractor, reference, judge, tags, seed, fingerprint, task, cascade), floor
 
 
 def _real_features(images: TaggedImages, network: Extractor, cache: Path) -> tuple[NDArray[np.float32], str]:
@@ -265,8 +279,25 @@ def _real_features(images: TaggedImages, network: Extractor, cache: Path) -> tup
     return kept["features"], key
 
 
+def _real_faces(images: TaggedImages, cascade: CascadeFile, count: int, seed: int, cache: Path) -> dict[str, float]:
+    """On which share of ``count`` complete real pictures there is a face, kept in the cache."""
+    measured = f"{images.fingerprint} {images.size} {cascade.fingerprint} {count} {seed}"
+    path = cache / f"faces-{hashlib.sha256(measured.encode()).hexdigest()[:16]}.npz"
+
+    def measure() -> dict[str, NDArray[Any]]:
+        chosen = np.random.default_rng(seed).permutation(images.complete)[:count]
+        return {"faces": detected_faces(images.pixels[chosen], cascade.open())}
+
+    return {FACE_RATE: float(_kept(path, ["faces"], measure)["faces"].mean())}
+
+
 def _fingerprint(
-    images: TaggedImages, network: Extractor, judge: Judge | None, samples: int, seed_policy: str
+    images: TaggedImages,
+    network: Extractor,
+    judge: Judge | None,
+    samples: int,
+    seed_policy: str,
+    cascade: CascadeFile | None,
 ) -> Fingerprint:
     return Fingerprint(
         extractor=network.name,
@@ -280,6 +311,7 @@ def _fingerprint(
         data=images.fingerprint,
         judge=judge.fingerprint if judge else "none",
         seed_policy=seed_policy,
+        cascade=cascade.fingerprint if cascade else None,
     )
 
 

@@ -17,6 +17,7 @@ from trainables.data.tags import Vocabulary
 from trainables.errors import UsageError
 from trainables.pictures import to_uint8
 from trainables.scoring.comparison import nearness
+from trainables.scoring.faces import FaceCount
 from trainables.scoring.intervals import Estimate
 from trainables.scoring.tag_report import report_tags
 
@@ -74,12 +75,13 @@ def score_translation(
     if task is None:
         raise UsageError("this scorer is of generators that draw from noise; make it with translates=True")
     count = task.count(samples)
-    found = _measure(task, translate, scorer.extractor.open(device), scorer.judge, count, device)
+    whole = count == len(task.sources)
+    faces = FaceCount.of(scorer.cascade, whole=whole)
+    found = _measure(task, translate, scorer.extractor.open(device), scorer.judge, faces, count, device)
     asked, targets = task.asked[:count], list(task.targets)
     report = _report(found, asked, targets, task.images.vocabulary)
-    whole = count == len(task.sources)
     distances = _distances(task, found.features, scorer, whole=whole)
-    scores = scorer.measure(found.features, asked, report, distances)
+    scores = scorer.measure(found.features, asked, report, distances, faces.estimates())
     estimates = _estimates(found, [place for place in range(asked.shape[1]) if place not in targets])
     values = {**scores.values, **{name: estimate.value for name, estimate in estimates.items()}}
     intervals = {**scores.intervals, **({name: one.interval() for name, one in estimates.items()} if whole else {})}
@@ -87,7 +89,13 @@ def score_translation(
 
 
 def _measure(
-    task: TranslationTask, translate: Translate, extractor: Extractor, judge: Judge | None, count: int, device: str
+    task: TranslationTask,
+    translate: Translate,
+    extractor: Extractor,
+    judge: Judge | None,
+    faces: FaceCount,
+    count: int,
+    device: str,
 ) -> _Measured:
     features, moved, cycle, identity = [], [], [], []
     seen: list[Tensor] = []
@@ -97,6 +105,7 @@ def _measure(
         # Scored as they would be saved: quantised, and cut to the range of a picture.
         before, after = (to_uint8(one) for one in (pictures, translated))
         features.append(extractor(after))
+        faces.add(after)
         moved.append((features[-1] - extractor(before)).double().norm(dim=1))
         cycle.append((translate(translated, own) - pictures).abs().double().mean(dim=(1, 2, 3)))
         identity.append((translate(pictures, own) - pictures).abs().double().mean(dim=(1, 2, 3)))

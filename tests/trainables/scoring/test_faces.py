@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
+import pickle
 import sys
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from trainables.data.images import load_image
 from trainables.errors import UserError
 from trainables.scoring import faces
-from trainables.scoring.faces import detected_faces, open_cascade
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from trainables.scoring.faces import CascadeFile, FaceCount, detected_faces, open_cascade
 
 Pixels = np.ndarray
 
@@ -76,6 +77,34 @@ def test_the_file_is_named_by_its_content(cascade: Path, tmp_path: Path) -> None
     copy.write_bytes(cascade.read_bytes())
     assert open_cascade(copy).fingerprint == open_cascade(cascade).fingerprint
     assert open_cascade(copy).name == "other.xml"
+
+
+def test_its_content_finds_the_same_faces_where_the_file_is_not(
+    cascade: Path, real_files: list[Path], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.xml"
+    copy.write_bytes(cascade.read_bytes())
+    sent = pickle.dumps(CascadeFile.read(copy))
+    copy.unlink()
+    faces._detector.cache_clear()
+    arrived = pickle.loads(sent)  # noqa: S301 # as Ray does
+    assert arrived.fingerprint == arrived.open().fingerprint
+    assert arrived.fingerprint == hashlib.sha256(cascade.read_bytes()).hexdigest()[:16]
+    pictures = np.stack([load_image(path, 24) for path in real_files[:20]])
+    pictures[::2] = 128
+    expected = detected_faces(pictures, open_cascade(cascade))
+    assert 5 < expected.sum() <= 10
+    count = FaceCount.of(arrived, whole=True)
+    for part in torch.from_numpy(pictures).permute(0, 3, 1, 2).split(7):
+        count.add(part)
+    assert np.array_equal(np.concatenate(count.found), expected)
+    assert count.estimates()["face_rate"].value == expected.sum() / 20
+
+
+def test_early_pictures_and_those_of_no_cascade_are_not_looked_at() -> None:
+    for count in (FaceCount.of(None, whole=True), FaceCount.of(CascadeFile(Path("c.xml"), b"unread"), whole=False)):
+        count.add(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
+        assert count.estimates() == {}
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from trainables.data.tags import REPORT_VOCABULARY, UNKNOWN
 from trainables.errors import UserError
 from trainables.scoring import scorer as module
 from trainables.scoring.scorer import ExtractorChoice, Scorer, make_scorer
+from trainables.scoring.tagger_report import wilson
 
 
 @pytest.fixture
@@ -31,10 +32,26 @@ def extractors(monkeypatch) -> Extractors:
     return stub
 
 
-def make(images, cache, judge=None, *, samples: int = 40, seed: int = 0) -> Scorer:
+@dataclasses.dataclass(frozen=True)
+class BrightFaces:
+    """Stands in for a cascade: sees a face on a picture whose red is above the middle, and counts what it sees."""
+
+    fingerprint: str = "cccc"
+    looked: list = dataclasses.field(default_factory=list)
+
+    def open(self):
+        def detector(picture: np.ndarray) -> bool:
+            assert picture.shape[2] == 3
+            self.looked.append(len(picture))
+            return picture[:, :, 0].mean() > 128
+
+        return detector
+
+
+def make(images, cache, judge=None, *, samples: int = 40, seed: int = 0, **more) -> Scorer:
     judge = judge or JudgeStub(images.vocabulary)
     choice = ExtractorChoice("stub")
-    return make_scorer(images, judge, extractor=choice, samples=samples, seed=seed, cache=cache)[0]
+    return make_scorer(images, judge, extractor=choice, samples=samples, seed=seed, cache=cache, **more)[0]
 
 
 def replay(pictures):
@@ -273,6 +290,33 @@ def test_the_floor_is_of_real_pictures_against_the_others(extractors, tmp_path) 
     assert scorer.fingerprint.samples == 60
 
 
+def test_faces_are_counted_at_the_end_alone_beside_those_on_real_pictures(extractors, tmp_path) -> None:
+    pytest.importorskip("cv2", reason="OpenCV is not installed (pip install 'gansweep[faces]')")
+    images, cascade = drawn_faces(), BrightFaces()
+    bright = images.pixels[:40, :, :, 0].mean(axis=(1, 2)) > 128
+
+    def measured():
+        return make_scorer(
+            images, None, extractor=ExtractorChoice("stub"), samples=20, seed=0, cache=tmp_path, cascade=cascade
+        )
+
+    scorer, floor = measured()
+    chosen = np.random.default_rng(0).permutation(40)[:20]
+    assert floor.scores["face_rate"] == bright[chosen].mean()
+    assert 0 < floor.scores["face_rate"] < 1
+    assert measured()[1] == floor
+    assert len(cascade.looked) == 20  # once: what real pictures show is kept
+    early = scorer.score(replay(images.pixels), 3, conditional=False, samples=16)
+    assert not [name for name in early.metrics() if "face_rate" in name]
+    found = scorer.score(replay(images.pixels), 3, conditional=False)
+    hits = int(bright[:20].sum())
+    assert found.values["face_rate"] == hits / 20
+    assert found.intervals["face_rate"] == pytest.approx(wilson(hits, 20))
+    assert len(cascade.looked) == 40
+    plain = make(images, tmp_path, samples=20).score(replay(images.pixels), 3, conditional=False)
+    assert {**plain.values, "face_rate": hits / 20} == found.values
+
+
 def test_too_few_real_pictures_are_refused(extractors, tmp_path) -> None:
     with pytest.raises(UserError, match="15 pictures with every tag are too few to score by; 16 are needed"):
         make(painted_images(random_labels(15)), tmp_path)
@@ -305,8 +349,10 @@ def test_the_fingerprint_changes_with_samples_data_judge_and_weights(extractors,
     ]
     extractors.weights = "bbbb"
     prints.append(make(images, tmp_path))
-    assert len({scorer.fingerprint for scorer in prints}) == 5
     extractors.weights = "aaaa"
+    prints += [make(images, tmp_path, cascade=BrightFaces(name)) for name in ("cccc", "dddd")]
+    assert len({scorer.fingerprint for scorer in prints}) == 7
+    assert prints[-1].fingerprint.to_json() == {**prints[0].fingerprint.to_json(), "cascade": "dddd"}
     assert make(images, tmp_path).fingerprint == prints[0].fingerprint
 
 
