@@ -362,6 +362,7 @@ def test_a_relative_weights_file_reaches_the_workers(
     assert [status(run) for run in sweep(settings).runs()] == ["complete"]
 
 
+@pytest.mark.slow
 def test_a_cascade_reaches_the_workers_and_whoever_goes_on(
     judged_home: Path, faces: Path, local_ray: None, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -509,6 +510,7 @@ def test_ctrl_c_keeps_everything_and_the_same_command_goes_on(judged_home: Path,
     assert len(swept.runs("sweep")) == 1
 
 
+@pytest.mark.slow
 def test_an_unconditional_sweep_runs_ranks_by_distance_alone_and_exports(
     judged_home: Path, faces: Path, local_ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

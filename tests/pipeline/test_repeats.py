@@ -189,6 +189,7 @@ def test_clean_keeps_what_export_takes(searched: Swept, confirmed: dict[str, Any
     assert {name.split("/")[0] for name in freed if name.endswith("best.safetensors")} >= repeats
 
 
+@pytest.mark.slow
 def test_an_ablation_changes_one_dimension_at_a_time(searched: Swept, confirmed: dict[str, Any]) -> None:
     trials = load(NAME, home=searched.home.root).trials.set_index("key")
     key = f"{NAME}-00001"

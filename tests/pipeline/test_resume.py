@@ -45,6 +45,7 @@ def histories(home: Path, name: str) -> dict[str, list[int]]:
     }
 
 
+@pytest.mark.slow
 def test_a_sweep_is_extended_by_trials_and_by_budget(
     judged_home: Path, faces: Path, local_ray: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -119,6 +119,7 @@ def test_a_sweep_is_compared_with_its_plan(judged_home: Path, faces: Path, capsy
 
 
 @pytest.mark.usefixtures("stopwatch", "local_ray")
+@pytest.mark.slow
 def test_a_plan_of_other_options_is_not_compared_and_it_is_said(
     judged_home: Path, faces: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
