@@ -193,9 +193,10 @@ def status(options: cli.StatusOptions) -> int:
         found = sweep_status(sweep, driven=driven or options.tracking is not None)
     except AnalysisUsageError:  # MLflow knows no such sweep
         settings = home.sweep(options.name) / SETTINGS_FILE
-        if not settings.is_file():
+        before = status_before_tracking(settings, options.tracking, driven=driven) if settings.is_file() else None
+        if before is None:
             raise
-        found = status_before_tracking(settings, driven=driven)
+        found = before
     print(_json(found) if options.json else format_status(found))
     return 0
 

@@ -93,16 +93,21 @@ def sweep_status(sweep: Sweep, *, driven: bool = True) -> dict[str, Any]:
     }
 
 
-def status_before_tracking(settings: Path, *, driven: bool) -> dict[str, Any]:
+def status_before_tracking(settings: Path, tracking: str | None, *, driven: bool) -> dict[str, Any] | None:
     """The same of a sweep that MLflow does not know yet: its driver reads pictures and trains the judge, or ended so.
+
+    ``None`` where the sweep is tracked elsewhere than at ``tracking``, and may have begun there.
 
     Raises:
         UserError: settings that cannot be read.
     """
     try:
-        asked = json.loads(settings.read_text(encoding="utf-8"))["settings"]["trials"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        saved = json.loads(settings.read_text(encoding="utf-8"))
+        asked, elsewhere = saved["settings"]["trials"], saved["started_with"].get("tracking") != tracking
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"cannot read {settings}: {first_line(error)}") from error
+    if elsewhere:
+        return None
     return {
         "sweep": settings.parent.name,
         "trials": {"asked": asked},

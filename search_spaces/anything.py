@@ -196,14 +196,7 @@ ANYTHING = Space(
             claim="17 (D) Balanced wrong tags beat data-drawn ones",
             when={"discriminator.conditioning": TAG_INPUTS},
         ),
-        Dimension(
-            "losses.wrong_tag_weight",
-            0.5,
-            low=0.1,
-            high=0.9,
-            claim="17 (D) how much the wrong tags weigh",
-            when={"losses.wrong_tags": ("data", "balanced")},
-        ),
+        shared.wrong_tag_weight(),
         Dimension(
             "losses.tag_weight",
             1.0,

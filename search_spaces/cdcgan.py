@@ -6,7 +6,7 @@ kind.
 
 from search_spaces import dimensions as shared
 from search_spaces.dimensions import choice
-from search_spaces.space import Dimension, Space
+from search_spaces.space import Space
 
 CDCGAN = Space(
     name="cdcgan",
@@ -47,14 +47,7 @@ CDCGAN = Space(
         choice(
             "losses.wrong_tags", "balanced", "data", "none", claim="17 (D) Balanced wrong tags beat data-drawn ones"
         ),
-        Dimension(
-            "losses.wrong_tag_weight",
-            0.5,
-            low=0.1,
-            high=0.9,
-            claim="17 (D) how much the wrong tags weigh",
-            when={"losses.wrong_tags": ("data", "balanced")},
-        ),
+        shared.wrong_tag_weight(),
         choice(
             "discriminator.conditioning",
             "concat",

@@ -90,6 +90,14 @@ def weight_clip(when: Condition | None = None) -> Dimension:
     )
 
 
+def wrong_tag_weight() -> Dimension:
+    """How much wrong tags weigh, where there are any."""
+    return Dimension(
+        "losses.wrong_tag_weight", 0.5, low=0.1, high=0.9, claim="17 (D) how much the wrong tags weigh",
+        when={"losses.wrong_tags": ("data", "balanced")},
+    )  # fmt: skip
+
+
 def decay() -> Dimension:
     """Learning rates that fall to 0 over the second half of the budget."""
     return choice("optimizer.decay", "none", "linear", claim="ours: no report from A to G lowers its learning rates")

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.browser import chromium
 from tests.support.stub_judge import place_judge
 from trainables.data.synthetic import write_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from playwright.sync_api import Browser
 
 SIZE, FACES, PARTIAL = 16, 96, 8
 
@@ -69,3 +72,9 @@ def make_judged_home(tmp_path_factory: pytest.TempPathFactory, faces: Path) -> P
     home = tmp_path_factory.mktemp("home")
     place_judge(home, faces, SIZE)
     return home
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened

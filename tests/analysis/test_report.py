@@ -18,12 +18,10 @@ from analysis.rank import rank
 from analysis.report import main, make_page
 from analysis.report_data import ReportData, evidence
 from analysis.report_text import commands, method, shared_inputs
-from tests.support.browser import chromium
 from tests.support.sweeps import DATA, FINGERPRINT, SPACE, History, make_repeats, make_sweep
 from trainables.data.tags import Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from playwright.sync_api import Browser
@@ -72,12 +70,6 @@ def page_of(rows: list[dict[str, Any]], **fields: Any) -> str:
              if pd.notna(row[f"scores.{name}"])]  # fmt: skip
     history = pd.DataFrame(steps, columns=["key", "kimg", "name", "value"])
     return make_page(ReportData(ranking, history, 0, evidence(ranking)))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 def test_the_cells_of_a_confusion_show_their_percents(browser: Browser) -> None:

@@ -22,9 +22,11 @@ from pipeline.home import Home
 from pipeline.launch import run_sweep
 from pipeline.manifest import CONFIG, TAGS, WEIGHTS, write_manifest
 from pipeline.settings import SweepSettings
+from pipeline.web_runtime import user_cache, web_runtime
 from tests.conftest import SIZE
 from trainables.config import GanConfig
 from trainables.data.tags import REPORT_VOCABULARY
+from trainables.errors import UserError
 from trainables.files import write_json
 from trainables.networks.generator import Generator
 
@@ -183,3 +185,12 @@ def write_bundle(folder: Path, **params: Any) -> Path:
 @pytest.fixture(scope="session")
 def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bundle(tmp_path_factory.mktemp("bundle") / "winner")
+
+
+@pytest.fixture(scope="session")
+def runtime() -> Path:
+    """Files of onnxruntime-web."""
+    try:
+        return web_runtime(user_cache())
+    except UserError as error:
+        pytest.skip(str(error))

@@ -162,7 +162,7 @@ def test_status_of_a_sweep_whose_driver_still_prepares_it(tmp_path: Path, capsys
     home = Home.find(tmp_path)
     client = MlflowClient(home.tracking)
     client.create_experiment("other")
-    write_json(home.sweep("mine") / "sweep.json", {"settings": {"trials": 12}})
+    write_json(home.sweep("mine") / "sweep.json", {"settings": {"trials": 12}, "started_with": {"tracking": None}})
     asked = ["status", "mine", "--home", str(tmp_path)]
     with exclusive(home, "mine"):
         assert main(asked) == 0
@@ -174,6 +174,12 @@ def test_status_of_a_sweep_whose_driver_still_prepares_it(tmp_path: Path, capsys
     assert (said["trials"], said["preparing"], said["best"]) == ({"asked": 12}, False, {})
     assert main(asked) == 0
     assert "its driver ended while it prepared; `gansweep resume mine` goes on" in capsys.readouterr().out
+    # Tracked by a server, it may have begun long ago: what this home's MLflow does not know says nothing of it.
+    write_json(
+        home.sweep("mine") / "sweep.json", {"settings": {"trials": 12}, "started_with": {"tracking": "http://x"}}
+    )
+    assert main(asked) == 2
+    assert "no sweep 'mine'" in capsys.readouterr().err
     (home.sweep("mine") / "sweep.json").write_text("{", encoding="utf-8")
     assert main(asked) == 1
     assert "cannot read" in capsys.readouterr().err

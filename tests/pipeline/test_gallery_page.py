@@ -20,9 +20,7 @@ from pipeline import gallery
 from pipeline.backends import OnnxNetwork
 from pipeline.gallery import write_gallery
 from pipeline.manifest import ONNX
-from pipeline.web_runtime import user_cache, web_runtime
 from tests.support.galleries import KINDS, globals_of, write_contrasting
-from trainables.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,26 +114,6 @@ def assert_same(drawn: NDArray[np.float64], expected: NDArray[np.float64]) -> No
     assert drawn.shape == expected.shape
     assert np.ptp(drawn) > 10, "a blank picture"
     assert np.abs(drawn - expected).max() <= 2
-
-
-@pytest.fixture(scope="module")
-def runtime() -> Path:
-    try:
-        return web_runtime(user_cache())
-    except UserError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    sync = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        pytest.skip("needs Chromium, and there is none on the path")
-    with sync.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

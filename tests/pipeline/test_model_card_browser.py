@@ -21,16 +21,13 @@ from safetensors.numpy import load_file
 
 from pipeline.bundle import Bundle
 from pipeline.manifest import GOLDEN
-from pipeline.web_runtime import FILES, SCRIPT, user_cache, web_runtime
+from pipeline.web_runtime import FILES, SCRIPT
 from tests.pipeline import test_model_card, test_model_card_translation
-from tests.support.browser import chromium
 from tests.support.exports import make_portable
 from tests.support.galleries import KINDS, write_contrasting
 from tests.support.translators import SIZE, write_translator
-from trainables.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -58,20 +55,6 @@ PACKAGE = "export const { InferenceSession, Tensor, env } = globalThis.ort;\n"
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *given: object) -> None:
         """Say nothing."""
-
-
-@pytest.fixture(scope="module")
-def runtime() -> Path:
-    try:
-        return web_runtime(user_cache())
-    except UserError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
