@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import threading
@@ -146,12 +147,42 @@ def test_a_trial_that_crashes_fails_alone_and_with_its_own_words(
     assert reason.startswith("crashed: trainables.errors.UserError: cannot write config.json")
 
 
+RATES = ("2e-4", "3e-4", "4e-4", "5e-4", "6e-4", "7e-4", "8e-4", "1.0")
+"""The last one drives every pixel to black or white: no other trial is as far from the real pictures."""
+
+
 @pytest.mark.slow
 def test_fused_trials_take_over_networks_of_others(judged_home: Path, faces: Path, local_ray: None) -> None:
+    free = [
+        f"{dimension.name}={dimension.default}"
+        for dimension in find_space("acgan").dimensions
+        if dimension.name in FREE and dimension.name != "optimizer.generator_lr"
+    ]
     settings = settings_of(
-        judged_home, faces, "fused-population", fuse="4", trials=8, scheduler="pbt", max_kimg=3, eval_kimg=1
+        judged_home,
+        faces,
+        "fused-population",
+        fuse="4",
+        concurrent=1,  # four at a time: when the last one comes to its second rung, four others have ended
+        trials=8,
+        scheduler="pbt",
+        max_kimg=3,
+        eval_kimg=1,
+        sampler="grid",
+        seed=4,  # of the grid the last point is the last rate
+        fix=(*FIXED, *EQUAL, *free),
+        choices=(f"optimizer.generator_lr={','.join(RATES)}",),
     )
     swept = sweep(settings)
-    assert {run.data.tags["gansweep.status"] for run in swept.runs()} == {"complete"}
-    assert any(run.data.metrics.get("mutations") for run in swept.runs())
-    assert all(list(found) == [1, 2, 3] for found in histories(swept).values())
+    runs = swept.runs()
+    assert {run.data.tags["gansweep.status"] for run in runs} == {"complete"}
+    assert [run.data.params["optimizer.generator_lr"] for run in runs].index("1.0") == 7
+    found = histories(swept)
+    assert all(list(distances) == [1, 2, 3] for distances in found.values())
+    # Ordered at its first rung to go on from another's networks, it can unless all of those are two kimg ahead, and
+    # then it is the worst at its second rung, too.
+    assert found["7"][1] > max(distances[1] for number, distances in found.items() if number != "7")
+    assert runs[7].data.metrics["mutations"] >= 1
+    orders = json.loads((swept.folder / "fused-population-00007" / "config.json").read_text())["mutations"]
+    best = {f"fused-population-{number:05d}" for number in range(7)}
+    assert {order["source"] for order in orders} <= best
