@@ -19,6 +19,7 @@ from trainables.scoring.feature_arrays import checked, same_dimensions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     Array = NDArray[np.float64]
 
@@ -69,8 +70,9 @@ def frechet_distance(real: FeatureStatistics, fake: FeatureStatistics) -> float:
     need no special case.
     """
     same_dimensions(len(real.mean), len(fake.mean))
-    spread = float(np.trace(fake.covariance))
-    return _distance(real, fake.mean, spread, real.root @ fake.covariance @ real.root)
+    root = torch.from_numpy(real.root)
+    product = root @ torch.from_numpy(fake.covariance) @ root
+    return _distance(real, fake.mean, float(np.trace(fake.covariance)), product)
 
 
 def frechet_distance_of_features(real: FeatureStatistics, fake: NDArray[np.floating]) -> float:
@@ -89,13 +91,14 @@ def frechet_distance_of_features(real: FeatureStatistics, fake: NDArray[np.float
     if len(features) > features.shape[1]:
         return frechet_distance(real, FeatureStatistics.of(features))
     mean = features.mean(axis=0)
-    scaled = (features - mean) / np.sqrt(len(features) - 1)
-    return _distance(real, mean, float(np.vdot(scaled, scaled)), scaled @ real.covariance @ scaled.T)
+    scaled = torch.from_numpy(features - mean).div_(np.sqrt(len(features) - 1))
+    product = scaled @ torch.from_numpy(real.covariance) @ scaled.T
+    return _distance(real, mean, float(scaled.square().sum()), product)
 
 
-def _distance(real: FeatureStatistics, mean: Array, spread: float, product: Array) -> float:
+def _distance(real: FeatureStatistics, mean: Array, spread: float, product: Tensor) -> float:
     """From the other side's mean and trace and a symmetric matrix with the nonzero eigenvalues of ``S1 S2``."""
-    # torch's eigenvalues take half the time of numpy's on one thread.
-    overlap = float(torch.linalg.eigvalsh(torch.from_numpy(product)).clamp_(min=0.0).sqrt_().sum())
+    # torch's products and eigenvalues take two thirds of the time of numpy's.
+    overlap = float(torch.linalg.eigvalsh(product).clamp_(min=0.0).sqrt_().sum())
     difference = real.mean - mean
     return max(0.0, float(difference @ difference + np.trace(real.covariance)) + spread - 2.0 * overlap)
