@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from trainables.errors import UserError, first_line
 from trainables.scoring.inference import DTYPES, FeatureNetwork, Precision, batch_for, fold, ready
@@ -54,7 +55,7 @@ def efficientnet(name: str, weights: Path | None, device: str, precision: Precis
 
 
 def fold_all(network: nn.Module) -> None:
-    """Fold every batch norm into the convolution before it, and even paddings into the convolution itself."""
+    """Fold every batch norm and every padding into its convolution."""
     network.eval()
     pairs = [(network, "_conv_stem", "_bn0"), (network, "_conv_head", "_bn1")]
     for block in network.get_submodule("_blocks").children():
@@ -62,11 +63,27 @@ def fold_all(network: nn.Module) -> None:
         pairs += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
     for owner, convolution, norm in pairs:
         folded = fold(getattr(owner, convolution), getattr(owner, norm))
-        padding = getattr(folded.static_padding, "padding", None)
-        if padding and len(set(padding)) == 1:
-            folded.padding, folded.static_padding = (padding[0], padding[0]), nn.Identity()
+        fold_padding(folded)
         setattr(owner, convolution, folded)
         setattr(owner, norm, nn.Identity())
     for module in network.modules():
         if isinstance(module, nn.ReLU6):
             module.inplace = True  # nothing else reads a convolution's output
+
+
+def fold_padding(convolution: nn.Conv2d) -> None:
+    """Let the convolution itself pad, which spares a copy of its input: the widest of all.
+
+    With a stride of 2 the package pads one more after the picture than before it. A leading row and column of zeros in
+    the kernel need one more before it, too, and then both sides are even.
+    """
+    padding = getattr(convolution.static_padding, "padding", None)
+    if not padding:
+        return
+    before, after, *_ = padding
+    assert padding == (before, after, before, after)
+    assert after - before in (0, 1)
+    if after > before:
+        convolution.weight = nn.Parameter(F.pad(convolution.weight, (1, 0, 1, 0)))
+        convolution.kernel_size = (convolution.kernel_size[0] + 1, convolution.kernel_size[1] + 1)
+    convolution.padding, convolution.static_padding = (after, after), nn.Identity()

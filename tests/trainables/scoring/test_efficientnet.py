@@ -9,6 +9,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from torch.nn import functional as F
 
 from tests.support.inception import faces
+from trainables.scoring.efficientnet import fold_all
 from trainables.scoring.features import open_extractor
 
 
@@ -35,6 +36,14 @@ def test_features_are_those_of_the_package(name, size, given) -> None:
     ours, theirs = open_extractor(name)(pictures), by_the_package(pictures, size)
     assert theirs.std(dim=0).mean() > 0.1 * theirs.abs().mean()
     assert (ours - theirs).norm() < 1e-5 * theirs.norm()
+
+
+def test_every_padding_is_folded_into_its_convolution() -> None:
+    network = EfficientNet.from_name("efficientnet-lite0", image_size=(64, 64))
+    pads = [module for module in network.modules() if isinstance(module, torch.nn.ZeroPad2d)]
+    assert {tuple(pad.padding) for pad in pads} == {(1, 1, 1, 1), (2, 2, 2, 2), (0, 1, 0, 1), (1, 2, 1, 2)}
+    fold_all(network)
+    assert not [module for module in network.modules() if isinstance(module, torch.nn.ZeroPad2d)]
 
 
 def test_bf16_is_near_and_another_score() -> None:
