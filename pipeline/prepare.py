@@ -19,7 +19,7 @@ from pipeline.placement import placed
 from pipeline.preflight import SETTINGS_FILE, require_resources, require_same_sweep
 from pipeline.progress import clock
 from pipeline.study import objectives
-from pipeline.targets import require_selection, require_targets, told_of_task
+from pipeline.targets import require_extrapolation, require_selection, require_targets, told_of_task
 from trainables.config import GanConfig
 from trainables.data.dataset import TaggedImages, load_folder
 from trainables.data.defects import defects_by_kind
@@ -71,6 +71,7 @@ def prepare(
     """Load the pictures, decide how many trials run at once, train or find the judge, measure the reference."""
     _extractor(settings).open()  # a mistake shows before the name is taken and the judge trained
     _cascade(settings)
+    require_extrapolation(space, wanted=settings.fid_infinity)
     with _stage(console, f"pictures of {settings.data}"):
         images = load_pictures(settings, space, home.cache)
     for kind, names in defects_by_kind(images.defects).items():
@@ -140,6 +141,7 @@ def sweep_scorer(
         groups=groups,
         translates=GanConfig.from_params(space.recipe).translates,
         cascade=_cascade(settings),
+        infinity=settings.fid_infinity,
     )
 
 

@@ -92,6 +92,9 @@ class SweepSettings:
     """Arithmetic of the extractor; bf16 is faster, and its distances are another score."""
     cascade: Path | None = None
     """OpenCV cascade file: also score finished trials by the share of pictures on which it finds a face (face_rate)."""
+    fid_infinity: bool = False
+    """Also extrapolate the distance of finished trials to infinitely many pictures (Chong and Forsyth 2020), as
+    fid_infinity or fd_<extractor>_infinity; some seconds a trial."""
     precision: Precision = "float32"
     """Arithmetic of the networks in training: bf16 (forward passes in bfloat16) is faster and a little less exact;
     pictures are drawn and scored in float32."""

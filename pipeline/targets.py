@@ -36,6 +36,19 @@ def require_selection(space: Space, selection: Selection) -> None:
         )
 
 
+def require_extrapolation(space: Space, *, wanted: bool) -> None:
+    """Refuse to extrapolate the distance of a translation, which is a mean over targets of few pictures each.
+
+    Raises:
+        UsageError: such a system.
+    """
+    if wanted and _translates(space):
+        raise UsageError(
+            f"--fid-infinity extrapolates the distance of one set of pictures, and that of {space.name} is a mean over "
+            "targets; leave it out"
+        )
+
+
 def require_targets(space: Space, images: TaggedImages) -> None:
     """Refuse pictures whose tags the space cannot translate, or tags to change where nothing is translated.
 

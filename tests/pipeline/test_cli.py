@@ -73,6 +73,7 @@ CASES = [
     ("run acgan --data {faces} --name c --image-size 16 --cascade nowhere.xml", 1, "nowhere.xml does not exist"),
     ("run acgan --data {faces} --name c --image-size 16 --cascade {empty}", 1, "cannot read cascade file"),
     ("run acgan --data {faces} --name c --image-size 16 --cascade {faces}/tags.csv", 1, "is no cascade file"),
+    ("run stargan --data {faces} --name n --image-size 16 --fid-infinity", 2, "of stargan is a mean over targets"),
     ("run acgan --data {tmp}/nowhere --name n", 1, "does not exist"),
     ("run acgan --data {faces}/tags.csv --name n", 1, "is not a folder"),
     ("run acgan --data {empty} --name n", 1, "has no pictures"),

@@ -37,6 +37,7 @@ def settings(**changes: object) -> SweepSettings:
             "precision": st.sampled_from(get_args(Precision)),
             "weights": st.none() | PATHS,
             "cascade": st.none() | PATHS,
+            "fid_infinity": st.booleans(),
             "home": st.none() | PATHS,
             "time_limit": st.none() | st.integers(1, 99).map("{}m".format),
             "storage": st.none() | st.just("s3://bucket/prefix") | PATHS.map(str),

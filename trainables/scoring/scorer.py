@@ -31,7 +31,7 @@ from trainables.scoring.comparison import (
     measure_floor,
     nearness,
 )
-from trainables.scoring.extrapolation import too_few
+from trainables.scoring.extrapolation import infinity_estimate, too_few
 from trainables.scoring.faces import FACE_RATE, FaceCount, detected_faces
 from trainables.scoring.features import open_extractor
 from trainables.scoring.tag_report import report_tags
@@ -127,7 +127,8 @@ class Scorer:
     """Scores generators against one reference with one judge. Travels to trials once per node.
 
     ``tags`` ``(samples, groups)`` are asked for in the data's own proportions; ``seed`` fixes the noise; ``task`` is
-    what generators that translate are given, where those are scored; ``cascade`` finds faces, where it is asked for.
+    what generators that translate are given, where those are scored; ``cascade`` finds faces, where it is asked for;
+    ``infinity`` asks for the distance at infinitely many pictures, too, of generators that draw.
     """
 
     extractor: ExtractorChoice
@@ -138,6 +139,7 @@ class Scorer:
     fingerprint: Fingerprint
     task: TranslationTask | None = None
     cascade: CascadeFile | None = None
+    infinity: bool = False
 
     def score(
         self,
@@ -202,6 +204,9 @@ class Scorer:
         if distances is None:
             frechet, kernel = nearness(reference.statistics, reference.kernel, features, self.seed, errors=whole)
             distances = {name: frechet, "kid": kernel}
+        if whole and self.infinity:
+            extrapolated = infinity_estimate(reference.statistics, features, seed=self.seed)
+            distances = {**distances, f"{name}_infinity": extrapolated}
         others = reference.likeness(drawn, self.seed) if whole else reference.diversities(drawn)
         estimates = {**distances, **others, **(more or {}), "distance": distances[name]}
         values: dict[str, float | None] = {score: estimate.value for score, estimate in estimates.items()}
@@ -223,6 +228,7 @@ def make_scorer(
     device: str = "cpu",
     translates: bool = False,
     cascade: CascadeFile | None = None,
+    infinity: bool = False,
 ) -> tuple[Scorer, Floor]:
     """Measure the reference (all complete real pictures) once and fix what generators are asked for.
 
@@ -241,6 +247,7 @@ def make_scorer(
         translates: whether the generators translate pictures; the floor of the distance is then that of the scores
             for it, and the fingerprint says so.
         cascade: of the faces to look for on the pictures of a finished generator.
+        infinity: also extrapolate the distance of a finished generator that draws to infinitely many pictures.
 
     Raises:
         UserError: too few real pictures, or samples for so many classes to translate to.
@@ -265,7 +272,7 @@ def make_scorer(
         floor = dataclasses.replace(
             floor, scores=floor.scores | _real_faces(images, cascade, floor.samples, seed, cache)
         )
-    return Scorer(extractor, reference, judge, tags, seed, fingerprint, task, cascade), floor
+    return Scorer(extractor, reference, judge, tags, seed, fingerprint, task, cascade, infinity), floor
 
 
 def _real_features(images: TaggedImages, network: Extractor, cache: Path) -> tuple[NDArray[np.float32], str]:

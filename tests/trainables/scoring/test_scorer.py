@@ -21,6 +21,7 @@ from tests.support.tiny import (
 from trainables.data.tags import REPORT_VOCABULARY, UNKNOWN
 from trainables.errors import UserError
 from trainables.scoring import scorer as module
+from trainables.scoring.extrapolation import frechet_infinity
 from trainables.scoring.scorer import ExtractorChoice, Scorer, make_scorer
 from trainables.scoring.tagger_report import wilson
 
@@ -315,6 +316,23 @@ def test_faces_are_counted_at_the_end_alone_beside_those_on_real_pictures(extrac
     assert len(cascade.looked) == 40
     plain = make(images, tmp_path, samples=20).score(replay(images.pixels), 3, conditional=False)
     assert {**plain.values, "face_rate": hits / 20} == found.values
+
+
+def test_the_distance_is_extrapolated_at_the_end_alone_where_that_is_asked_for(extractors, tmp_path) -> None:
+    images = drawn_faces()
+    scorer = make(images, tmp_path, samples=20, seed=5, infinity=True)
+    early = scorer.score(replay(images.pixels), 3, conditional=False, samples=16)
+    assert not [name for name in early.metrics() if "infinity" in name]
+    found = scorer.score(replay(images.pixels), 3, conditional=False)
+    seen = quadrants(torch.from_numpy(images.pixels[:20]).permute(0, 3, 1, 2)).numpy()
+    limit = frechet_infinity(scorer.reference.statistics, seen, seed=5)
+    name = f"{scorer.fingerprint.score}_infinity"
+    assert found.values[name] == pytest.approx(limit)
+    assert limit < found.values["distance"]  # fewer pictures are farther away
+    low, high = found.intervals[name]
+    assert low < limit < high
+    plain = make(images, tmp_path, samples=20, seed=5).score(replay(images.pixels), 3, conditional=False)
+    assert {**plain.values, name: found.values[name]} == found.values
 
 
 def test_too_few_real_pictures_are_refused(extractors, tmp_path) -> None:
