@@ -41,6 +41,8 @@ class InspectOptions:
 
     folder: tyro.conf.Positional[Path]
     """The folder."""
+    image_size: int = SweepSettings.image_size
+    """Of `gansweep run`: pixels along each side. The fingerprint is that of a sweep at this size."""
     domain_a: str | None = None
     """Of `gansweep run`: show only what it selects."""
     domain_b: str | None = None

@@ -30,16 +30,19 @@ def data(options: cli.DataOptions) -> int:
     from rich.progress import Progress
 
     from pipeline.cli import InspectOptions
+    from trainables.config import GanConfig
     from trainables.data.inspect import format_inspection, inspect_folder
     from trainables.data.selection import Selection
     from trainables.data.synthetic import write_folder
 
     action = options.action
     if isinstance(action, InspectOptions):
+        GanConfig(image_size=action.image_size)  # a size at which nothing trains is refused as by a sweep
         with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
             task = bar.add_task("decoding", total=None)
             report = inspect_folder(
                 action.folder,
+                action.image_size,
                 cache=Home.find(None).cache if Home.find(None).root.is_dir() else None,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
                 selection=Selection(action.domain_a, action.domain_b, action.attributes),
