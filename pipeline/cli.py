@@ -67,6 +67,8 @@ class SynthOptions:
     """Pixels along each side."""
     seed: int = 0
     """Equal seeds draw equal faces."""
+    json: bool = False
+    """Print one JSON object."""
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,8 @@ class CleanOptions:
     """Folder of all sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
     tracking: str | None = None
     """MLflow tracking URI, where the sweep was not tracked in its home."""
+    json: bool = False
+    """Print one JSON object."""
 
 
 @dataclass(frozen=True)
@@ -286,6 +290,8 @@ class ExportOptions:
     """Folder of all sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
     tracking: str | None = None
     """MLflow tracking URI, where the sweep was not tracked in its home."""
+    json: bool = False
+    """Print one JSON object."""
 
 
 @dataclass(frozen=True)
@@ -350,6 +356,8 @@ class GalleryOptions:
     home: Path | None = None
     """Its cache keeps the runtime; default: $GANSWEEP_HOME or ./gansweep-runs, else, where there is
     none, ~/.cache/gansweep."""
+    json: bool = False
+    """Print one JSON object."""
 
 
 @dataclass(frozen=True)
