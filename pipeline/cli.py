@@ -18,6 +18,7 @@ from analysis.rank import RankOptions
 from analysis.report import ReportOptions
 from pipeline.plan.options import PlanOptions
 from pipeline.settings import Sampler, Scheduler, SweepSettings
+from pipeline.termination import EXIT_CODE, Termination
 from trainables.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -431,7 +432,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        Exit code: 0 done, 1 failure, 2 wrong usage, 130 interrupted.
+        Exit code: 0 done, 1 failure, 2 wrong usage, 130 interrupted, 143 interrupted by SIGTERM.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
@@ -441,6 +442,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"gansweep {version('gansweep')}")
         return 0
+    with Termination() as termination:
+        code = _carry_out(words, debug=debug)
+    return EXIT_CODE if termination.received and code == 130 else code
+
+
+def _carry_out(words: list[str], *, debug: bool) -> int:
     try:
         commands = _commands()
         options = _parse(words, {name: kind for name, (kind, _) in commands.items()})
