@@ -9,7 +9,6 @@ A verdict from less than a quarter of the report's own training reads *at short 
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 - tyro reads the annotations of ClaimsOptions
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import tyro  # noqa: TC002 - and those of its positional arguments
 
 from analysis.claim_list import CLAIMS, EARLY, Beside, Change, Claim, Contrast, Part, Slope
-from analysis.script import run_script
+from analysis.script import print_answer, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -217,13 +216,9 @@ def run(options: ClaimsOptions) -> int:
 
     sweep = load(options.name, home=options.home, tracking=options.tracking)
     verdicts, mutated = judge_claims(sweep), left_out(sweep)
-    if options.json:
-        claims = [verdict.to_json() for verdict in verdicts]
-        print(
-            json.dumps({"sweep": sweep.name, "claims": claims, "left_out": mutated or None}, indent=2, allow_nan=False)
-        )
-    else:
-        print("\n".join(filter(None, [format_claims(verdicts, everything=options.all), mutated])))
+    told = {"sweep": sweep.name, "claims": [verdict.to_json() for verdict in verdicts], "left_out": mutated or None}
+    said = "\n".join(filter(None, [format_claims(verdicts, everything=options.all), mutated]))
+    print_answer(told, said, as_json=options.json)
     return 0
 
 

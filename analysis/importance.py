@@ -13,7 +13,6 @@ varies and how often it beats its shadow's. Below 30 trials nothing is given. Wh
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import warnings
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 import tyro  # noqa: TC002 - and those of its positional arguments
 
 from analysis import schema
-from analysis.script import run_script
+from analysis.script import json_text, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -293,7 +292,7 @@ def run(options: ImportanceOptions) -> int:
     failing = failing_by_value(sweep)
     if options.json:
         content = {"sweep": sweep.name, **found.to_json(), "failing": [one.to_json() for one in failing]}
-        print(json.dumps(content, indent=2, allow_nan=False))
+        print(json_text(content))
         return 0
     print(format_importances(found))
     for one in failing:

@@ -28,7 +28,7 @@ from analysis import schema
 from analysis.errors import AnalysisError, AnalysisUsageError
 from analysis.rank_json import trial_json
 from analysis.runs import SCORES, Sweep, load, nearest
-from analysis.script import run_script
+from analysis.script import json_text, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -240,7 +240,7 @@ def run(options: RankOptions) -> int:
         print(f"wrote {options.csv}", file=sys.stderr)
     if options.json:
         told = {**ranking.to_json(), "unconditional": apart[0].to_json() if apart else None}
-        print(json.dumps(told, indent=2, allow_nan=False))
+        print(json_text(told))
         return 0
     print_ranking(ranking, top=options.top)
     for other in apart:

@@ -48,6 +48,8 @@ class ReportOptions:
     """MLflow tracking URI, where the sweep was not tracked in its home."""
     allow_mixed: bool = False
     """Rank scores together that were measured in different ways, although they do not compare."""
+    json: bool = False
+    """Print one JSON object."""
 
 
 def run(options: ReportOptions) -> int:
@@ -55,6 +57,7 @@ def run(options: ReportOptions) -> int:
     from analysis.rank import rank
     from analysis.report_data import collect
     from analysis.runs import load
+    from analysis.script import print_answer
 
     output = options.output
     # Reading takes long: what can be refused is refused before.
@@ -72,7 +75,9 @@ def run(options: ReportOptions) -> int:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise AnalysisError(f"cannot write {output}: {error.strerror or error}") from error
-    print(f"wrote {output}, {len(page.encode()) / 2**20:.1f} MiB")
+    size = len(page.encode())
+    about = {"sweep": ranking.sweep.name, "best": ranking.best, "output": str(output), "bytes": size}
+    print_answer(about, f"wrote {output}, {size / 2**20:.1f} MiB", as_json=options.json)
     return 0
 
 

@@ -1,10 +1,11 @@
-"""What the commands of the analysis share when they run as scripts: ``python -m analysis.claims NAME``."""
+"""What commands share: answers for people and for machines; running as ``python -m analysis.claims NAME``."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.errors import AnalysisError
 
@@ -12,6 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _Options = TypeVar("_Options")
+
+
+def json_text(told: Any) -> str:
+    """What ``--json`` prints: one value, no number that other languages could not read."""
+    return json.dumps(told, indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def print_answer(told: Any, said: str, *, as_json: bool) -> None:
+    """Print what a command found, in JSON for machines or in words for people."""
+    print(json_text(told) if as_json else said)
 
 
 def run_script(

@@ -56,7 +56,8 @@ def selected(
     Args:
         sweep: as it was loaded.
         under: ``NAME=VALUE``: only trials with at most so much of a number that was logged. ``kimg`` and ``seconds``
-            keep every trial, with the scores of its last evaluation within them.
+            keep every trial, with the scores of its last evaluation within them; other limits then hold for what it
+            had there. The order of limits does not matter.
         where: ``NAME=VALUE``: only trials with that value of a parameter, or of ``system``.
         status: only trials of that status.
         by: the score that will be ranked by.
@@ -70,9 +71,7 @@ def selected(
         sweep = _where(sweep, *_split("where", text))
     if status is not None:
         sweep = _kept(sweep, sweep.trials["status"] == status)
-    for text in under:
-        name, value = _split("under", text)
-        sweep = _under(sweep, name, _number(text, value), by)
+    sweep = _limited(sweep, [_limit(text) for text in under], by)
     if sweep.trials.empty:
         asked = [
             *(f"--where {w}" for w in where),
@@ -113,9 +112,18 @@ def _where(sweep: Sweep, name: str, value: str) -> Sweep:
     return _kept(sweep, column.map(lambda cell: _equal(cell, value)).astype(bool))
 
 
-def _under(sweep: Sweep, name: str, limit: float, by: str) -> Sweep:
-    if name in PROGRESS:
-        return _within(sweep, name, limit, by)
+def _limited(sweep: Sweep, limits: Sequence[tuple[str, float]], by: str) -> Sweep:
+    budgets = [(name, limit) for name, limit in limits if name in PROGRESS]
+    others = [(_column(sweep, name), limit) for name, limit in limits if name not in PROGRESS]
+    if budgets:
+        sweep = _within(sweep, budgets, [*([f"{SCORES}{by}"] if by else []), *(column for column, _ in others)])
+    for column, limit in others:
+        sweep = _kept(sweep, sweep.trials[column].astype(float) <= limit)
+    return sweep
+
+
+def _column(sweep: Sweep, name: str) -> str:
+    """The column of a number that was logged."""
     numbers = {
         column.removeprefix(prefix): column
         for prefix in (PARAMS, METRICS, SCORES, "")
@@ -129,34 +137,55 @@ def _under(sweep: Sweep, name: str, limit: float, by: str) -> Sweep:
             f"--under {name}: sweep {sweep.name!r} logged no number {name!r}{nearest(name, allowed)}; "
             f"for instance {', '.join(allowed[:6])}"
         )
-    return _kept(sweep, sweep.trials[numbers[name]].astype(float) <= limit)
+    return numbers[name]
 
 
-def _within(sweep: Sweep, name: str, limit: float, by: str) -> Sweep:
-    """Every trial as it was at its last evaluation within a budget; those that had none by then are left out."""
+def _within(sweep: Sweep, budgets: Sequence[tuple[str, float]], wanted: Sequence[str]) -> Sweep:
+    """Every trial as it was at its last evaluation within all budgets; those that had none by then are left out.
+
+    Of its metrics the objectives and the ``wanted`` columns are read again. The others are not known there.
+    """
     trials = sweep.trials.copy()
-    longer = trials[name].astype(float) > limit
+    longer = ~_inside(trials, budgets) & trials[[name for name, _ in budgets]].notna().all(axis=1)
     if longer.any():
-        part = dataclasses.replace(sweep, trials=trials[longer])
-        wanted = dict.fromkeys([*schema.OBJECTIVES, *([by] if by else []), schema.SECONDS, schema.SAMPLES])
-        points = curves(part, list(wanted)).pivot(index=["key", "kimg"], columns="name", values="value").reset_index()
-        points = points[points[name] <= limit] if name in points else points.iloc[:0]
-        last = points.sort_values("kimg").groupby("key").tail(1).set_index("key")
-        # What was not read again, for want of a reason to, is not known there.
-        columns = [column for column in map(str, trials.columns) if column.startswith((SCORES, METRICS))]
-        trials[columns] = trials[columns].astype(float).mask(longer)
-        for key, point in last.iterrows():
-            row = trials["key"] == key
-            for metric, value in point.items():
-                column = str(metric) if metric in (*PROGRESS, schema.SAMPLES) else f"{SCORES}{metric}"
-                if column in trials:
-                    trials.loc[row, column] = value
-        trials = trials[~longer | trials["key"].isin(last.index)]
-    repeats = sweep.repeats
-    inside = repeats[name].astype(float) <= limit if len(repeats) else repeats["key"].notna()
-    return _kept(
-        dataclasses.replace(sweep, trials=trials, repeats=repeats[inside]), trials[name].astype(float) <= limit
-    )
+        measured = {
+            column.partition(".")[2]: column
+            for column in (*(f"{SCORES}{name}" for name in schema.OBJECTIVES), *wanted)
+            if column in trials and column.startswith((SCORES, METRICS))
+        }
+        measured |= {name: name for name in (schema.SECONDS, schema.SAMPLES)}
+        last, values = _as_they_were(dataclasses.replace(sweep, trials=trials[longer]), budgets, list(measured))
+        unknown = [column for column in map(str, trials.columns) if column.startswith((SCORES, METRICS))]
+        trials[unknown] = trials[unknown].astype(float).mask(longer)
+        keys = trials.loc[longer, "key"]
+        trials["kimg"] = trials["kimg"].astype(float)
+        trials.loc[longer, "kimg"] = keys.map(last)
+        for name, column in measured.items():
+            if name in values:
+                trials.loc[longer, column] = keys.map(values[name])
+    repeats = sweep.repeats[_inside(sweep.repeats, budgets)]
+    return _kept(dataclasses.replace(sweep, trials=trials, repeats=repeats), _inside(trials, budgets))
+
+
+def _as_they_were(
+    sweep: Sweep, budgets: Sequence[tuple[str, float]], names: Sequence[str]
+) -> tuple[pd.Series[float], pd.DataFrame]:
+    """By key, the last kimg within all budgets, and what each metric had last been by then, one column for each."""
+    table = curves(sweep, names)
+    seconds = table[table["name"] == schema.SECONDS].set_index(["key", "kimg"])["value"].rename(schema.SECONDS)
+    points = table[["key", "kimg"]].drop_duplicates().join(seconds, on=["key", "kimg"])
+    last = points[_inside(points, budgets)].groupby("key")["kimg"].max()
+    before = table[table["kimg"] <= table["key"].map(last)]
+    values = before.groupby(["key", "name"]).tail(1).pivot(index="key", columns="name", values="value")
+    return last, values
+
+
+def _inside(table: pd.DataFrame, budgets: Sequence[tuple[str, float]]) -> pd.Series[bool]:
+    """Which rows are within all budgets; those without a value are not."""
+    inside = table["key"].notna()
+    for name, limit in budgets:
+        inside &= table[name].astype(float) <= limit
+    return inside
 
 
 def _kept(sweep: Sweep, rows: pd.Series[bool]) -> Sweep:
@@ -178,14 +207,15 @@ def _split(option: str, text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _number(text: str, value: str) -> float:
+def _limit(text: str) -> tuple[str, float]:
+    name, value = _split("under", text)
     try:
         number = float(value)
     except ValueError:
         number = math.nan
     if math.isnan(number):
         raise AnalysisUsageError(f"--under {text}: {value!r} is no number")
-    return number
+    return name, number
 
 
 def _is_number(column: pd.Series[Any]) -> bool:

@@ -18,6 +18,7 @@ from analysis.rank import RankOptions
 from analysis.report import ReportOptions
 from pipeline.plan.options import PlanOptions
 from pipeline.settings import Sampler, Scheduler, SweepSettings
+from pipeline.termination import EXIT_CODE, Termination
 from trainables.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class InspectOptions:
 
     folder: tyro.conf.Positional[Path]
     """The folder."""
+    image_size: int = SweepSettings.image_size
+    """Of `gansweep run`: pixels along each side. The fingerprint is that of a sweep at this size."""
     domain_a: str | None = None
     """Of `gansweep run`: show only what it selects."""
     domain_b: str | None = None
@@ -65,6 +68,8 @@ class SynthOptions:
     """Pixels along each side."""
     seed: int = 0
     """Equal seeds draw equal faces."""
+    json: bool = False
+    """Print one JSON object."""
 
 
 @dataclass(frozen=True)
@@ -232,6 +237,8 @@ class CleanOptions:
     """Folder of all sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
     tracking: str | None = None
     """MLflow tracking URI, where the sweep was not tracked in its home."""
+    json: bool = False
+    """Print one JSON object."""
 
 
 @dataclass(frozen=True)
@@ -284,6 +291,8 @@ class ExportOptions:
     """Folder of all sweeps; default: $GANSWEEP_HOME or ./gansweep-runs."""
     tracking: str | None = None
     """MLflow tracking URI, where the sweep was not tracked in its home."""
+    json: bool = False
+    """Print one JSON object."""
 
 
 @dataclass(frozen=True)
@@ -348,6 +357,8 @@ class GalleryOptions:
     home: Path | None = None
     """Its cache keeps the runtime; default: $GANSWEEP_HOME or ./gansweep-runs, else, where there is
     none, ~/.cache/gansweep."""
+    json: bool = False
+    """Print one JSON object."""
 
 
 @dataclass(frozen=True)
@@ -421,7 +432,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        Exit code: 0 done, 1 failure, 2 wrong usage, 130 interrupted.
+        Exit code: 0 done, 1 failure, 2 wrong usage, 130 interrupted, 143 interrupted by SIGTERM.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
@@ -431,6 +442,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"gansweep {version('gansweep')}")
         return 0
+    with Termination() as termination:
+        code = _carry_out(words, debug=debug)
+    return EXIT_CODE if termination.received and code == 130 else code
+
+
+def _carry_out(words: list[str], *, debug: bool) -> int:
     try:
         commands = _commands()
         options = _parse(words, {name: kind for name, (kind, _) in commands.items()})

@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from pipeline.settings import usable_cores
+from pipeline.termination import Termination
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -103,11 +105,26 @@ def _ray(**options: Any) -> Iterator[None]:
     started = not ray.is_initialized()
     try:
         if started:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+            _start(**options)
         yield
     finally:
         if started:
             ray.shutdown()
+
+
+def _start(**options: Any) -> None:
+    """Start or join a Ray, and take SIGTERM back: Ray's handlers print their stack and end Ray below the driver."""
+    import ray
+
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    except SystemExit:  # a SIGTERM meanwhile, as Ray answers it
+        if isinstance(ours, Termination):
+            ours(signal.SIGTERM, None)
+        raise
+    if isinstance(ours, Termination):
+        ours.listen()
 
 
 def this_machine() -> Node:

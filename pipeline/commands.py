@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from analysis.script import json_text, print_answer
 from pipeline.home import Home
 from trainables.errors import UsageError, UserError
 
@@ -30,24 +30,29 @@ def data(options: cli.DataOptions) -> int:
     from rich.progress import Progress
 
     from pipeline.cli import InspectOptions
+    from trainables.config import GanConfig
     from trainables.data.inspect import format_inspection, inspect_folder
     from trainables.data.selection import Selection
     from trainables.data.synthetic import write_folder
 
     action = options.action
     if isinstance(action, InspectOptions):
+        GanConfig(image_size=action.image_size)  # a size at which nothing trains is refused as by a sweep
         with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
             task = bar.add_task("decoding", total=None)
             report = inspect_folder(
                 action.folder,
+                action.image_size,
                 cache=Home.find(None).cache if Home.find(None).root.is_dir() else None,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
                 selection=Selection(action.domain_a, action.domain_b, action.attributes),
             )
-        print(_json(report) if action.json else format_inspection(report))
+        print_answer(report, format_inspection(report), as_json=action.json)
     else:
         write_folder(action.folder, action.count, action.seed, action.size, action.partial)
-        print(f"drew {action.count + action.partial} faces of {action.size} px in {action.folder}")
+        pictures = action.count + action.partial
+        about = {"folder": str(action.folder), "pictures": pictures, "complete": action.count, "size": action.size}
+        print_answer(about, f"drew {pictures} faces of {action.size} px in {action.folder}", as_json=action.json)
     return 0
 
 
@@ -61,10 +66,10 @@ def spaces(options: cli.SpacesOptions) -> int:
             name: {"summary": space.summary, "dimensions": len(space.dimensions)} for name, space in SPACES.items()
         }
         rows = [f"{name:20} {about['summary']} ({about['dimensions']} dimensions)" for name, about in listing.items()]
-        print(_json(listing) if options.json else "\n".join(rows))
+        print_answer(listing, "\n".join(rows), as_json=options.json)
         return 0
     description = describe_space(find_space(options.name))
-    print(_json(description) if options.json else format_space(description))
+    print_answer(description, format_space(description), as_json=options.json)
     return 0
 
 
@@ -74,7 +79,7 @@ def plan(options: PlanOptions) -> int:
     from pipeline.plan.show import format_plan
 
     found = make_plan(options)
-    print(_json(found) if options.json else format_plan(found))
+    print_answer(found, format_plan(found), as_json=options.json)
     return 0
 
 
@@ -129,7 +134,7 @@ def confirm(options: cli.ConfirmOptions) -> int:
         raise UserError(f"no run of the confirmation was scored; most often: {_most_often(sweep, 'confirmation')}")
     about = {"sweep": options.name, "by": found.by, "budget": found.budget, "best": found.best}
     told = {**about, "status": ran.status, "seeds": list(found.seeds), "configurations": found.to_json()}
-    print(_json(told) if options.json else format_confirmation(found, options.name))
+    print_answer(told, format_confirmation(found, options.name), as_json=options.json)
     return _ended(ran.status)
 
 
@@ -147,7 +152,7 @@ def ablate(options: cli.AblateOptions) -> int:
         raise UserError(f"no run of the ablation was scored; most often: {_most_often(sweep, 'ablation')}")
     about = {"sweep": options.name, "of": found.of, "by": found.by, "budget": found.budget, "status": ran.status}
     told = {**about, "variants": found.to_json(), "skipped": ran.skipped}
-    print(_json(told) if options.json else format_ablation(found, ran.skipped))
+    print_answer(told, format_ablation(found, ran.skipped), as_json=options.json)
     return _ended(ran.status)
 
 
@@ -160,7 +165,7 @@ def simulate(options: cli.SimulateOptions) -> int:
     found = run_simulation(options)
     if options.plot is not None:
         plot_comparison(found, options.name, options.plot)
-    print(_json(to_json(found, options.name)) if options.json else format_comparison(found, options.name))
+    print_answer(to_json(found, options.name), format_comparison(found, options.name), as_json=options.json)
     return 0
 
 
@@ -197,7 +202,7 @@ def status(options: cli.StatusOptions) -> int:
         if before is None:
             raise
         found = before
-    print(_json(found) if options.json else format_status(found))
+    print_answer(found, format_status(found), as_json=options.json)
     return 0
 
 
@@ -209,7 +214,9 @@ def clean(options: cli.CleanOptions) -> int:
         Home.find(options.home), options.name, options.tracking, keep=options.keep, dry_run=options.dry_run
     )
     word = "would remove" if options.dry_run else "removed"
-    print(f"{word} {len(freed.files)} files, {freed.size / 2**20:.1f} MiB")
+    about = {"sweep": options.name, "dry_run": options.dry_run, "files": freed.files, "bytes": freed.size}
+    said = f"{word} {len(freed.files)} files, {freed.size / 2**20:.1f} MiB"
+    print_answer(about, said, as_json=options.json)
     return 0
 
 
@@ -240,13 +247,14 @@ def doctor(options: cli.DoctorOptions) -> int:
             print(f"{check.status:8} {check.name:9} {check.detail}", flush=True)
     failed = any(check.status == FAILED for check in checks)
     if options.json:
-        print(_json({"ok": not failed, "checks": [asdict(check) for check in checks]}))
+        print(json_text({"ok": not failed, "checks": [asdict(check) for check in checks]}))
     return int(failed)
 
 
 def export(options: cli.ExportOptions) -> int:
     """Write the winner."""
     from pipeline.export import export_trial
+    from pipeline.manifest import MANIFEST, read_json
 
     home, registration = Home.find(options.home), _registration(options)
     key = export_trial(
@@ -258,9 +266,16 @@ def export(options: cli.ExportOptions) -> int:
         half=options.fp16,
         check=None if registration is None else registration.check,
     )
-    print(f"exported {key} to {options.output}")
-    if registration is not None:
-        print(registration.register(options.output))
+    progress = sys.stderr if options.json else sys.stdout
+    print(f"exported {key} to {options.output}", file=progress, flush=True)  # a registration takes time and may fail
+    registered = None if registration is None else registration.register(options.output)
+    if registered is not None:
+        print(registered.summary(), file=progress)
+    if options.json:
+        facts = read_json(options.output / MANIFEST)
+        about = {name: facts[name] for name in ("sweep", "trial", "run", "kimg", "scores", "intervals")}
+        version = None if registered is None else registered.to_json()
+        print(json_text({**about, "output": str(options.output), "registered": version}))
     return 0
 
 
@@ -296,14 +311,14 @@ def generate(options: cli.GenerateOptions) -> int:
     if options.panel is not None:
         panel = draw_panel(bundle, options.panel, options.seed, options.output, style)
         about = {"output": str(options.output), "panel": options.panel, "pictures": len(panel.labels)}
-        print(_json(about) if options.json else f"drew panel {options.panel} to {options.output}")
+        print_answer(about, f"drew panel {options.panel} to {options.output}", as_json=options.json)
         return 0
     if options.interpolate:
         between = draw_between(bundle, options.tags, options.interpolate, **numbers)
-        print(_json(between.to_json()) if options.json else between.summary())
+        print_answer(between.to_json(), between.summary(), as_json=options.json)
         return 0
     drawn = generate_pictures(bundle, options.tags if options.tags is not None else options.prompts, **numbers)
-    print(_json(drawn.to_json()) if options.json else drawn.summary())
+    print_answer(drawn.to_json(), drawn.summary(), as_json=options.json)
     return 0
 
 
@@ -326,7 +341,7 @@ def translate(options: cli.TranslateOptions) -> int:
             sheet=options.grid,
             progress=lambda ready, total: bar.update(task, completed=ready, total=total),
         )
-    print(_json(done.to_json()) if options.json else done.summary())
+    print_answer(done.to_json(), done.summary(), as_json=options.json)
     return int(bool(done.bad))
 
 
@@ -342,7 +357,10 @@ def gallery(options: cli.GalleryOptions) -> int:
     home = Home.find(options.home)
     cache = home.cache if options.home is not None or home.root.is_dir() else user_cache()
     size = write_gallery(options.bundle, options.output, web_runtime(cache, options.runtime))
-    print(f"wrote {options.output}, {size / 1e6:.1f} MB; open {options.output / 'index.html'} in a browser")
+    page = options.output / "index.html"
+    about = {"output": str(options.output), "page": str(page), "bytes": size}
+    said = f"wrote {options.output}, {size / 1e6:.1f} MB; open {page} in a browser"
+    print_answer(about, said, as_json=options.json)
     return 0
 
 
@@ -352,9 +370,5 @@ def score(options: cli.ScoreOptions) -> int:
     from pipeline.score_text import format_scores
 
     found = score_folders(options)
-    print(_json(found) if options.json else format_scores(found))
+    print_answer(found, format_scores(found), as_json=options.json)
     return 0
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from analysis import schema
+from pipeline.leading import Leading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,8 @@ EVERY_SECONDS = 30.0
 @dataclass
 class Progress:
     """Counts trials and estimates the time left; a spinner on a terminal, else a line now and then.
+
+    Counts are kept up to date, so that an event goes over the trials that run, and never over all.
 
     Args:
         trials: how many are to be run.
@@ -38,14 +41,15 @@ class Progress:
     _kimg: dict[str, float] = field(default_factory=dict)
     _running: set[str] = field(default_factory=set)
     _ended: Counter[str] = field(default_factory=Counter)
-    _last: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    _leading: Leading = field(default_factory=Leading)
+    _done_kimg: float = 0.0
     _ended_kimg: float = 0.0
-    _before: float = 0.0
 
     def go_on(self, earlier: int, scores: Mapping[str, Mapping[str, float]]) -> None:
         """Count what earlier drivers have brought to its end, and the last scores that they have logged, by key."""
         self._earlier = earlier
-        self._last |= scores
+        for key, last in scores.items():
+            self._leading.put(key, last)
 
     def __enter__(self) -> Progress:
         self._began = self._printed = time.monotonic()
@@ -62,17 +66,18 @@ class Progress:
     def started(self, key: str, kimg: float = 0.0) -> None:
         """A trial has begun, or goes on from ``kimg``, which an earlier driver's time paid for."""
         self._running.add(key)
-        if key not in self._kimg:  # a trial whose worker died is started again
-            self._kimg[key] = kimg
-            self._before += kimg
+        self._kimg.setdefault(key, kimg)  # a trial whose worker died is started again
         self._show()
 
     def result(self, key: str, result: Mapping[str, Any]) -> None:
         """A trial has been scored."""
-        self._kimg[key] = float(result.get(schema.KIMG, 0))
+        kimg = float(result.get(schema.KIMG, 0))
+        self._done_kimg += kimg - self._kimg.get(key, 0.0)
+        self._kimg[key] = kimg
         if result.get("failure"):
             return
-        self._last[key] = {name: float(result[name]) for name in (schema.SAMPLES, *schema.OBJECTIVES) if name in result}
+        scores = {name: float(result[name]) for name in (schema.SAMPLES, *schema.OBJECTIVES) if name in result}
+        self._leading.put(key, scores)
         self._show()
 
     def note(self, key: str, text: str) -> None:
@@ -86,42 +91,35 @@ class Progress:
         self._ended_kimg += self._kimg.get(key, 0.0)
         self._show()
         if how.status == schema.FAILED:
-            self._last.pop(key, None)
+            self._leading.drop(key)
             self.console.print(f"trial {key} failed: {how.reason}", markup=False, soft_wrap=True)
 
     def seconds_left(self) -> float | None:
         """Estimated from the kimg per second so far and the mean kimg of a finished trial; ``None`` at first."""
-        done = sum(self._kimg.values()) - self._before
         elapsed = time.monotonic() - self._began
-        if done <= 0:
+        if self._done_kimg <= 0:
             return None
-        ended = sum(self._ended.values())
+        ended = self._ended.total()
         # Before anything has ended nobody knows how many trials will be stopped early: assume none.
         expected = self._ended_kimg / ended if ended else float(self.max_kimg)
         running = sum(max(0.0, expected - self._kimg[key]) for key in self._running)
         waiting = max(0, self.trials - ended - len(self._running)) * expected
-        return (running + waiting) * elapsed / done
+        return (running + waiting) * elapsed / self._done_kimg
 
     def line(self) -> str:
         """The state of the sweep in one line."""
-        parts = [f"{self._earlier + sum(self._ended.values())}/{self._earlier + self.trials} trials done"]
+        parts = [f"{self._earlier + self._ended.total()}/{self._earlier + self.trials} trials done"]
         parts += [f"{self._ended[s]} {s}" for s in (schema.STOPPED, schema.FAILED) if self._ended[s]]
         parts.append(f"{len(self._running)} running")
-        distance, accuracy = (self._best(name) for name in (schema.DISTANCE, schema.TAG_ACCURACY))
+        distance, accuracy = (self._leading.best(name) for name in (schema.DISTANCE, schema.TAG_ACCURACY))
         if distance is not None:
             parts.append(f"best distance {distance:.2f}")
         if accuracy is not None:
             parts.append(f"best tag accuracy {accuracy:.1%}")
         left = self.seconds_left()
-        if left is not None and (self._running or sum(self._ended.values()) < self.trials):
+        if left is not None and (self._running or self._ended.total() < self.trials):
             parts.append(f"about {clock(left)} left")
         return ", ".join(parts)
-
-    def _best(self, name: str) -> float | None:
-        """Of the trials' last scores on most samples: distances of fewer do not compare."""
-        most = max((last.get(schema.SAMPLES, 0.0) for last in self._last.values()), default=0.0)
-        found = [last[name] for last in self._last.values() if name in last and last.get(schema.SAMPLES, 0.0) == most]
-        return (min if schema.OBJECTIVES[name] == "minimize" else max)(found, default=None)
 
     def _show(self) -> None:
         if self._status:

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,24 @@ CONFIRMATION = "gansweep.confirmation"
 """Tag of a version whose configuration was confirmed: JSON of ``confirmation`` in the export's manifest."""
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version of a registered model that was made."""
+
+    trial: str
+    model: str
+    version: int
+    alias: str
+
+    def summary(self) -> str:
+        """One line for people."""
+        return f"registered {self.trial} as {self.model} version {self.version}, alias {self.alias}"
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``export --json`` says of it; the trial stands beside it."""
+        return {"model": self.model, "version": self.version, "alias": self.alias}
 
 
 class Registration:
@@ -93,11 +112,8 @@ class Registration:
             version = found[0].aliases.get(CHAMPION) if found else None
             return None if version is None else self.client.get_model_version(self.model, str(version))
 
-    def register(self, folder: Path) -> str:
+    def register(self, folder: Path) -> Registered:
         """Log an export as a model of its trial's run, register it, and move the alias.
-
-        Returns:
-            What was done, one line.
 
         Raises:
             UserError: the run is gone, the export cannot be served, the champion has changed and is not beaten.
@@ -117,7 +133,7 @@ class Registration:
                 f"{first_line(error)}; {self.model} version {version} of {facts['trial']} is registered all the same, "
                 f"without the alias {self.alias}"
             ) from error
-        return f"registered {facts['trial']} as {self.model} version {version}, alias {self.alias}"
+        return Registered(facts["trial"], self.model, int(version), self.alias)
 
     def _finish(self, version: str, model: LoggedModel, new: Measured) -> None:
         """Lead from the model to its version, and move the alias."""

@@ -220,7 +220,12 @@ def test_the_file_is_written_from_what_was_tracked(
     output = tmp_path / "report.html"
     assert main([logged, "-o", str(output), "--home", str(history.home)]) == 0
     assert re.fullmatch(rf"wrote {re.escape(str(output))}, [\d.]+ MiB\n", capsys.readouterr().out)
-    seen = Text(output.read_text(encoding="utf-8")).text
+    written = output.read_text(encoding="utf-8")
+    assert main([logged, "-o", str(output), "--home", str(history.home), "--json"]) == 0
+    printed = capsys.readouterr()
+    told = {"sweep": logged, "best": f"{logged}-00001", "output": str(output), "bytes": output.stat().st_size}
+    assert (json.loads(printed.out), printed.err) == (told, "")
+    seen = Text(written).text
     assert "The best of 5 trials is faces-00001" in seen
     assert "diverged: [d_loss] is nan at 33 kimg" in seen
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from typing import TYPE_CHECKING, Any
@@ -128,6 +129,76 @@ def test_under_a_budget_trials_count_as_they_were_there(curved: Sweep) -> None:
     assert keys(selected(curved, under=["kimg=40"])) == keys(curved)
     with pytest.raises(AnalysisUsageError, match="no trial"):
         selected(curved, under=["kimg=5"])
+
+
+@pytest.fixture(scope="module")
+def priced(history: History) -> Sweep:
+    """The second is large, the first slow at 20 kimg alone, the third was told its size once, the fourth takes long."""
+    table: list[dict[str, dict[int, float]]] = [
+        {"distance": {10: 90, 20: 80, 40: 30}, "kid": {10: 0.5, 20: 0.2, 40: 0.1}, "seconds": {10: 10, 20: 20, 40: 40},
+         "generator_parameters": {10: 1e6, 20: 1e6, 40: 1e6}, "generator_latency_ms": {10: 4, 20: 6, 40: 4},
+         "face_rate": {40: 0.5}},
+        {"distance": {10: 80, 20: 60, 40: 50}, "kid": {10: 0.4, 20: 0.4, 40: 0.1}, "seconds": {10: 10, 20: 20, 40: 40},
+         "generator_parameters": {10: 3e6, 20: 3e6, 40: 3e6}, "generator_latency_ms": {10: 5, 20: 5, 40: 5}},
+        {"distance": {10: 95, 20: 70}, "kid": {10: 0.3, 20: 0.3}, "seconds": {10: 10, 20: 30},
+         "generator_parameters": {10: 1e6}, "generator_latency_ms": {10: 5, 20: 5}},
+        {"distance": {20: 65, 40: 20}, "kid": {20: 0.2, 40: 0.1}, "seconds": {20: 200, 40: 400},
+         "generator_parameters": {20: 2e6, 40: 2e6}, "generator_latency_ms": {20: 3, 40: 3}},
+    ]  # fmt: skip
+    trials = []
+    for number, metrics in enumerate(table):
+        steps = metrics["distance"]
+        more = {"kimg": {step: step for step in steps}, "samples": dict.fromkeys(steps, 50)}
+        trials.append({"metrics": {**metrics, **more}, "params": {"generator.width": 16 * (number + 1)}})
+    history.log_sweep("priced", trials, artifacts=False)
+    return load("priced", home=history.home)
+
+
+@pytest.mark.parametrize(
+    ("under", "left"),
+    [
+        (["kimg=25", "parameters=2e6"], [3, 2, 0]),
+        (["kimg=25", "parameters=1e6"], [2, 0]),
+        (["kimg=25", "latency=5"], [1, 3, 2]),
+        (["kimg=25", "distance=66"], [1, 3]),
+        (["kimg=25", "kid=0.3"], [3, 2, 0]),
+        (["kimg=25", "kid=0.3", "parameters=1e6", "latency=5"], [2]),
+        (["kimg=25", "generator.width=40"], [1, 0]),
+        (["kimg=25", "samples=50"], [1, 3, 2, 0]),
+        (["kimg=25", "seconds=100"], [1, 2, 0]),
+        (["kimg=25", "seconds=25"], [1, 0, 2]),  # the third as it was at 10 kimg: 95
+        (["seconds=25", "parameters=2e6"], [0, 2]),
+        (["seconds=25", "kimg=12", "kid=0.4"], [1, 2]),
+        (["kimg=40", "kimg=25", "distance=66"], [1, 3]),
+        (["kimg=40", "distance=30"], [3, 0]),
+    ],
+)
+def test_every_limit_holds_by_itself_at_the_result_that_is_ranked(
+    priced: Sweep, under: list[str], left: list[int]
+) -> None:
+    for order in itertools.permutations(under):
+        assert keys(selected(priced, under=order)) == left, order
+
+
+def test_what_a_limit_reads_is_shown_as_it_was(priced: Sweep) -> None:
+    trials = selected(priced, under=["latency=9", "kimg=25", "seconds=25"]).trials.set_index("number")
+    assert trials["metrics.generator_latency_ms"].to_dict() == {0: 6.0, 1: 5.0, 2: 5.0}
+    assert trials["kimg"].to_dict() == {0: 20.0, 1: 20.0, 2: 10.0}
+    assert trials["seconds"].to_dict() == {0: 20.0, 1: 20.0, 2: 10.0}
+    assert trials["scores.kid"].isna().all(), "it was not read again"
+    by_kid = selected(priced, under=["kimg=25"], by="kid").trials.set_index("number")
+    assert by_kid["scores.kid"].to_dict() == {0: 0.2, 1: 0.4, 2: 0.3, 3: 0.2}
+
+
+def test_what_was_not_measured_within_a_budget_is_under_no_limit(priced: Sweep) -> None:
+    assert keys(selected(priced, under=["face_rate=1"])) == [0]
+    with pytest.raises(AnalysisUsageError, match=r"no trial .* left by --under kimg=25 --under face_rate=1"):
+        selected(priced, under=["kimg=25", "face_rate=1"])
+
+
+def test_limits_hold_in_several_sweeps_at_once(priced: Sweep, curved: Sweep) -> None:
+    left = selected(merged([curved, priced]), under=["latency=5", "kimg=25"])
+    assert list(rank(left).trials["key"]) == ["priced-00001", "priced-00003", "priced-00002"]
 
 
 def test_two_sweeps_in_one_ranking(history: History, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -92,6 +93,24 @@ def test_a_dry_run_removes_nothing_and_says_the_same(home: Home, capsys: pytest.
     assert capsys.readouterr().out == f"would remove {len(dry.files)} files, 0.0 MiB\n"
     assert files() == before
     assert clean_sweep(home, "tiny", None, keep=0, dry_run=False) == dry
+
+
+def test_the_command_tells_scripts_every_file(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = {path: path.stat().st_size for path in home.sweep("tiny").rglob("*") if path.is_file()}
+    for words in (["--dry-run"], []):
+        assert main(["clean", "tiny", "--keep", "0", "--home", str(home.root), "--json", *words]) == 0
+        printed = capsys.readouterr()
+        told = json.loads(printed.out)
+        files = told.pop("files")
+        assert told == {
+            "sweep": "tiny",
+            "dry_run": bool(words),
+            "bytes": sum(sizes[home.sweep("tiny") / name] for name in files),
+        }
+        assert files
+        assert {(home.sweep("tiny") / name).exists() for name in files} == {bool(words)}
+        assert printed.err == ""
+    assert len(sizes) - len(files) == len([path for path in home.sweep("tiny").rglob("*") if path.is_file()])
 
 
 def tag(home: Home, key: str, status: str) -> None:

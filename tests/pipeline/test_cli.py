@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import shutil
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from analysis import schema
 from pipeline.cli import main
-from tests.pipeline.conftest import REPOSITORY, command_words, run_cli, tiny_settings
+from pipeline.settings import SweepSettings
+from tests.conftest import SIZE
+from tests.pipeline.conftest import REPOSITORY, Swept, command_words, run_cli, tiny_settings
 from tests.support.stub_judge import place_judge
 
 COMMANDS = (
@@ -241,6 +245,57 @@ def test_drawing_and_inspecting_data(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert len(list(folder.rglob("*.png")) + list(folder.rglob("*.jpg"))) == 15
     assert main(["data", "inspect", str(folder), "--json"]) == 0
     assert isinstance(json.loads(capsys.readouterr().out), dict)
+
+
+def test_whatever_answers_also_answers_in_json() -> None:
+    from pipeline.cli import InspectOptions, SynthOptions, _commands
+
+    kinds = {name: kind for name, (kind, _) in _commands().items() if name != "data"}
+    kinds |= {"data inspect": InspectOptions, "data synth": SynthOptions}
+    without = {name for name, kind in kinds.items() if "json" not in {field.name for field in dataclasses.fields(kind)}}
+    # A sweep is looked at by status and rank, which have it; the others lead people.
+    assert without == {"run", "resume", "extend", "demo", "ui"}
+
+
+def test_drawing_data_answers_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["data", "synth", str(tmp_path / "d"), "-n", "5", "--partial", "2", "--size", "16", "--json"]
+    assert main(words) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {"folder": str(tmp_path / "d"), "pictures": 7, "complete": 5, "size": 16}
+    assert printed.err == ""
+
+
+def inspected(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    assert main(["data", "inspect", *words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_an_inspection_shows_the_fingerprint_of_a_sweep_at_that_size(
+    swept: Swept, faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (parent,) = swept.runs(schema.KIND_SWEEP)
+    recorded = json.loads(parent.data.tags[schema.FINGERPRINT])["data"]
+    found = inspected([str(faces), "--image-size", str(SIZE)], capsys)
+    assert (found["image_size"], found["fingerprint"]) == (SIZE, recorded)
+    plain, default = inspected([str(faces)], capsys), SweepSettings(space="acgan", data=faces, name="n").image_size
+    assert plain["image_size"] == default != SIZE
+    assert plain["fingerprint"] == inspected([str(faces), "--image-size", str(default)], capsys)["fingerprint"]
+    assert plain["fingerprint"] != recorded
+
+
+@pytest.mark.parametrize("size", ["50", "0", "512", "-64", "64.5"])
+def test_an_inspection_refuses_a_size_in_the_words_of_run(
+    size: str, faces: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for words in (["data", "inspect", str(faces)], ["run", "acgan", "--data", str(faces), "--name", "n"]):
+        assert code_of([*words, "--image-size", size]) == 2
+        said.append(capsys.readouterr())
+    assert said[0] == said[1]
+    assert said[0].out == ""
+    assert said[0].err.count("\n") == 1
 
 
 def test_the_installed_command_is_this_main() -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from analysis.errors import AnalysisError
 from pipeline.bundle import Bundle
+from pipeline.cli import main
 from pipeline.export import export_trial
 from pipeline.home import Home
 from pipeline.manifest import MANIFEST
@@ -114,6 +115,25 @@ def test_the_manifest_and_card_tell_where_it_came_from(swept: Swept, exported: t
     for name, value in run.data.metrics.items():
         if name.startswith("class_accuracy/hair/"):
             assert f"| {name.rpartition('/')[2]} | {value:.0%} |" in card
+
+
+def test_the_command_tells_scripts_what_it_exported(
+    swept: Swept, exported: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key, _ = exported
+    run = next(run for run in swept.runs() if run.data.tags["gansweep.key"] == key)
+    words = ["export", "tiny", "--home", str(swept.settings.home), "-o", str(tmp_path / "e")]
+    assert main([*words, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == f"exported {key} to {tmp_path / 'e'}\n"
+    told = json.loads(printed.out)
+    assert {name: told[name] for name in ("sweep", "trial", "run", "output", "registered")} == {
+        "sweep": "tiny", "trial": key, "run": key, "output": str(tmp_path / "e"), "registered": None,
+    }  # fmt: skip
+    assert told["kimg"] == run.data.metrics["kimg"]
+    assert told["scores"]["distance"] == run.data.metrics["distance"]
+    low, high = told["intervals"]["distance"]
+    assert low < high
 
 
 def test_its_tag_combinations_are_those_of_the_complete_pictures(exported: tuple[str, Path], faces: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import json
 import shutil
 from pathlib import Path
 
@@ -83,6 +84,28 @@ def test_an_export_without_onnx_file_is_refused(no_runtime: Path, tmp_path: Path
     with pytest.raises(UserError, match=f"has no {ONNX}; export it again"):
         write_gallery(folder, tmp_path / "site", no_runtime)
     assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_command_says_where_the_page_is(
+    exports: dict[str, Path],
+    no_runtime: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    as_json: bool,
+) -> None:
+    monkeypatch.setattr("pipeline.web_runtime.web_runtime", lambda cache, archive: no_runtime)
+    site = tmp_path / "site"
+    assert main(["gallery", str(exports["tagged"]), "-o", str(site), *["--json"] * as_json]) == 0
+    printed = capsys.readouterr()
+    size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
+    page = str(site / "index.html")
+    if as_json:
+        assert json.loads(printed.out) == {"output": str(site), "page": page, "bytes": size}
+    else:
+        assert printed.out == f"wrote {site}, {size / 1e6:.1f} MB; open {page} in a browser\n"
+    assert printed.err == ""
 
 
 def test_the_command_needs_npm_and_says_so(

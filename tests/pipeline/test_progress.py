@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+import random
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
@@ -13,6 +16,7 @@ from pipeline.progress import Progress, clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 
 class Watch:
@@ -139,6 +143,109 @@ def test_a_sweep_that_goes_on_counts_what_earlier_drivers_have_done(
     # Only this driver's 5 kimg were timed: 2 s each, two trials of 10 kimg to come.
     assert progress.seconds_left() == pytest.approx(40)
     assert progress.line() == "3/5 trials done, 0 running, best distance 3.00, about 40 s left"
+
+
+class Recount:
+    """The same events, all of them kept, and gone over anew for every answer."""
+
+    def __init__(self, trials: int, max_kimg: int) -> None:
+        self.trials, self.max_kimg = trials, max_kimg
+        self.starts: list[tuple[str, float]] = []
+        self.results: list[tuple[str, dict[str, float]]] = []
+        self.ends: list[tuple[str, str]] = []
+        self.open: set[str] = set()
+
+    def line(self, elapsed: float) -> str:
+        first = dict(reversed(self.starts))
+        reached = {**first, **{key: result["kimg"] for key, result in self.results}}
+        counts = Counter(status for _, status in self.ends)
+        parts = [f"{len(self.ends)}/{self.trials} trials done"]
+        parts += [f"{counts[status]} {status}" for status in ("stopped", "failed") if counts[status]]
+        parts.append(f"{len(self.open)} running")
+        failed = {key for key, status in self.ends if status == "failed"}
+        last = {key: result for key, result in self.results if key not in failed}
+        most = [one for one in last.values() if one["samples"] == max(one["samples"] for one in last.values())]
+        if most:
+            parts.append(f"best distance {min(one['distance'] for one in most):.2f}")
+            parts.append(f"best tag accuracy {max(one['tag_accuracy'] for one in most):.1%}")
+        done = sum(reached[key] - first[key] for key in reached)
+        if done > 0 and (self.open or len(self.ends) < self.trials):
+            mean = sum(reached[key] for key, _ in self.ends) / len(self.ends) if self.ends else self.max_kimg
+            to_do = sum(max(0.0, mean - reached[key]) for key in self.open)
+            to_do += max(0, self.trials - len(self.ends) - len(self.open)) * mean
+            parts.append(f"about {clock(to_do * elapsed / done)} left")
+        return ", ".join(parts)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_counts_are_those_of_a_recount(seed: int, watch: Watch, begin: Callable[..., Progress]) -> None:
+    draw = random.Random(seed)
+    progress, recount = begin(40, max_kimg=64), Recount(40, 64)
+    waiting = [f"t{number}" for number in range(40)]
+    reached: dict[str, float] = {}
+    while waiting or recount.open:
+        watch.now += draw.randrange(1, 8)
+        if waiting and (len(recount.open) < 3 or draw.random() < 0.2):
+            key = waiting.pop()
+            reached[key] = float(draw.choice((0, 0, 8)))
+            recount.open.add(key)
+            recount.starts.append((key, reached[key]))
+            progress.started(key, reached[key])
+        key = draw.choice(sorted(recount.open))
+        happens = draw.random()
+        if happens < 0.05:  # its worker died, and it goes on from before
+            recount.starts.append((key, 0.0))
+            progress.started(key, 0.0)
+        elif happens < 0.8:
+            reached[key] += draw.randrange(1, 9)
+            result = {"kimg": reached[key], "distance": draw.randrange(90) + 0.5, "tag_accuracy": draw.random(),
+                      "samples": 64.0 if reached[key] > 20 else 32.0}  # fmt: skip
+            recount.results.append((key, result))
+            progress.result(key, result)
+        else:
+            status = draw.choice(("complete", "stopped", "failed"))
+            recount.open.remove(key)
+            recount.ends.append((key, status))
+            progress.ended(key, Outcome(status, "for no reason" if status == "failed" else None))
+        assert progress.line() == recount.line(watch.now - 1000.0)
+
+
+def lines_run(progress: Progress, events: Callable[[], object]) -> int:
+    """Lines of the counting code that are run, loops inside expressions with every turn."""
+    files, count = {sys.modules[name].__file__ for name in ("pipeline.progress", "pipeline.leading")}, 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal count
+        count += event in ("line", "call") and frame.f_code.co_filename in files
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        events()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def test_an_event_does_not_go_over_all_trials(begin: Callable[..., Progress]) -> None:
+    found = []
+    for trials in (20, 2000):
+        progress = begin(trials + 1)
+        for number in range(trials):
+            progress.started(str(number))
+            progress.result(str(number), {"kimg": 10, "distance": 1.0 + number, "tag_accuracy": 0.5, "samples": 64})
+            progress.ended(str(number), COMPLETE)
+
+        def events(progress: Progress = progress) -> None:
+            progress.started("x")
+            progress.result("x", {"kimg": 5, "distance": 0.5, "tag_accuracy": 0.75, "samples": 64})
+            assert "best distance 0.50" in progress.line()
+            progress.ended("x", COMPLETE)
+            progress.line()
+
+        found.append(lines_run(progress, events))
+    assert found[0] == found[1] > 0
 
 
 def test_without_a_terminal_a_line_comes_only_now_and_then(watch: Watch, begin: Callable[..., Progress]) -> None:

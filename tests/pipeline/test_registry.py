@@ -48,7 +48,7 @@ def register(client: MlflowClient, model: str, folder: Path, *, promote: bool = 
     """Check, then register, as the command does."""
     registration = Registration(client, model, promote=promote, force=force)
     registration.check(read_json(folder / "manifest.json"))
-    return registration.register(folder)
+    return registration.register(folder).summary()
 
 
 def aliases(client: MlflowClient, model: str) -> dict[str, str]:
@@ -275,9 +275,18 @@ def test_the_command_registers_and_refuses(swept: Swept, tmp_path: Path, capsys:
         return main(["export", "tiny", "-o", str(tmp_path / folder), *home, "--register", "tiny-faces", *more])
 
     assert export("first", "--promote") == 0
-    assert capsys.readouterr().out.splitlines()[-1].endswith("as tiny-faces version 1, alias champion")
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith(f"to {tmp_path / 'first'}")
+    assert said[1].endswith("as tiny-faces version 1, alias champion")
     assert export("again", "--promote") == 1
     assert "tiny-faces keeps its champion: distance" in capsys.readouterr().err
     assert not (tmp_path / "again").exists(), "refused before anything is written"
-    assert export("again") == 0
+    assert export("again", "--json") == 0
     assert aliases(swept.client, "tiny-faces") == {"champion": "1", "candidate": "2"}
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [line.replace("first", "again") for line in said[:1]] + [
+        said[1].replace("version 1, alias champion", "version 2, alias candidate")
+    ]
+    told = json.loads(printed.out)
+    assert told["registered"] == {"model": "tiny-faces", "version": 2, "alias": "candidate"}
+    assert told["output"] == str(tmp_path / "again")

@@ -35,6 +35,7 @@ def inspect_folder(
 ) -> dict[str, Any]:
     """Report on a data folder as plain JSON values; ``refusal`` says why ``load_folder`` would refuse it, or is null.
 
+    Fingerprint and duplicates are of the pictures at ``size`` pixels; a sweep at that size records the same.
     ``pairs`` is there when the vocabulary has two groups, ``unselected`` and ``targets`` when a part is selected.
     Duplicates are looked for among all pictures.
 
@@ -59,6 +60,7 @@ def inspect_folder(
         "defects": {
             kind: {"count": len(names), "names": names} for kind, names in defects_by_kind(images.defects).items()
         },
+        "image_size": images.size,
         "fingerprint": images.fingerprint,
         "refusal": loaded.refusal(_MAX_BAD_SHARE),
     }
@@ -73,7 +75,7 @@ def format_inspection(report: Mapping[str, Any]) -> str:
     """Lay a report of ``inspect_folder`` out for reading, without a newline at the end."""
     lines = [
         f"{report['folder']}: {report['pictures']} pictures, {report['complete']} with complete tags, "
-        f"{report['partial']} without; fingerprint {report['fingerprint']}",
+        f"{report['partial']} without; fingerprint {report['fingerprint']} at {report['image_size']} px",
         f"tag files: {', '.join(report['tag_files']) or 'none'}",
         f"sizes: {_listed(report['sizes'], _PAIRS_SHOWN)}",
     ]

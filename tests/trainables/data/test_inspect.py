@@ -64,6 +64,7 @@ def test_the_text_says_it_all(folder) -> None:
     text = format_inspection(inspect_folder(folder, 32))
     for part in (
         "6 pictures, 4 with complete tags, 2 without",
+        " at 32 px\n",
         "hair: blue 3, red 1, pink 1",
         "pairs: 3 different; most: blue hair red eyes 2",
         "sizes: 32x32 5, 40x32 1",
