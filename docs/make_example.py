@@ -15,9 +15,9 @@ from pathlib import Path
 from analysis.report import ReportOptions
 from analysis.report import run as report
 from pipeline.ablate import run_ablation
-from pipeline.cli import AblateOptions, ConfirmOptions
 from pipeline.confirm import run_confirmation
 from pipeline.launch import run_sweep
+from pipeline.options import AblateOptions, ConfirmOptions
 from pipeline.settings import SweepSettings
 from trainables.data.synthetic import write_folder
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from analysis.runs import Sweep
-    from pipeline.cli import AblateOptions
+    from pipeline.options import AblateOptions
     from pipeline.settings import SweepSettings
     from search_spaces.space import Dimension, Space
     from trainables.config import Value

@@ -11,25 +11,25 @@ from trainables.errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from analysis.runs import Sweep
-    from pipeline import cli
+    from pipeline import options as given
     from pipeline.plan.options import PlanOptions
     from pipeline.registry import Registration
     from pipeline.settings import SweepSettings
 
 
-def demo(options: cli.DemoOptions) -> int:
+def demo(options: given.DemoOptions) -> int:
     """Run the whole product on drawn faces."""
     from pipeline.demo import run_demo
 
     return run_demo(options.home)
 
 
-def data(options: cli.DataOptions) -> int:
+def data(options: given.DataOptions) -> int:
     """Inspect or draw a data set."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from pipeline.cli import InspectOptions
+    from pipeline.options import InspectOptions
     from trainables.config import GanConfig
     from trainables.data.inspect import format_inspection, inspect_folder
     from trainables.data.selection import Selection
@@ -56,7 +56,7 @@ def data(options: cli.DataOptions) -> int:
     return 0
 
 
-def spaces(options: cli.SpacesOptions) -> int:
+def spaces(options: given.SpacesOptions) -> int:
     """List the spaces, or describe one."""
     from pipeline.describe import describe_space, format_space
     from search_spaces.registry import SPACES, find_space
@@ -106,21 +106,21 @@ def run(settings: SweepSettings) -> int:
     return 0
 
 
-def resume(options: cli.ResumeOptions) -> int:
+def resume(options: given.ResumeOptions) -> int:
     """Go on with a sweep and show its ranking."""
     from pipeline.resume import resumed
 
     return run(resumed(options))
 
 
-def extend(options: cli.ExtendOptions) -> int:
+def extend(options: given.ExtendOptions) -> int:
     """Make a sweep larger, run what was added, and show the ranking."""
     from pipeline.resume import extended
 
     return run(extended(options))
 
 
-def confirm(options: cli.ConfirmOptions) -> int:
+def confirm(options: given.ConfirmOptions) -> int:
     """Train the best configurations again, and compare them."""
     from analysis.confirmation import confirmation
     from analysis.repeat_table import format_confirmation
@@ -138,7 +138,7 @@ def confirm(options: cli.ConfirmOptions) -> int:
     return _ended(ran.status)
 
 
-def ablate(options: cli.AblateOptions) -> int:
+def ablate(options: given.AblateOptions) -> int:
     """Train the winner without, and the recipe with, one trick at a time, and compare them."""
     from analysis.confirmation import ablation
     from analysis.repeat_table import format_ablation
@@ -156,7 +156,7 @@ def ablate(options: cli.AblateOptions) -> int:
     return _ended(ran.status)
 
 
-def simulate(options: cli.SimulateOptions) -> int:
+def simulate(options: given.SimulateOptions) -> int:
     """Compare searches on recorded learning curves."""
     from pipeline.simulate.command import run_simulation
     from pipeline.simulate.compare import to_json
@@ -183,7 +183,7 @@ def _ended(status: str) -> int:
     return 0
 
 
-def status(options: cli.StatusOptions) -> int:
+def status(options: given.StatusOptions) -> int:
     """Count a sweep's trials by state and reason."""
     from analysis.errors import AnalysisUsageError
     from analysis.runs import load
@@ -206,7 +206,7 @@ def status(options: cli.StatusOptions) -> int:
     return 0
 
 
-def clean(options: cli.CleanOptions) -> int:
+def clean(options: given.CleanOptions) -> int:
     """Remove what nothing needs."""
     from pipeline.clean import clean_sweep
 
@@ -220,7 +220,7 @@ def clean(options: cli.CleanOptions) -> int:
     return 0
 
 
-def ui(options: cli.UiOptions) -> int:
+def ui(options: given.UiOptions) -> int:
     """Serve MLflow's pages on loopback."""
     import subprocess
 
@@ -234,7 +234,7 @@ def ui(options: cli.UiOptions) -> int:
     return subprocess.run([sys.executable, "-m", "mlflow", *words], check=False).returncode
 
 
-def doctor(options: cli.DoctorOptions) -> int:
+def doctor(options: given.DoctorOptions) -> int:
     """Try everything that a sweep relies on."""
     from dataclasses import asdict
 
@@ -251,7 +251,7 @@ def doctor(options: cli.DoctorOptions) -> int:
     return int(failed)
 
 
-def export(options: cli.ExportOptions) -> int:
+def export(options: given.ExportOptions) -> int:
     """Write the winner."""
     from pipeline.export import export_trial
     from pipeline.manifest import MANIFEST, read_json
@@ -279,7 +279,7 @@ def export(options: cli.ExportOptions) -> int:
     return 0
 
 
-def _registration(options: cli.ExportOptions) -> Registration | None:
+def _registration(options: given.ExportOptions) -> Registration | None:
     """What is to be registered, if anything."""
     if options.register is not None:
         from analysis.connect import open_tracking
@@ -293,7 +293,7 @@ def _registration(options: cli.ExportOptions) -> Registration | None:
     return None
 
 
-def generate(options: cli.GenerateOptions) -> int:
+def generate(options: given.GenerateOptions) -> int:
     """Draw from an export."""
     from pipeline.bundle import Bundle
     from pipeline.generate import draw_panel, generate_pictures
@@ -322,7 +322,7 @@ def generate(options: cli.GenerateOptions) -> int:
     return 0
 
 
-def translate(options: cli.TranslateOptions) -> int:
+def translate(options: given.TranslateOptions) -> int:
     """Translate pictures with an export."""
     from rich.console import Console
     from rich.progress import Progress
@@ -345,7 +345,7 @@ def translate(options: cli.TranslateOptions) -> int:
     return int(bool(done.bad))
 
 
-def gallery(options: cli.GalleryOptions) -> int:
+def gallery(options: given.GalleryOptions) -> int:
     """Write a page that draws from an export."""
     from pipeline.bundle import Bundle
     from pipeline.gallery import write_gallery
@@ -364,7 +364,7 @@ def gallery(options: cli.GalleryOptions) -> int:
     return 0
 
 
-def score(options: cli.ScoreOptions) -> int:
+def score(options: given.ScoreOptions) -> int:
     """Compare two folders of pictures."""
     from pipeline.score import score_folders
     from pipeline.score_text import format_scores

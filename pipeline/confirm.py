@@ -15,7 +15,7 @@ from trainables.errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from analysis.runs import Sweep
-    from pipeline.cli import ConfirmOptions, RepeatOptions
+    from pipeline.options import ConfirmOptions, RepeatOptions
     from pipeline.settings import SweepSettings
 
 MOST_SEEDS = 1000

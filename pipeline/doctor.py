@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
 
-    from pipeline.cli import DoctorOptions
+    from pipeline.options import DoctorOptions
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 LIBRARIES = ("gansweep", "torch", "ray", "optuna", "mlflow", "torchvision")

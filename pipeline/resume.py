@@ -19,7 +19,7 @@ from trainables.files import write_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.cli import ExtendOptions, RepeatOptions, ResumeOptions
+    from pipeline.options import ExtendOptions, RepeatOptions, ResumeOptions
 
 HIDDEN = "***"
 """Stands for a password that was not stored."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipeline.cli import ScoreOptions
+    from pipeline.options import ScoreOptions
     from trainables.scoring.comparison import FeatureScores
     from trainables.scoring.faces import FaceDetector
     from trainables.scoring.features import Extractor

@@ -16,7 +16,7 @@ from pipeline.simulate.curves import recording
 from trainables.errors import UsageError, UserError
 
 if TYPE_CHECKING:
-    from pipeline.cli import SimulateOptions
+    from pipeline.options import SimulateOptions
     from pipeline.simulate.compare import Comparison
     from pipeline.simulate.curves import Recording
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.bundle import Bundle
-from pipeline.cli import ResumeOptions
+from pipeline.options import ResumeOptions
 from pipeline.resume import resumed
 from pipeline.settings import SweepSettings
 from search_spaces.registry import SPACES

@@ -248,7 +248,8 @@ def test_drawing_and_inspecting_data(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_whatever_answers_also_answers_in_json() -> None:
-    from pipeline.cli import InspectOptions, SynthOptions, _commands
+    from pipeline.cli import _commands
+    from pipeline.options import InspectOptions, SynthOptions
 
     kinds = {name: kind for name, (kind, _) in _commands().items() if name != "data"}
     kinds |= {"data inspect": InspectOptions, "data synth": SynthOptions}

@@ -19,9 +19,10 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 import pipeline.doctor
-from pipeline.cli import DoctorOptions, main
+from pipeline.cli import main
 from pipeline.doctor import Check, run_checks
 from pipeline.home import Home
+from pipeline.options import DoctorOptions
 from trainables.errors import UsageError
 
 if TYPE_CHECKING:

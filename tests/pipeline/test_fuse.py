@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from pipeline import fuse
-from pipeline.cli import ConfirmOptions
 from pipeline.confirm import run_confirmation
 from pipeline.fuse import parties, run_fused
+from pipeline.options import ConfirmOptions
 from pipeline.repeats import Repeat
 from pipeline.settings import SweepSettings
 from tests.support.tiny import TINY, cheap_context, evaluations

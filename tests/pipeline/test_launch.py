@@ -16,8 +16,9 @@ from PIL import Image
 from rich.console import Console
 
 from pipeline.budget import evaluations
-from pipeline.cli import ConfirmOptions, ResumeOptions, main
+from pipeline.cli import main
 from pipeline.home import Home
+from pipeline.options import ConfirmOptions, ResumeOptions
 from pipeline.prepare import describe_data, prepare
 from pipeline.resume import resumed
 from pipeline.study import StudySearcher, objectives, open_study

@@ -19,9 +19,10 @@ from pipeline import confirm as confirm_module
 from pipeline import prepare, repeats
 from pipeline.ablate import variants
 from pipeline.clean import clean_sweep
-from pipeline.cli import ConfirmOptions, main
+from pipeline.cli import main
 from pipeline.confirm import confirmation_plan, leading
 from pipeline.home import Home
+from pipeline.options import ConfirmOptions
 from pipeline.repeats import PlanSearcher, Repeat, params_of, repeat_seed
 from pipeline.settings import SweepSettings
 from pipeline.study import training_seed

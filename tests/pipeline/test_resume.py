@@ -10,9 +10,10 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline import placement, resume
-from pipeline.cli import ConfirmOptions, ExtendOptions, ResumeOptions, main
+from pipeline.cli import main
 from pipeline.cluster import Node
 from pipeline.home import Home
+from pipeline.options import ConfirmOptions, ExtendOptions, ResumeOptions
 from pipeline.placement import placed
 from pipeline.preflight import SETTINGS_FILE, require_same_sweep
 from pipeline.resume import extended, resumed

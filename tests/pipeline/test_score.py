@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.cli import ScoreOptions, main
+from pipeline.cli import main
+from pipeline.options import ScoreOptions
 from pipeline.score import score_folders
 from tests.support.stub_judge import place_judge
 from trainables.data.synthetic import write_folder

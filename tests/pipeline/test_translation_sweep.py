@@ -18,9 +18,10 @@ from safetensors.torch import load_file
 
 from analysis.runs import load
 from pipeline.bundle import Bundle
-from pipeline.cli import ResumeOptions, main
+from pipeline.cli import main
 from pipeline.export import export_trial
 from pipeline.launch import run_sweep
+from pipeline.options import ResumeOptions
 from pipeline.resume import resumed
 from tests.pipeline.conftest import SIZE, Swept, sweep, tiny_settings
 from tests.support.stub_judge import place_judge
