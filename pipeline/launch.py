@@ -31,6 +31,7 @@ from pipeline.schedulers.population import Explorer
 from pipeline.showcase import Showcase
 from pipeline.slot_use import SlotUse
 from pipeline.study import StudySearcher, objectives, open_study
+from pipeline.termination import ctrl_c_given_back
 from pipeline.tracking import Tracker, open_client
 from trainables.hopeless import parse_rules
 from trainables.trial import TrialContext
@@ -199,4 +200,5 @@ def run_trials(
                 failure_config=tune.FailureConfig(max_failures=1),  # a node may die under a trial
             ),
         )
-        tuner.fit()
+        with ctrl_c_given_back():
+            tuner.fit()

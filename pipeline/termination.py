@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
 EXIT_CODE = 128 + signal.SIGTERM
@@ -41,6 +43,17 @@ class Termination:
         self.received = True
         ctrl_c = signal.getsignal(signal.SIGINT)
         (ctrl_c if callable(ctrl_c) else signal.default_int_handler)(signal.SIGINT, frame)
+
+
+@contextlib.contextmanager
+def ctrl_c_given_back() -> Iterator[None]:
+    """Put the handler of Ctrl-C back: Ray Tune leaves its own behind, to which the next one would be lost."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if _in_main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
 
 
 def _in_main_thread() -> bool:

@@ -364,7 +364,9 @@ def test_a_relative_weights_file_and_the_wish_to_extrapolate_reach_the_workers(
     settings = tiny_settings(
         judged_home, faces, "weights", trials=1, max_kimg=1, weights=Path("weights.pth"), fid_infinity=True
     )
+    ctrl_c = signal.getsignal(signal.SIGINT)
     (run,) = sweep(settings).runs()
+    assert signal.getsignal(signal.SIGINT) is ctrl_c  # Ray Tune takes it, and would keep it
     assert status(run) == "complete"
     limit = run.data.metrics["fd_efficientnet_infinity"]
     assert limit < run.data.metrics["distance"]

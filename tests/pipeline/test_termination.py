@@ -13,7 +13,7 @@ import ray
 
 from pipeline.cli import main
 from pipeline.cluster import local_ray
-from pipeline.termination import EXIT_CODE, Termination
+from pipeline.termination import EXIT_CODE, Termination, ctrl_c_given_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """Both signals as they were, also after a test that fails."""
+    """As in a process that begins, and afterwards as they were, also after a test that fails."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -54,6 +56,13 @@ def test_it_is_heard_where_ctrl_c_is_ignored() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for a command in the background
     with pytest.raises(KeyboardInterrupt), Termination():
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_ctrl_c_is_given_back() -> None:
+    with ctrl_c_given_back():
+        signal.signal(signal.SIGINT, lambda *_: None)  # as Ray Tune does, for good
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_outside_the_main_thread_nothing_changes() -> None:
