@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ CODE_LIMIT = 10 * 2**20
 """Bytes. Ours are a fiftieth of it: more means that something else was put beside the code."""
 TCP_SECONDS, RAY_SECONDS = 5.0, 30.0
 """How long an address may take to accept a connection, and to let a driver in."""
+WATCH_SECONDS = 0.5
+"""Between two looks at Ray's processes; it may take as long until a SIGTERM that has hit them is seen."""
 
 # Ray waits minutes for an address that is no cluster, and logs from C++ meanwhile: another process tries it first.
 _TRY = """
@@ -125,6 +128,46 @@ def _start(**options: Any) -> None:
         raise
     if isinstance(ours, Termination):
         ours.listen()
+
+
+@contextlib.contextmanager
+def leaving_a_dead_ray() -> Iterator[None]:
+    """Interrupt what waits for this machine's Ray once more when the SIGTERM has ended Ray as well.
+
+    ``timeout``, systemd and SLURM send it to every process of a command. Ray Tune, which then stops its trials in
+    order, would wait for a minute, and Ray end this process before the runs are closed.
+    """
+    termination, daemons = signal.getsignal(signal.SIGTERM), _daemons()
+    if not isinstance(termination, Termination) or not daemons:
+        yield
+        return
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(WATCH_SECONDS):
+            if termination.received and any(map(_has_ended, daemons)):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _daemons() -> list[psutil.Process]:
+    """The processes of a Ray that this one has started, without the workers."""
+    return [child for child in psutil.Process().children() if child.name() in ("gcs_server", "raylet")]
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def this_machine() -> Node:

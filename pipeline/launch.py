@@ -12,7 +12,7 @@ from rich.console import Console
 from analysis import schema
 from analysis.connect import readable_errors
 from pipeline.budget import evaluations, rungs
-from pipeline.cluster import connected, local_ray
+from pipeline.cluster import connected, leaving_a_dead_ray, local_ray
 from pipeline.combinations import combination_notes, require_combination
 from pipeline.home import Home
 from pipeline.hosts import fused_hosts, proxy_trainable
@@ -200,5 +200,5 @@ def run_trials(
                 failure_config=tune.FailureConfig(max_failures=1),  # a node may die under a trial
             ),
         )
-        with ctrl_c_given_back():
+        with ctrl_c_given_back(), leaving_a_dead_ray():
             tuner.fit()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 import ray
 
 from pipeline.cli import main
-from pipeline.cluster import local_ray
+from pipeline.cluster import leaving_a_dead_ray, local_ray
 from pipeline.termination import EXIT_CODE, Termination, ctrl_c_given_back
 
 if TYPE_CHECKING:
@@ -146,3 +148,59 @@ def test_who_calls_from_python_keeps_rays_handler(monkeypatch: pytest.MonkeyPatc
         taken = signal.getsignal(signal.SIGTERM)
     assert callable(taken)
     assert not isinstance(taken, Termination)
+
+
+@pytest.fixture
+def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in the place of Ray's."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        known = [psutil.Process(process.pid)]
+        monkeypatch.setattr("pipeline.cluster._daemons", lambda: known)
+        yield process
+        process.kill()
+
+
+def as_tune_does() -> None:
+    """Answer the first Ctrl-C by stopping trials in order, and leave the next one to Python."""
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, before))
+
+
+def test_who_waits_for_a_ray_that_the_signal_has_ended_is_interrupted_again(daemon: subprocess.Popen[bytes]) -> None:
+    def hit() -> None:
+        with leaving_a_dead_ray():
+            as_tune_does()
+            os.kill(os.getpid(), signal.SIGTERM)
+            daemon.kill()
+            threading.Event().wait(60)
+
+    with Termination(), pytest.raises(KeyboardInterrupt):
+        hit()
+
+
+def test_who_stops_a_living_ray_is_left_in_peace(
+    daemon: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+
+    def has_ended(process: psutil.Process) -> bool:
+        asked.set()
+        return False
+
+    monkeypatch.setattr("pipeline.cluster._has_ended", has_ended)
+    with Termination() as termination, leaving_a_dead_ray():
+        as_tune_does()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked.wait(60)
+    assert termination.received
+
+
+def test_a_ray_that_dies_without_a_signal_is_not_taken_for_one(
+    daemon: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.cluster.WATCH_SECONDS", 0.01)
+    daemon.kill()
+    daemon.wait()
+    with Termination() as termination, leaving_a_dead_ray():
+        threading.Event().wait(0.2)
+    assert not termination.received
