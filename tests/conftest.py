@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.browser import chromium
 from tests.support.stub_judge import place_judge
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 SIZE, FACES, PARTIAL = 16, 96, 8
+
+# The same inputs in every run, however long one of them takes.
+settings.register_profile(
+    "certain", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("certain")
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import signal
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -26,7 +23,7 @@ from pipeline.repeats import PlanSearcher, Repeat, params_of, repeat_seed
 from pipeline.settings import SweepSettings
 from pipeline.study import training_seed
 from search_spaces.space import Dimension, Space
-from tests.pipeline.conftest import Swept, start_cli, sweep, tiny_settings
+from tests.pipeline.conftest import Hold, Swept, start_cli, sweep, tiny_settings, until
 from tests.support.sweeps import make_sweep
 from trainables.config import GanConfig
 from trainables.errors import UsageError, UserError
@@ -232,13 +229,11 @@ def test_a_killed_confirmation_goes_on_and_neither_loses_nor_doubles(
 ) -> None:
     swept = sweep(tiny_settings(judged_home, faces, "killed", trials=1, scheduler="none", max_kimg=8))
     words = ["confirm", "killed", "--top", "1", "--seeds", "3", "--home", str(judged_home), "--json"]
-    process = start_cli(words, tmp_path)
-    end = time.monotonic() + 400
-    while not any("distance" in run.data.metrics for run in swept.runs("confirmation")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, "no result in time"
-        time.sleep(0.5)
-    os.kill(process.pid, signal.SIGKILL)
+    hold = Hold(tmp_path)
+    process = start_cli(words, tmp_path, hold=hold)
+    hold.wait(process)
+    until(lambda: any("distance" in run.data.metrics for run in swept.runs("confirmation")))
+    process.kill()
     process.communicate()
     reached = {run.info.run_id: run.data.metrics.get("kimg", 0) for run in swept.runs("confirmation")}
     found = confirm(swept, "--top", "1", "--seeds", "3")
