@@ -43,28 +43,19 @@ class Postgres:
 
     def start(self) -> None:
         options = f"-F -h 127.0.0.1 -p {self.port} -k {self.folder}"
-        self._run(
-            "pg_ctl",
-            "start",
-            "-w",
-            "-t",
-            "300",
-            "-D",
-            str(self.folder / "data"),
-            "-o",
-            options,
-            "-l",
-            f"{self.folder}/log",
-        )
+        self._control("start", "-o", options, "-l", f"{self.folder}/log")
 
     def stop(self) -> None:
         """End it at once, as a restart by an operator does: connections are cut."""
-        self._run("pg_ctl", "stop", "-w", "-t", "300", "-m", "fast", "-D", str(self.folder / "data"))
+        self._control("stop", "-m", "fast")
 
     def database(self, name: str) -> str:
         """The URL of a new database."""
         self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "tester", name)
         return f"postgresql+psycopg2://tester@127.0.0.1:{self.port}/{name}"
+
+    def _control(self, action: str, *words: str) -> None:
+        self._run("pg_ctl", action, "-w", "-t", "300", "-D", str(self.folder / "data"), *words)
 
     def _run(self, program: str, *words: str) -> None:
         path = postgres_program(program)
