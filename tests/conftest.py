@@ -25,6 +25,7 @@ settings.register_profile(
     "certain", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("certain")
+os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "300")  # for drivers in processes of their own, too
 
 
 @pytest.fixture(scope="session")
@@ -59,13 +60,26 @@ def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     before = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("driver"))
     try:
-        ray.init(
-            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1"
-        )
+        start_ray()
     finally:
         os.chdir(before)
     yield
     ray.shutdown()
+
+
+def start_ray(attempts: int = 3) -> None:
+    """Ray gives its own processes half a minute to start, which a loaded machine may not have for them at once."""
+    import ray
+
+    try:
+        ray.init(
+            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1"
+        )
+    except Exception:
+        ray.shutdown()
+        if attempts == 1:
+            raise
+        start_ray(attempts - 1)
 
 
 @pytest.fixture(scope="session")
