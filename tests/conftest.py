@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 from tests.support.browser import chromium
@@ -26,6 +27,18 @@ settings.register_profile(
 )
 settings.load_profile("certain")
 os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "300")  # for drivers in processes of their own, too
+
+
+@pytest.fixture(scope="module", autouse=True)
+def numbers_of_the_module() -> None:
+    """What a module's own fixtures draw does not follow from which tests have run before."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def numbers_of_the_test(numbers_of_the_module: None) -> None:
+    """Nor does what a test draws."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
