@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from analysis import schema
 from tests.conftest import make_judged_home
-from tests.pipeline.conftest import Hold, Swept, command_words, is_called, start_cli, tiny_settings
+from tests.pipeline.conftest import TRIALS_OF_TUNE, Hold, Swept, command_words, is_called, start_cli, tiny_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,7 +86,7 @@ class Driver:
 
     def workers(self) -> list[psutil.Process]:
         """Processes that train."""
-        return [process for process in self.processes() if is_called(process, "ray::ResourceTrainable")]
+        return [process for process in self.processes() if is_called(process, TRIALS_OF_TUNE)]
 
     def kill(self) -> None:
         """As the system's out-of-memory killer ends a driver."""

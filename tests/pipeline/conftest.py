@@ -96,8 +96,12 @@ def until(condition: Callable[[], object], seconds: float = 600) -> None:
         time.sleep(0.05)
 
 
-def is_called(process: psutil.Process, title: str) -> bool:
-    """Whether a process lives and has this title, as Ray gives it to workers."""
+TRIALS_OF_TUNE = ("ray::ResourceTrainable", "ray::TuneTrial", "ray::ProxyTrial")
+"""What Ray calls the processes of trials: by Tune's class while a method runs, by ours between two."""
+
+
+def is_called(process: psutil.Process, title: str | tuple[str, ...]) -> bool:
+    """Whether a process lives and its title, which Ray gives to workers, begins so."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE and " ".join(process.cmdline()).startswith(title)
     except psutil.NoSuchProcess:

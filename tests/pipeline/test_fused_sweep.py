@@ -17,6 +17,7 @@ from pipeline.deadline import Deadline
 from search_spaces.registry import find_space
 from tests.pipeline.conftest import (
     FIXED,
+    TRIALS_OF_TUNE,
     Hold,
     Swept,
     command_words,
@@ -105,29 +106,30 @@ def test_an_interrupted_sweep_goes_on_fused_otherwise(
     require_equal(again, apart)
 
 
-def workers_called(title: str) -> list[psutil.Process]:
+def workers_called(title: str | tuple[str, ...]) -> list[psutil.Process]:
     """Workers of this process's Ray."""
     return [one for one in psutil.Process().children(recursive=True) if is_called(one, title)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("process", ["Host", "ResourceTrainable"])  # as Tune calls the proxies
+@pytest.mark.parametrize("process", ["Host", "Proxy"])
 def test_a_process_that_is_killed_costs_no_trial_and_doubles_nothing(
     judged_home: Path, faces: Path, apart: Swept, process: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the driver, when it has the first result: until it goes on, no trial can come to its end."""
+    titles = {"Host": ("ray::Host",), "Proxy": TRIALS_OF_TUNE}[process]
     killed: list[int] = []
     report = SweepCallback.on_trial_result
 
     def kill_then_report(self: SweepCallback, **info: Any) -> None:
         if not killed:
-            victim, *_ = workers_called(f"ray::{process}")
+            victim, *_ = workers_called(titles)
             victim.kill()
             killed.append(victim.pid)
         report(self, **info)
 
     monkeypatch.setattr(SweepCallback, "on_trial_result", kill_then_report)
-    until(lambda: not workers_called(f"ray::{process}"))  # those of the sweep before
+    until(lambda: not workers_called(titles))  # those of the sweep before
     swept = sweep(settings_of(judged_home, faces, f"killed-{process.lower()}", fuse="4"))
     assert killed
     assert swept.status == "complete"
