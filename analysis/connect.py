@@ -23,7 +23,7 @@ HOME_VARIABLE: Final = "GANSWEEP_HOME"
 DEFAULT_HOME: Final = "gansweep-runs"
 DATABASE: Final = "mlflow.db"
 
-_ANSWER_WITHIN: Final = 5.0
+_ANSWER_WITHIN: Final = 15.0
 """Seconds. A server that needs longer to say that it is well would make every one of many requests wait."""
 _DATABASE_PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PACKAGES = ("analysis", "pipeline", "search_spaces", "trainables")
 CODE_LIMIT = 10 * 2**20
 """Bytes. Ours are a fiftieth of it: more means that something else was put beside the code."""
-TCP_SECONDS, RAY_SECONDS = 5.0, 30.0
+TCP_SECONDS, RAY_SECONDS = 5.0, 90.0
 """How long an address may take to accept a connection, and to let a driver in."""
 WATCH_SECONDS = 0.5
 """Between two looks at Ray's processes; it may take as long until a SIGTERM that has hit them is seen."""
@@ -195,7 +195,7 @@ def cluster_nodes() -> tuple[Node, ...]:
 
 
 def require_cluster(address: str) -> None:
-    """Find out within seconds whether a Ray cluster lets this process in.
+    """Find out sooner than Ray itself would whether a cluster lets this process in.
 
     Raises:
         UserError: why not, in Ray's own words where it has any.

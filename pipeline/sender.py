@@ -165,7 +165,7 @@ class Sender:
         self._hurry.set()
         self._work.set()
         if self._thread is not None:
-            self._thread.join(CLOSE_WITHIN)
+            self._thread.join(CLOSE_WITHIN if len(self.spool) else None)  # where nothing is left, none is under way
         if self._thread is None or not self._thread.is_alive():
             self.spool.close()
 

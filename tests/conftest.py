@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
+from hypothesis import HealthCheck, settings
 
 from tests.support.browser import chromium
 from tests.support.stub_judge import place_judge
@@ -18,6 +20,25 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 SIZE, FACES, PARTIAL = 16, 96, 8
+
+# The same inputs in every run, however long one of them takes.
+settings.register_profile(
+    "certain", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("certain")
+os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "300")  # for drivers in processes of their own, too
+
+
+@pytest.fixture(scope="module", autouse=True)
+def numbers_of_the_module() -> None:
+    """What a module's own fixtures draw does not follow from which tests have run before."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def numbers_of_the_test(numbers_of_the_module: None) -> None:
+    """Nor does what a test draws."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
@@ -52,13 +73,26 @@ def local_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     before = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("driver"))
     try:
-        ray.init(
-            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1"
-        )
+        start_ray()
     finally:
         os.chdir(before)
     yield
     ray.shutdown()
+
+
+def start_ray(attempts: int = 3) -> None:
+    """Ray gives its own processes half a minute to start, which a loaded machine may not have for them at once."""
+    import ray
+
+    try:
+        ray.init(
+            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1"
+        )
+    except Exception:
+        ray.shutdown()
+        if attempts == 1:
+            raise
+        start_ray(attempts - 1)
 
 
 @pytest.fixture(scope="session")

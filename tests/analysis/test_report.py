@@ -18,6 +18,7 @@ from analysis.rank import rank
 from analysis.report import main, make_page
 from analysis.report_data import ReportData, evidence
 from analysis.report_text import commands, method, shared_inputs
+from tests.support.browser import new_page
 from tests.support.sweeps import DATA, FINGERPRINT, SPACE, History, make_repeats, make_sweep
 from trainables.data.tags import Vocabulary
 
@@ -75,7 +76,7 @@ def page_of(rows: list[dict[str, Any]], **fields: Any) -> str:
 def test_the_cells_of_a_confusion_show_their_percents(browser: Browser) -> None:
     """In the browser: plotly knows no other data of a cell than its text, and draws a dash instead."""
     (info,) = confusion_info({"hair": {"classes": ["red", "blue"], "confusion": [[3, 1], [0, 2]]}})
-    page = browser.new_page()
+    page = new_page(browser)
     page.set_content(draw_confusion(info).to_html(include_plotlyjs=True))
     page.wait_for_selector(".heatmap-label")
     assert [text for text in page.locator(".heatmap-label").all_text_contents() if text] == ["75", "25", "100"]
@@ -198,13 +199,13 @@ def test_a_browser_shows_the_page_without_fault(browser: Browser, tmp_path: Path
     path.write_text(page, encoding="utf-8")
     said: list[str] = []
     asked: list[str] = []
-    context = browser.new_page(viewport={"width": width, "height": 900})
+    context = new_page(browser, viewport={"width": width, "height": 900})
     context.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     context.on("pageerror", lambda error: said.append(str(error)))
     context.on("dialog", lambda dialog: said.append(dialog.message))
     context.on("request", lambda request: asked.append(request.url))
     context.goto(path.as_uri())
-    context.wait_for_function("document.documentElement.dataset.ready", timeout=60_000)
+    context.wait_for_function("document.documentElement.dataset.ready")
     assert context.evaluate("document.documentElement.dataset.ready") == "true"
     assert said == []
     assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [path.as_uri()]

@@ -15,12 +15,7 @@ from optuna.trial import TrialState
 
 from analysis import schema
 from tests.conftest import make_judged_home
-from tests.pipeline.conftest import (
-    Swept,
-    command_words,
-    start_cli,
-    tiny_settings,
-)
+from tests.pipeline.conftest import TRIALS_OF_TUNE, Hold, Swept, command_words, is_called, start_cli, tiny_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,9 +45,11 @@ class Driver:
     swept: Swept
 
     @classmethod
-    def start(cls, settings: SweepSettings, cwd: Path, words: list[str] | None = None) -> Driver:
+    def start(
+        cls, settings: SweepSettings, cwd: Path, words: list[str] | None = None, hold: Hold | None = None
+    ) -> Driver:
         """``gansweep run`` with these settings, or other words."""
-        started = cls(start_cli(words or command_words(settings), cwd), Swept(settings, "", ""))
+        started = cls(start_cli(words or command_words(settings), cwd, hold=hold), Swept(settings, "", ""))
         STARTED.append(started)
         return started
 
@@ -63,17 +60,17 @@ class Driver:
             found[path.parent.name] = [json.loads(line) for line in path.read_text().splitlines()]  # appears whole
         return found
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 300) -> bool:
-        """Wait for something; False when the driver ended before it."""
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 900) -> bool:
+        """Wait for something; False when the driver ended without it."""
         end = time.monotonic() + seconds
         while self.process.poll() is None:
             if condition():
                 return True
             if time.monotonic() > end:
                 self.kill_all()
-                pytest.fail(f"it did not happen in time: {self.process.communicate()}")
+                pytest.fail("it did not happen in time")
             time.sleep(0.05)
-        return False
+        return condition()
 
     def wait_for_results(self, count: int) -> bool:
         """Wait until all trials together have so many."""
@@ -81,26 +78,29 @@ class Driver:
 
     def processes(self) -> list[psutil.Process]:
         """The driver and all that it has started: Ray's servers, and the workers."""
-        driver = psutil.Process(self.process.pid)
-        return [driver, *driver.children(recursive=True)]
+        try:
+            driver = psutil.Process(self.process.pid)
+            return [driver, *driver.children(recursive=True)]
+        except psutil.NoSuchProcess:  # it has ended by itself
+            return []
 
     def workers(self) -> list[psutil.Process]:
         """Processes that train."""
-        return [process for process in self.processes() if "ray::ResourceTrainable" in " ".join(process.cmdline())]
+        return [process for process in self.processes() if is_called(process, TRIALS_OF_TUNE)]
 
     def kill(self) -> None:
         """As the system's out-of-memory killer ends a driver."""
         self.process.kill()
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=300)
 
     def kill_all(self) -> None:
         """As a power cut ends everything at once."""
         for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=300)
 
-    def end(self, seconds: float = 500) -> tuple[int, str]:
+    def end(self, seconds: float = 1200) -> tuple[int, str]:
         """Exit code and stderr of a driver that is left alone."""
         try:
             _, err = self.process.communicate(timeout=seconds)

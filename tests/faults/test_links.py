@@ -20,7 +20,7 @@ from tests.pipeline.conftest import REPOSITORY, Swept, command_words
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 HEAD, FAR, PORT = "10.231.77.1", "10.231.77.2", 6479
 SOON = {
@@ -54,8 +54,8 @@ class Pair:
     def wait_for_nodes(self, count: int) -> None:
         """Until the head knows so many."""
         words = ["-m", "ray.scripts.scripts", "status", f"--address={HEAD}:{PORT}"]
-        for _ in range(20):
-            out, err = self.start(0, words, Path.cwd()).communicate(timeout=120)
+        for _ in range(100):
+            out, err = self.start(0, words, Path.cwd()).communicate(timeout=300)
             if out.count(" node_") >= count:
                 return
             time.sleep(2)
@@ -97,7 +97,11 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     finally:
         for node in reversed(made.nodes):
             node.terminate()
-            node.communicate(timeout=60)
+            try:
+                node.communicate(timeout=300)
+            except subprocess.TimeoutExpired:
+                node.kill()
+                node.communicate()
         for name in made.names:
             ip("netns", "delete", name)
 

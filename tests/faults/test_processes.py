@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.conftest import KIMG, TRIALS, Driver, fault_settings, require_whole
+from tests.pipeline.conftest import CONCURRENT, Hold, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 SEED = 11
 
@@ -53,14 +54,17 @@ def test_a_driver_that_is_killed_before_the_first_trial_begins_again(
 def test_a_worker_that_is_killed_leaves_its_trial_to_another(
     judged_home: Path, faces: Path, undisturbed: dict[str, float], tmp_path: Path
 ) -> None:
-    driver = Driver.start(fault_settings(judged_home, faces, "orphaned"), tmp_path)
-    assert driver.wait_for(lambda: any(len(lines) >= 2 for lines in driver.results().values()))
+    hold = Hold(tmp_path, results=CONCURRENT + 1)  # so that one of the trials has two
+    driver = Driver.start(fault_settings(judged_home, faces, "orphaned"), tmp_path, hold=hold)
+    hold.wait(driver.process)
     victims = driver.workers()
     assert victims
     # The last result may be written while its checkpoint is not: it is computed again.
     before = {key: lines[:-1] for key, lines in driver.results().items() if len(lines) >= 2}
+    assert before
     for victim in victims:
         victim.kill()
+    hold.go_on()
     code, err = driver.end()
     assert code == 0, err
     assert "Traceback" not in err
@@ -71,8 +75,10 @@ def test_a_worker_that_is_killed_leaves_its_trial_to_another(
 
 
 def test_of_two_drivers_that_start_at_once_one_runs(judged_home: Path, faces: Path, tmp_path: Path) -> None:
-    settings = fault_settings(judged_home, faces, "twice", trials=2, max_kimg=2)
-    drivers = [Driver.start(settings, tmp_path) for _ in range(2)]
+    settings, hold = fault_settings(judged_home, faces, "twice", trials=2, max_kimg=2), Hold(tmp_path)
+    drivers = [Driver.start(settings, tmp_path, hold=hold) for _ in range(2)]
+    until(lambda: any(driver.process.poll() is not None for driver in drivers))
+    hold.go_on()
     ends = sorted(driver.end() for driver in drivers)
     assert [code for code, _ in ends] == [0, 1], ends
     (line,) = ends[1][1].splitlines()

@@ -6,11 +6,13 @@ import io
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
+import psutil
 import pytest
 import torch
 from mlflow import MlflowClient
@@ -31,12 +33,13 @@ from trainables.files import write_json
 from trainables.networks.generator import Generator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from mlflow.entities import Run
 
 NAME = "tiny"
-TRIALS = 6
+TRIALS, CONCURRENT = 6, 2
 SEED = 3
 CRASHES = 2
 """Number of the trial that cannot write its configuration: a folder stands in its place."""
@@ -63,7 +66,7 @@ def tiny_settings(home: Path, data: Path, name: str = NAME, **changes: Any) -> S
         "max_kimg": 2,
         "eval_kimg": 1,
         "samples": 32,
-        "concurrent": 2,
+        "concurrent": CONCURRENT,
         "gpus_per_trial": "0",
         "end_hopeless": "none",  # such networks are soon beaten
         "fix": FIXED,
@@ -85,10 +88,78 @@ def command_words(settings: SweepSettings) -> list[str]:
     return words
 
 
-def start_cli(words: list[str], cwd: Path, **environment: str) -> subprocess.Popen[str]:
+def until(condition: Callable[[], object], seconds: float = 600) -> None:
+    """Wait for what is certain to come to pass."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+TRIALS_OF_TUNE = ("ray::ResourceTrainable", "ray::TuneTrial", "ray::ProxyTrial")
+"""What Ray calls the processes of trials: by Tune's class while a method runs, by ours between two."""
+
+
+def is_called(process: psutil.Process, title: str | tuple[str, ...]) -> bool:
+    """Whether a process lives and its title, which Ray gives to workers, begins so."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and " ".join(process.cmdline()).startswith(title)
+    except psutil.NoSuchProcess:
+        return False
+
+
+MAIN = "import sys; from pipeline.cli import main; sys.exit(main())"
+HELD = """
+import sys, time
+from pathlib import Path
+from pipeline.callback import SweepCallback
+from pipeline.cli import main
+
+folder, results, trials = Path(sys.argv.pop(1)), int(sys.argv.pop(1)), int(sys.argv.pop(1))
+report, keys = SweepCallback.on_trial_result, []
+
+def held(self, **info):
+    report(self, **info)
+    keys.append(info["trial"].config["key"])
+    if len(keys) >= results and len(set(keys)) >= trials:
+        (folder / "reached").touch()
+        while not (folder / "go-on").exists():
+            time.sleep(0.02)
+
+SweepCallback.on_trial_result = held
+sys.exit(main())
+"""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Where a driver waits, after its first results, until it may go on: none of its trials can end meanwhile."""
+
+    folder: Path
+    results: int = 1
+    """So many have come,"""
+    trials: int = 1
+    """of so many trials."""
+
+    def wait(self, process: subprocess.Popen[str], seconds: float = 900) -> None:
+        """Until the driver waits there."""
+        end = time.monotonic() + seconds
+        while not (self.folder / "reached").exists():
+            if process.poll() is not None or time.monotonic() > end:
+                process.kill()
+                pytest.fail(f"it has not come so far: {process.communicate()}")
+            time.sleep(0.05)
+
+    def go_on(self) -> None:
+        """Let the driver go on, to its end."""
+        (self.folder / "go-on").touch()
+
+
+def start_cli(words: list[str], cwd: Path, *, hold: Hold | None = None, **environment: str) -> subprocess.Popen[str]:
     """Start ``python -m pipeline.cli`` in another process."""
+    code = [MAIN] if hold is None else [HELD, str(hold.folder), str(hold.results), str(hold.trials)]
     return subprocess.Popen(
-        [sys.executable, "-c", "import sys; from pipeline.cli import main; sys.exit(main())", *words],
+        [sys.executable, "-c", *code, *words],
         cwd=cwd,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -97,7 +168,7 @@ def start_cli(words: list[str], cwd: Path, **environment: str) -> subprocess.Pop
     )
 
 
-def run_cli(words: list[str], cwd: Path, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_cli(words: list[str], cwd: Path, timeout: float = 900, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run ``python -m pipeline.cli`` in another process."""
     process = start_cli(words, cwd, **environment)
     try:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import http.server
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +17,8 @@ from optuna.trial import TrialState
 import pipeline.cluster
 from pipeline.cluster import PACKAGES, connected, require_cluster, stage_code, this_machine
 from pipeline.settings import SweepSettings
-from tests.pipeline.conftest import REPOSITORY, Swept, command_words, run_cli, start_cli, tiny_settings
+from tests.pipeline.conftest import REPOSITORY, Hold, Swept, command_words, run_cli, start_cli, tiny_settings
+from tests.support.ports import free_port
 from trainables.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -31,9 +30,16 @@ if TYPE_CHECKING:
 def start_nodes() -> Cluster:
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    cluster.add_node(num_cpus=1)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, "wait": False})
+    add_node(cluster)
     return cluster
+
+
+def add_node(cluster: Cluster) -> Any:
+    """Another node with a core; a loaded machine needs longer than Ray waits by itself."""
+    node = cluster.add_node(num_cpus=1, wait=False)
+    cluster.wait_for_nodes(timeout=300)
+    return node
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +65,7 @@ def drive(code: str, cwd: Path, *words: str) -> Any:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONSAFEPATH": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code, *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False,
-        timeout=120,
+        timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -111,12 +117,6 @@ def test_this_machine_is_described_without_ray() -> None:
     assert node.gpus == torch.cuda.device_count()
     assert node.cpus == this_machine().cpus >= 1
     assert node.memory > 2**20
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_an_address_where_nothing_listens_is_refused() -> None:
@@ -208,34 +208,23 @@ def test_addresses_that_cannot(address: str) -> None:
         SweepSettings("acgan", Path("faces"), "s", address=address)
 
 
-def wait_for(condition: Any, process: subprocess.Popen[str], seconds: float = 180) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and process.poll() is None:
-        if condition():
-            return
-        time.sleep(0.5)
-    process.kill()
-    pytest.fail(f"it did not happen: {process.communicate()}")
-
-
 @pytest.mark.slow
-def test_a_sweep_survives_the_death_of_a_node(judged_home: Path, faces: Path, foreign: Path) -> None:
+def test_a_sweep_survives_the_death_of_a_node(judged_home: Path, faces: Path, foreign: Path, tmp_path: Path) -> None:
     cluster = start_nodes()
-    node = cluster.add_node(num_cpus=1)
     try:
+        node = add_node(cluster)
         settings = tiny_settings(
             judged_home, faces, "moved", trials=4, max_kimg=12, scheduler="none", concurrent=None,
             address=cluster.address,
         )  # fmt: skip
         swept = Swept(settings, "", "")
-        process = start_cli(command_words(settings), foreign, PYTHONSAFEPATH="1", PYTHONPATH=str(REPOSITORY))
-
-        def three_have_begun() -> bool:
-            return len(list(swept.folder.glob("*/results.json*"))) >= 3
-
-        wait_for(three_have_begun, process)
+        hold = Hold(tmp_path, trials=3)
+        given = {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(REPOSITORY)}
+        process = start_cli(command_words(settings), foreign, hold=hold, **given)
+        hold.wait(process)
         cluster.remove_node(node, allow_graceful=False)
-        _, err = process.communicate(timeout=300)
+        hold.go_on()
+        _, err = process.communicate(timeout=900)
         assert process.returncode == 0, err
     finally:
         cluster.shutdown()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import pytest
 
 from analysis.rank import rank
 from analysis.runs import load
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,9 +26,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def dashboard(swept: Swept) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     words = [f"sqlite:///{swept.home.root / 'optuna.db'}", "--host", "127.0.0.1", "--port", str(port)]
     code = "import sys; from optuna_dashboard._cli import main; sys.exit(main())"
     with subprocess.Popen([sys.executable, "-c", code, *words]) as server:
@@ -39,12 +37,13 @@ def dashboard(swept: Swept) -> Iterator[str]:
 
 
 def fetched(url: str) -> Any:
-    for attempt in range(60):
+    attempts = 1200
+    for attempt in range(attempts):
         try:
-            with urllib.request.urlopen(url, timeout=30) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return json.load(answer)
         except OSError:
-            if attempt == 59:
+            if attempt == attempts - 1:
                 raise
             time.sleep(0.5)
     raise AssertionError

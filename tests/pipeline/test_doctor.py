@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from pipeline.cli import main
 from pipeline.doctor import Check, run_checks
 from pipeline.home import Home
 from pipeline.options import DoctorOptions
+from tests.support.ports import free_port
 from trainables.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,12 +47,6 @@ def checks(**options: Any) -> dict[str, Check]:
 def check_of(name: str, **options: Any) -> Check:
     """One check; those after it are not made."""
     return next(check for check in run_checks(DoctorOptions(**options)) if check.name == name)
-
-
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_all_is_well_on_a_home_that_is_not_there_and_none_is_made(tmp_path: Path) -> None:
@@ -152,7 +146,7 @@ def test_a_tracking_database_that_cannot_be_written_to_fails(tmp_path: Path) -> 
 
 
 def test_a_tracking_server_that_is_not_there_fails(tmp_path: Path) -> None:
-    address = f"http://127.0.0.1:{closed_port()}"
+    address = f"http://127.0.0.1:{free_port()}"
     check = check_of("tracking", home=tmp_path, tracking=address)
     assert check.status == "failed"
     assert check.detail.startswith(f"no MLflow server answers at {address}")
@@ -160,23 +154,25 @@ def test_a_tracking_server_that_is_not_there_fails(tmp_path: Path) -> None:
 
 @pytest.fixture
 def mlflow_server(tmp_path: Path) -> Iterator[str]:
-    port = closed_port()
+    port = free_port()
     words = ["--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}", "--host", "127.0.0.1", "--port", str(port)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     server = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "server", *words, "--workers", "1"], cwd=tmp_path, **quiet
     )  # type: ignore[call-overload]
     address = f"http://127.0.0.1:{port}"
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"{address}/health").close()
-            break
-        except OSError:
-            assert server.poll() is None
-            time.sleep(0.25)
-    yield address
-    server.terminate()
-    server.wait()
+    try:
+        for _ in range(2400):
+            try:
+                urllib.request.urlopen(f"{address}/health", timeout=60).close()
+                break
+            except OSError:
+                assert server.poll() is None
+                time.sleep(0.25)
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
 
 
 @pytest.mark.slow
@@ -199,14 +195,14 @@ def test_a_study_database_that_is_not_there_fails_without_its_password(tmp_path:
     check = check_of("study", home=tmp_path, study=f"sqlite:///{tmp_path / 'no' / 'folder.db'}")
     assert check.status == "failed"
     assert "unable to open database file" in check.detail
-    check = check_of("study", home=tmp_path, study=f"postgresql://me:hidden@127.0.0.1:{closed_port()}/x")
+    check = check_of("study", home=tmp_path, study=f"postgresql://me:hidden@127.0.0.1:{free_port()}/x")
     assert check.status == "failed"
     assert "hidden" not in check.detail
 
 
 def test_a_cluster_that_does_not_answer_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.is_initialized", lambda: False)  # other tests of this process may have started one
-    check = check_of("ray", home=tmp_path, address=f"127.0.0.1:{closed_port()}")
+    check = check_of("ray", home=tmp_path, address=f"127.0.0.1:{free_port()}")
     assert check.status == "failed"
     assert check.detail.startswith("no Ray cluster answers")
 
@@ -228,7 +224,7 @@ def test_the_command_prints_a_line_for_each_and_exits_with_1_on_a_failure(
     assert main(["doctor", "--home", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines] == NAMES
-    words = ["doctor", "--home", str(tmp_path), "--tracking", f"http://127.0.0.1:{closed_port()}"]
+    words = ["doctor", "--home", str(tmp_path), "--tracking", f"http://127.0.0.1:{free_port()}"]
     assert main(words) == 1
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()][5] == "failed"
     assert main([*words, "--json"]) == 1

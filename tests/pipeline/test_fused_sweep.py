@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import signal
-import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
+from pipeline import deadline
+from pipeline.callback import SweepCallback
 from pipeline.cli import main
+from pipeline.deadline import Deadline
 from search_spaces.registry import find_space
-from tests.pipeline.conftest import FIXED, Swept, command_words, start_cli, sweep, tiny_settings
+from tests.pipeline.conftest import (
+    FIXED,
+    TRIALS_OF_TUNE,
+    Hold,
+    Swept,
+    command_words,
+    is_called,
+    start_cli,
+    sweep,
+    tiny_settings,
+    until,
+)
 from trainables.fused import FREE
 
 if TYPE_CHECKING:
@@ -74,40 +85,52 @@ def test_each_trial_has_the_scores_it_has_alone(judged_home: Path, faces: Path, 
 
 
 @pytest.mark.slow
-def test_an_interrupted_sweep_goes_on_fused_otherwise(judged_home: Path, faces: Path, apart: Swept) -> None:
+def test_an_interrupted_sweep_goes_on_fused_otherwise(
+    judged_home: Path, faces: Path, apart: Swept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class AfterAResult(Deadline):
+        """Over when a trial has its first of two results."""
+
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            self.seconds = 0.0
+            return False
+
     settings = settings_of(judged_home, faces, "turned", fuse="4")
-    first = sweep(dataclasses.replace(settings, time_limit="3s"))
+    with monkeypatch.context() as patch:
+        patch.setattr(deadline, "Deadline", AfterAResult)
+        first = sweep(settings)
     assert first.status == "interrupted"
+    assert sum(map(len, histories(first).values())) >= 1
     again = sweep(dataclasses.replace(settings, fuse="off"))
     assert again.status == "complete"
     require_equal(again, apart)
 
 
-def kill_once_trained(folder: Path, process: str, killed: list[int]) -> None:
-    """End a worker of this process's Ray as soon as a trial of the sweep has a result."""
-    end = time.monotonic() + 120
-    while time.monotonic() < end and not list(folder.rglob("results.jsonl")):
-        time.sleep(0.1)
-    own = psutil.Process(os.getpid()).children(recursive=True)
-    for one in own:
-        if one.is_running() and " ".join(one.cmdline()).startswith(f"ray::{process}"):
-            one.kill()
-            killed.append(one.pid)
-            return
+def workers_called(title: str | tuple[str, ...]) -> list[psutil.Process]:
+    """Workers of this process's Ray."""
+    return [one for one in psutil.Process().children(recursive=True) if is_called(one, title)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("process", ["Host", "ResourceTrainable"])  # as Tune calls the proxies
+@pytest.mark.parametrize("process", ["Host", "Proxy"])
 def test_a_process_that_is_killed_costs_no_trial_and_doubles_nothing(
-    judged_home: Path, faces: Path, apart: Swept, process: str
+    judged_home: Path, faces: Path, apart: Swept, process: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = settings_of(judged_home, faces, f"killed-{process.lower()}", fuse="4")
+    """In the driver, when it has the first result: until it goes on, no trial can come to its end."""
+    titles = {"Host": ("ray::Host",), "Proxy": TRIALS_OF_TUNE}[process]
     killed: list[int] = []
-    folder = Swept(settings, "", "").folder
-    killer = threading.Thread(target=kill_once_trained, args=(folder, process, killed))
-    killer.start()
-    swept = sweep(settings)
-    killer.join()
+    report = SweepCallback.on_trial_result
+
+    def kill_then_report(self: SweepCallback, **info: Any) -> None:
+        if not killed:
+            victim, *_ = workers_called(titles)
+            victim.kill()
+            killed.append(victim.pid)
+        report(self, **info)
+
+    monkeypatch.setattr(SweepCallback, "on_trial_result", kill_then_report)
+    until(lambda: not workers_called(titles))  # those of the sweep before
+    swept = sweep(settings_of(judged_home, faces, f"killed-{process.lower()}", fuse="4"))
     assert killed
     assert swept.status == "complete"
     require_equal(swept, apart)
@@ -119,17 +142,16 @@ def test_ctrl_c_ends_the_hosts_and_the_same_command_goes_on(
 ) -> None:
     settings = settings_of(judged_home, faces, "pressed", fuse="4")
     swept = Swept(settings, "", "")
-    process = start_cli(command_words(settings), tmp_path)
-    end = time.monotonic() + 120
-    while time.monotonic() < end and not list(swept.folder.rglob("results.jsonl")):
-        time.sleep(0.1)
+    hold = Hold(tmp_path)
+    process = start_cli(command_words(settings), tmp_path, hold=hold)
+    hold.wait(process)
     workers = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    hold.go_on()
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    psutil.wait_procs(workers, timeout=30)
-    assert not [one for one in workers if one.is_running()]
+    until(lambda: not [one for one in workers if is_called(one, "")])
     assert main(["resume", "pressed", "--home", str(judged_home), "--fuse", "2"]) == 0
     require_equal(swept, apart)
 

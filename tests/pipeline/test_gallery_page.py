@@ -20,6 +20,7 @@ from pipeline import gallery
 from pipeline.backends import OnnxNetwork
 from pipeline.gallery import write_gallery
 from pipeline.manifest import ONNX
+from tests.support.browser import new_page
 from tests.support.galleries import KINDS, globals_of, write_contrasting
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Site:
         return np.array((np.clip(drawn, -1, 1) + 1) * 127.5).transpose(1, 2, 0)
 
     def open(self, browser: Browser, url: str = "", **context: Any) -> Page:
-        page = browser.new_context(**context).new_page()
+        page = new_page(browser, **context)
         start = url or self.url
         inside = (start.rpartition("/")[0], "blob:", "data:")
         page.on("request", lambda asked: None if asked.url.startswith(inside) else self.seen.append(asked.url))
@@ -99,7 +100,7 @@ class Site:
 
 def settle(page: Page) -> Page:
     """Wait until every wish is drawn."""
-    page.wait_for_selector(READY, state="attached", timeout=120_000)
+    page.wait_for_selector(READY, state="attached")
     return page
 
 

@@ -31,9 +31,10 @@ from ray.cluster_utils import Cluster
 from ray.util import placement_group_table
 from pipeline.hosts import host_cores, proxy_trainable
 
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "wait": False})
 for _ in range(2):
-    cluster.add_node(num_cpus=1)
+    cluster.add_node(num_cpus=1, wait=False)
+cluster.wait_for_nodes(timeout=300)
 ray.init(address=cluster.address, log_to_driver=False)
 
 class Host:

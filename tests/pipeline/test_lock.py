@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from pipeline.home import Home
 from pipeline.lock import exclusive
 with exclusive(Home(Path(sys.argv[1])), "one"):
     print("held", flush=True)
-    time.sleep(60)
+    sys.stdin.read()
 """
 
 
@@ -37,7 +37,9 @@ def test_a_second_driver_of_a_sweep_is_refused_and_another_sweep_is_not(tmp_path
 
 
 def test_a_killed_driver_lets_go(tmp_path: Path) -> None:
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     assert in_use(Home(tmp_path), "one")

@@ -23,6 +23,7 @@ from pipeline.bundle import Bundle
 from pipeline.manifest import GOLDEN
 from pipeline.web_runtime import FILES, SCRIPT
 from tests.pipeline import test_model_card, test_model_card_translation
+from tests.support.browser import new_page
 from tests.support.exports import make_portable
 from tests.support.galleries import KINDS, write_contrasting
 from tests.support.translators import SIZE, write_translator
@@ -79,11 +80,11 @@ def run(
     faults: list[str] = []
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        page = browser.new_page()
+        page = new_page(browser)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda said: said.type == "error" and faults.append(said.text))
         page.goto(f"http://127.0.0.1:{server.server_port}/index.html")
-        page.wait_for_function("() => globalThis.shown", timeout=60_000)
+        page.wait_for_function("() => globalThis.shown")
         shown: dict[str, Any] = page.evaluate("() => shown")
         drawn = page.evaluate(
             """() => {

@@ -20,6 +20,7 @@ from trainables.mutations import MUTABLE, read_mutations
 from trainables.storage import Storage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 RECIPE = GanConfig.from_params({"optimizer.generator_lr": 1e-3, "updates.generator_steps": 2}).to_params()
@@ -164,8 +165,21 @@ def test_where_nobody_fits_or_can_be_read_there_is_no_order(tmp_path: Path, sour
 
 @pytest.mark.slow
 def test_a_population_runs_to_the_end_and_says_what_changed(
-    judged_home: Path, faces: Path, local_ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    judged_home: Path,
+    faces: Path,
+    local_ray: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    report = PopulationRule.report
+
+    def told_of_the_last(self: PopulationRule, key: str, kimg: int, result: Mapping[str, Any]) -> bool:
+        """The last trial is the worst at each of its rungs, whatever such short training comes to."""
+        worst = {"distance": 1e9} if key.endswith("00007") else {}
+        return report(self, key, kimg, {**result, **worst})
+
+    monkeypatch.setattr(PopulationRule, "report", told_of_the_last)
     given = {text.partition("=")[0] for text in FIXED}
     own = [
         f"{d.name}={d.default}"
@@ -188,8 +202,8 @@ def test_a_population_runs_to_the_end_and_says_what_changed(
     runs, trials = swept.runs(), swept.trials()
     assert [run.data.metrics["kimg"] for run in runs] == [4] * 8
     changed = [run for run in runs if run.data.metrics.get("mutations")]
-    # Of the three rungs of each trial from the fourth on, some are worst of all.
-    assert changed
+    # All others have ended at 4 kimg, which is not too far ahead of its last rung.
+    assert "7" in {run.data.tags["gansweep.number"] for run in changed}
     for run in changed:
         key = run.data.tags["gansweep.key"]
         about = json.loads((swept.folder / key / "config.json").read_text())

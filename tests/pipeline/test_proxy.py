@@ -5,8 +5,10 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+import time
 import traceback
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ray.core.generated.common_pb2 import ActorDiedErrorContext
@@ -17,6 +19,9 @@ from pipeline.outcome import outcome
 from pipeline.proxy import ProxyTrial
 from trainables.host import Offer
 from trainables.report import unfolded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CONFIG = {"key": "s-00001", "params": {"generator.width": 4}, "seed": 3, "number": 1}
 
@@ -159,9 +164,14 @@ def test_a_second_try_goes_elsewhere_once_all_hosts_have_said_that_they_do_not_h
     assert free.names() == ["offer"] * 3 + ["join"]
 
 
+def set_clock(monkeypatch: pytest.MonkeyPatch, clock: Iterator[int]) -> None:
+    """Of proxies alone: other threads may ask what time it is, too."""
+    monkeypatch.setattr(proxy, "time", SimpleNamespace(monotonic=lambda: float(next(clock)), sleep=time.sleep))
+
+
 def test_a_second_try_waits_no_longer_than_for_dead_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10_000, 50))
-    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    set_clock(monkeypatch, clock)
     free = Host(Offer(False, True, 0, 4))
     assert proxy_on(free, Host(SILENT), alone=True).host is free
     assert free.names() == ["offer"] * 4 + ["join"]  # 50, 100, 150, 200 s
@@ -176,7 +186,7 @@ def test_a_host_that_never_answers_is_asked_once_and_waited_for_once(waits: list
 
 def test_nothing_but_dead_hosts_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10_000, 100))
-    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    set_clock(monkeypatch, clock)
     dead = Host(ActorDiedError())
     with pytest.raises(ActorDiedError):
         proxy_on(dead)
@@ -186,7 +196,7 @@ def test_nothing_but_dead_hosts_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_host_that_is_late_once_is_not_a_dead_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are dead; it is full, and says nothing at 200 s."""
     clock = iter(range(0, 10_000, 50))
-    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    set_clock(monkeypatch, clock)
     full = Offer(False, True, 0, 0)
     slow = Host(full, full, full, Late(full, 2), Offer(False, True, 0, 1))
     assert proxy_on(Host(ActorDiedError()), slow).host is slow

@@ -128,6 +128,8 @@ def test_what_cannot_be_sent_at_the_end_stays_for_the_next_start(
     one.start()
     put(one, "a", "b")
     one.finish()
+    assert one._thread is not None
+    one._thread.join(600)
     assert server.taken == []
     assert said[-1] == (
         f"tracking: 2 writes wait for http://there; they stay in {tmp_path} and are sent by the next `gansweep resume`"
@@ -151,7 +153,7 @@ def test_the_end_does_not_wait_out_the_pause_between_attempts(sender: Callable[.
     server.faults = [OSError("gone")]
     one.start()
     put(one, "a")
-    assert paused.wait(60)
+    assert paused.wait(600)
     one.finish()
     assert server.taken == ["a"]
 

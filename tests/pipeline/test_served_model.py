@@ -168,7 +168,7 @@ def test_mlflow_serves_it_over_http(bundles: dict[str, Bundle], saved: dict[str,
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 def test_its_own_requirements_are_enough(bundles: dict[str, Bundle], saved: dict[str, Path], tmp_path: Path) -> None:
     try:
         urllib.request.urlopen("https://pypi.org/simple/pip/", timeout=10).close()
@@ -178,7 +178,9 @@ def test_its_own_requirements_are_enough(bundles: dict[str, Bundle], saved: dict
     python = tmp_path / "env" / "bin" / "python"
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     wanted = str(saved["tagged"] / "requirements.txt")
-    subprocess.run([python, "-m", "pip", "install", "-q", "-r", wanted], check=True, env=clean, cwd=tmp_path)
+    subprocess.run(
+        [python, "-m", "pip", "install", "-q", "--retries", "10", "-r", wanted], check=True, env=clean, cwd=tmp_path
+    )
     found = subprocess.run(
         [python, "-c", PREDICT, str(saved["tagged"])],
         check=True,

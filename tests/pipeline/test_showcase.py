@@ -144,9 +144,9 @@ def test_it_refreshes_when_something_was_written_and_at_the_end(history: History
     showcase.start()
     assert not refreshed.acquire(timeout=0.2)  # nothing was written
     one.written = 1
-    assert refreshed.acquire(timeout=30)
+    assert refreshed.acquire(timeout=600)
     showcase.finish()
-    assert refreshed.acquire(timeout=30)
+    assert refreshed.acquire(timeout=600)
 
 
 def test_a_server_that_is_away_is_not_waited_for(history: History, monkeypatch: Any) -> None:

@@ -158,7 +158,7 @@ def test_waiting_for_it_to_shrink(tmp_path: Path) -> None:
     assert not spool.shrinks(2, timeout=0)
     thread = threading.Thread(target=spool.mark)
     thread.start()
-    assert spool.shrinks(2, timeout=60)
+    assert spool.shrinks(2, timeout=600)
     thread.join()
     assert len(spool) == 1
 

@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,16 +19,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conftest import make_judged_home
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens at."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def postgres_program(name: str) -> str | None:
@@ -50,16 +43,19 @@ class Postgres:
 
     def start(self) -> None:
         options = f"-F -h 127.0.0.1 -p {self.port} -k {self.folder}"
-        self._run("pg_ctl", "start", "-w", "-D", str(self.folder / "data"), "-o", options, "-l", f"{self.folder}/log")
+        self._control("start", "-o", options, "-l", f"{self.folder}/log")
 
     def stop(self) -> None:
         """End it at once, as a restart by an operator does: connections are cut."""
-        self._run("pg_ctl", "stop", "-w", "-m", "fast", "-D", str(self.folder / "data"))
+        self._control("stop", "-m", "fast")
 
     def database(self, name: str) -> str:
         """The URL of a new database."""
         self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "tester", name)
         return f"postgresql+psycopg2://tester@127.0.0.1:{self.port}/{name}"
+
+    def _control(self, action: str, *words: str) -> None:
+        self._run("pg_ctl", action, "-w", "-t", "300", "-D", str(self.folder / "data"), *words)
 
     def _run(self, program: str, *words: str) -> None:
         path = postgres_program(program)
@@ -67,7 +63,7 @@ class Postgres:
         # pg_ctl leaves a server behind that keeps what it is given to write to: no pipe, or this waits for ever.
         subprocess.run(
             [path, *words], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            cwd=self.folder, timeout=120, **postgres_user(),
+            cwd=self.folder, timeout=400, **postgres_user(),
         )  # fmt: skip
 
 
@@ -124,7 +120,7 @@ class MlflowServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, seconds: float = 120) -> None:
+    def start(self, seconds: float = 600) -> None:
         words = ["server", "--backend-store-uri", self.backend, "--host", "127.0.0.1", "--port", str(self.port)]
         words += ["--workers", "1", "--serve-artifacts", "--artifacts-destination", str(self.folder / "artifacts")]
         with (self.folder / "server.log").open("ab") as log:
@@ -134,7 +130,7 @@ class MlflowServer:
             )  # fmt: skip
         end = time.monotonic() + seconds
         while time.monotonic() < end and self.process.poll() is None:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/health", timeout=5):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/health", timeout=60):
                 return
             time.sleep(0.2)
         self.stop()

@@ -46,9 +46,9 @@ def test_a_study_outlasts_restarts_of_its_database(postgres: Postgres) -> None:
     postgres.stop()
     thread = threading.Thread(target=run)
     thread.start()
-    assert waiting.wait(60)
+    assert waiting.wait(300)
     postgres.start()
-    thread.join(120)
+    thread.join(600)
     assert not thread.is_alive()
     assert "does not answer" in said[0]
     assert "answers again" in said[1]

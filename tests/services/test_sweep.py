@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import time
+import threading
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -11,10 +11,9 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
-from tests.pipeline.conftest import command_words, run_cli, start_cli, tiny_settings
+from tests.pipeline.conftest import Hold, command_words, run_cli, start_cli, tiny_settings, until
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
     from mlflow.entities import Run
@@ -35,31 +34,31 @@ def trials(client: MlflowClient) -> list[Run]:
     return sorted(found, key=lambda run: str(run.data.tags["gansweep.key"]))
 
 
-def wait_for_result(client: MlflowClient, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 180
-    while time.monotonic() < end and process.poll() is None:
-        if any("distance" in run.data.metrics for run in trials(client)):
-            return
-        time.sleep(0.3)
-    process.kill()
-    pytest.fail(f"no result in time: {process.communicate()}")
-
-
 def test_a_sweep_outlasts_restarts_of_its_servers_and_stays_its_homes_own(
     mlflow_server: MlflowServer, postgres: Postgres, judged_home: Path, faces: Path, tmp_path: Path
 ) -> None:
     url, client = postgres.database("sweep"), MlflowClient(mlflow_server.url)
     where: dict[str, Any] = {"tracking": mlflow_server.url, "study": url}
     settings = tiny_settings(judged_home, faces, "served", trials=4, max_kimg=KIMG, scheduler="none", **where)
-    process = start_cli(command_words(settings), tmp_path)
-    wait_for_result(client, process)
+    hold = Hold(tmp_path)
+    process = start_cli(command_words(settings), tmp_path, hold=hold)
+    hold.wait(process)
+    until(lambda: any("distance" in run.data.metrics for run in trials(client)))
     mlflow_server.stop()
     postgres.stop()
-    time.sleep(3)  # the sweep goes on without them
-    postgres.start()
+    said: list[str] = []
+    reader = threading.Thread(target=lambda: said.extend(process.stderr or ()))
+    reader.start()
+    hold.go_on()
+    for part in ("tracking", "study"):  # which is needed at the end of a trial
+        until(lambda part=part: any(line.startswith(part) and "does not answer" in line for line in said))
+    # In this order: without its study the sweep cannot end, which would wait for the other for a minute only.
     mlflow_server.start()
-    out, err = process.communicate(timeout=300)
+    postgres.start()
+    reader.join(900)
+    out, err = process.communicate(timeout=60)[0], "".join(said)
     assert process.returncode == 0, err
+    assert err.count("answers again") == 2
     assert "Traceback" not in err
     assert "View run" not in out
 

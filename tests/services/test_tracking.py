@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from pipeline.home import Home
 from pipeline.outcome import Outcome
 from pipeline.settings import SweepSettings
 from pipeline.tracking import Tracker, open_client
+from tests.pipeline.conftest import until
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -81,18 +81,16 @@ def outage(driver: Driver, down: Callable[[], None], up: Callable[[], None]) -> 
     tracker = driver.start()
     driver.begin(tracker, 0)
     driver.log(tracker, 0, 1, 2)
-    assert tracker.sender.spool.shrinks(3, timeout=60)  # some may still be under way when it goes
+    assert tracker.sender.spool.shrinks(3, timeout=600)  # some may still be under way when it goes
     down()
     driver.log(tracker, 0, 3, 4)
     driver.begin(tracker, 1)
     driver.log(tracker, 1, 1, 2)
     tracker.finish_trial("s-00000", Outcome("complete"))
-    for _ in range(600):  # what is sent is gathered first: the outage must be met
-        if driver.said:
-            break
-        time.sleep(0.1)
+    until(lambda: driver.said)  # what is sent is gathered first: the outage must be met
     up()
-    assert tracker.sender.spool.shrinks(1, timeout=120)
+    assert tracker.sender.spool.shrinks(1, timeout=600)
+    until(lambda: len(driver.said) > 1)
     assert driver.recorded() == {"s-00000": ("complete", [1, 2, 3, 4]), "s-00001": ("running", [1, 2])}
     assert sum("does not answer" in line for line in driver.said) == 1
     assert sum("answers again" in line for line in driver.said) == 1
@@ -103,6 +101,8 @@ def outage(driver: Driver, down: Callable[[], None], up: Callable[[], None]) -> 
     tracker.finish("interrupted", Outcome("interrupted", "Ctrl-C"))
     assert "4 writes wait for" in driver.said[-1]
     assert len((driver.spool / "operations.jsonl").read_text().splitlines()) >= 4
+    assert tracker.sender._thread is not None
+    tracker.sender._thread.join(600)  # a request may be under way
     with pytest.raises((AnalysisError, UserError)) as caught:
         driver.start()
     assert "\n" not in str(caught.value)

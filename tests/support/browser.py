@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
+
+PATIENCE = 600_000
+"""Milliseconds for whatever a page takes on a loaded machine; what is not there by then does not come."""
+
+
+def new_page(browser: Browser, **options: Any) -> Page:
+    """A page in a context of its own, with this patience in all that is asked of it."""
+    page = browser.new_page(**options)
+    page.set_default_timeout(PATIENCE)
+    return page
 
 
 @contextlib.contextmanager
@@ -22,7 +32,7 @@ def chromium() -> Iterator[Browser]:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=PATIENCE)
         try:
             yield browser
         finally:

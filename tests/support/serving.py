@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.ports import free_port
+
 if TYPE_CHECKING:
     from typing import Self
 
@@ -24,7 +26,7 @@ class Served:
     """A server of an MLflow model until the block ends."""
 
     def __init__(self, model: Path, folder: Path) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         words = ["models", "serve", "-m", str(model), "--env-manager", "local", "-h", "127.0.0.1"]
         self.log = (folder / "server.log").open("w+")
         self.process = subprocess.Popen(
@@ -37,19 +39,22 @@ class Served:
         )
 
     def __enter__(self) -> Self:
-        for _ in range(600):
+        for _ in range(3000):
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=5).close()
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=60).close()
             except OSError:
-                assert self.process.poll() is None, Path(self.log.name).read_text()
+                if self.process.poll() is not None:
+                    break
                 time.sleep(0.2)
             else:
                 return self
+        self.__exit__()
         pytest.fail(Path(self.log.name).read_text())
 
     def __exit__(self, *given: object) -> None:
-        os.killpg(self.process.pid, signal.SIGTERM)
-        self.process.wait(30)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
         self.log.close()
 
     def ask(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -57,13 +62,7 @@ class Served:
         url = f"http://127.0.0.1:{self.port}/invocations"
         request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=600) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

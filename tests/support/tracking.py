@@ -15,7 +15,7 @@ FINGERPRINT = {"samples": 32, "extractor": "efficientnet"}
 
 def settle(trackers: list[Tracker]) -> None:
     """Wait until all is sent."""
-    assert all(tracker.sender.spool.shrinks(1, timeout=60) for tracker in trackers)
+    assert all(tracker.sender.spool.shrinks(1, timeout=600) for tracker in trackers)
 
 
 def config(space: Space, number: int = 0, **params: Any) -> dict[str, Any]:

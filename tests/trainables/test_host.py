@@ -52,7 +52,7 @@ async def asked(host: FusedHost, keys: str) -> dict[str, Any]:
 
 def run(what: Awaitable[Any]) -> Any:
     async def limited() -> Any:
-        return await asyncio.wait_for(what, 120)
+        return await asyncio.wait_for(what, 900)
 
     return asyncio.run(limited())
 
@@ -110,13 +110,13 @@ def test_one_that_comes_in_between_is_trained_along(
     reached, come = threading.Event(), threading.Event()
 
     async def proxies() -> list[Any]:
-        host = make_host(context, tmp_path, patience=30.0)
+        host = make_host(context, tmp_path, patience=600.0)
         ordinary = host._group.step
 
         def held(keys: Collection[str], pause: Callable[[], bool]) -> Any:
             def at_update_25() -> bool:
                 reached.set()
-                return come.wait(60) and pause()
+                return come.wait(600) and pause()
 
             return ordinary(keys, at_update_25)
 
@@ -277,7 +277,7 @@ def test_two_that_come_at_once_do_not_share_the_place_of_one_that_is_forgotten(
 def busy(host: FusedHost) -> threading.Event:
     """Keep the thread that trains from everything else until the event is set."""
     free = threading.Event()
-    host._worker.submit(free.wait, 60)
+    host._worker.submit(free.wait, 600)
     return free
 
 
@@ -323,7 +323,7 @@ def test_one_that_is_built_when_the_process_is_about_to_end_goes_elsewhere(
 
 def test_who_waits_no_more_holds_up_nobody(context: TrialContext, tmp_path: Path) -> None:
     async def proxies() -> dict[str, Any]:
-        host = make_host(context, tmp_path)
+        host = make_host(context, tmp_path, clock=Clock())  # which stands still: b is waited for until it asks
         await take_all(host, config("a"), config("b"))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(host.step("a"), 0.01)
