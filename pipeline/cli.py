@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     with Termination() as termination:
         code = _carry_out(words, debug=debug)
-    return EXIT_CODE if termination.received and code == 130 else code
+    return EXIT_CODE if termination.received and code else code
 
 
 def _carry_out(words: list[str], *, debug: bool) -> int:

@@ -33,6 +33,8 @@ TCP_SECONDS, RAY_SECONDS = 5.0, 90.0
 """How long an address may take to accept a connection, and to let a driver in."""
 WATCH_SECONDS = 0.5
 """Between two looks at Ray's processes; it may take as long until a SIGTERM that has hit them is seen."""
+INTERRUPTIONS, AGAIN_SECONDS = 3, 10.0
+"""One may fall into code that swallows it; the next comes after so long."""
 
 # Ray waits minutes for an address that is no cluster, and logs from C++ meanwhile: another process tries it first.
 _TRY = """
@@ -126,15 +128,16 @@ def _start(**options: Any) -> None:
         if isinstance(ours, Termination):
             ours(signal.SIGTERM, None)
         raise
-    if isinstance(ours, Termination):
-        ours.listen()
+    finally:
+        if isinstance(ours, Termination):
+            ours.listen()
 
 
 @contextlib.contextmanager
 def leaving_a_dead_ray() -> Iterator[None]:
     """Interrupt what waits for this machine's Ray once more when the SIGTERM has ended Ray as well.
 
-    ``timeout``, systemd and SLURM send it to every process of a command. Ray Tune, which then stops its trials in
+    ``timeout`` and systemd send it to every process of a command. Ray Tune, which then stops its trials in
     order, would wait for a minute, and Ray end this process before the runs are closed.
     """
     termination, daemons = signal.getsignal(signal.SIGTERM), _daemons()
@@ -144,10 +147,11 @@ def leaving_a_dead_ray() -> Iterator[None]:
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(WATCH_SECONDS):
+        interruptions = 0
+        while interruptions < INTERRUPTIONS and not over.wait(AGAIN_SECONDS if interruptions else WATCH_SECONDS):
             if termination.received and any(map(_has_ended, daemons)):
                 os.kill(os.getpid(), signal.SIGTERM)
-                return
+                interruptions += 1
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -160,7 +164,14 @@ def leaving_a_dead_ray() -> Iterator[None]:
 
 def _daemons() -> list[psutil.Process]:
     """The processes of a Ray that this one has started, without the workers."""
-    return [child for child in psutil.Process().children() if child.name() in ("gcs_server", "raylet")]
+    return [child for child in psutil.Process().children() if _name(child) in ("gcs_server", "raylet")]
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return str(process.name())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def _has_ended(process: psutil.Process) -> bool:

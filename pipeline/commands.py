@@ -231,7 +231,11 @@ def ui(options: given.UiOptions) -> int:
         raise UsageError(f"--port is {options.port}; allowed: 1 to 65535")
     print(f"http://127.0.0.1:{options.port} (Ctrl-C ends it)", flush=True)
     words = ["server", "--backend-store-uri", home.tracking, "--host", "127.0.0.1", "--port", str(options.port)]
-    return subprocess.run([sys.executable, "-m", "mlflow", *words], check=False).returncode
+    with subprocess.Popen([sys.executable, "-m", "mlflow", *words]) as server:
+        try:
+            return server.wait()
+        finally:
+            server.terminate()  # it hands the signal on to its own processes, which would outlive it
 
 
 def doctor(options: given.DoctorOptions) -> int:

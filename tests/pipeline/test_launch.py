@@ -31,10 +31,12 @@ from tests.pipeline.conftest import (
     Hold,
     Swept,
     command_words,
+    is_called,
     run_cli,
     start_cli,
     sweep,
     tiny_settings,
+    until,
 )
 from tests.support.stub_judge import place_judge
 from trainables.errors import UserError
@@ -550,8 +552,7 @@ def test_sigterm_closes_the_runs_without_a_word_of_rays(
     assert {status(run) for run in swept.runs()} == {"interrupted"}
     (parent,) = swept.runs("sweep")
     assert (status(parent), parent.info.status) == ("interrupted", "KILLED")
-    psutil.wait_procs(workers, timeout=300)
-    assert not [one for one in workers if one.is_running()]
+    until(lambda: not [one for one in workers if is_called(one, "")])
 
 
 @pytest.mark.slow

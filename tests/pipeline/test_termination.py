@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import ray
 from pipeline.cli import main
 from pipeline.cluster import leaving_a_dead_ray, local_ray
 from pipeline.termination import EXIT_CODE, Termination, ctrl_c_given_back
+from tests.pipeline.conftest import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -178,6 +180,23 @@ def test_who_waits_for_a_ray_that_the_signal_has_ended_is_interrupted_again(daem
         hit()
 
 
+def test_an_interruption_that_is_swallowed_is_followed_by_another(
+    daemon: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hit() -> None:
+        with leaving_a_dead_ray():
+            as_tune_does()
+            os.kill(os.getpid(), signal.SIGTERM)
+            daemon.kill()
+            with contextlib.suppress(KeyboardInterrupt):
+                threading.Event().wait(600)
+            threading.Event().wait(600)
+
+    monkeypatch.setattr("pipeline.cluster.AGAIN_SECONDS", 2.0)
+    with Termination(), pytest.raises(KeyboardInterrupt):
+        hit()
+
+
 def test_who_stops_a_living_ray_is_left_in_peace(
     daemon: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,9 +217,15 @@ def test_who_stops_a_living_ray_is_left_in_peace(
 def test_a_ray_that_dies_without_a_signal_is_not_taken_for_one(
     daemon: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    looks: list[threading.Thread] = []
+
+    def never(termination: Termination) -> bool:
+        looks.append(threading.current_thread())
+        return False
+
+    monkeypatch.setattr(Termination, "received", property(never, lambda termination, value: None), raising=False)
     monkeypatch.setattr("pipeline.cluster.WATCH_SECONDS", 0.01)
     daemon.kill()
     daemon.wait()
-    with Termination() as termination, leaving_a_dead_ray():
-        threading.Event().wait(0.2)
-    assert not termination.received
+    with Termination(), leaving_a_dead_ray():
+        until(lambda: len(looks) >= 3)
