@@ -285,6 +285,7 @@ def die_between_result_and_log(settings: SweepSettings) -> None:
     trial.step()
 
 
+@pytest.mark.slow
 def test_no_result_is_lost_when_the_driver_dies_before_it_is_logged(
     judged_home: Path, faces: Path, local_ray: None
 ) -> None:
@@ -296,6 +297,7 @@ def test_no_result_is_lost_when_the_driver_dies_before_it_is_logged(
     assert [point.step for point in found] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_another_storage_holds_all_that_trials_write_and_export_and_clean_find_it(
     judged_home: Path, faces: Path, local_ray: None, tmp_path: Path
 ) -> None:
@@ -357,6 +359,7 @@ def test_a_time_limit_interrupts_and_the_same_command_ends_the_sweep(
         assert steps == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_relative_weights_file_and_the_wish_to_extrapolate_reach_the_workers(
     judged_home: Path, faces: Path, local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
