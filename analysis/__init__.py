@@ -1,1 +1,1 @@
-"""After a sweep: MLflow to one tidy table, ranking, statistics, pictures. Imports nothing of ours."""
+"""After a sweep: MLflow to one tidy table, ranking, statistics, images. Imports nothing of ours."""

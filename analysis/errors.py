@@ -1,10 +1,10 @@
-"""Errors of the analysis that a user can mend. Printed as one line, without a traceback."""
+"""Errors that a user can fix. Printed as one line, without a traceback."""
 
 from __future__ import annotations
 
 
 class AnalysisError(Exception):
-    """What was wrong, the value, what is allowed, what to do. Exit code 1."""
+    """Base error: states what was wrong, the value, what is allowed and what to do. Exit code 1."""
 
     exit_code = 1
 

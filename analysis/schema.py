@@ -10,7 +10,7 @@ grandchildren. Repeats have keys of their own, metrics and artifacts like trials
 Parameters of a trial run are the flat dotted names of its configuration (``generator.width``). Metrics have the
 trial's progress in whole kimg (thousands of real images seen) as their step. The parent run carries the artifacts
 ``space.json`` (dimensions with distributions, defaults, conditions and claims), ``sweep.json`` (the settings) and
-``data.json`` (counts and fingerprint of the data, the judge's report on held-out real images).
+``data.json`` (counts and fingerprint of the data, the tag classifier's report on held-out real images).
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ RANK: Final = "gansweep.rank"
 """Place by distance, on the first trials of a sweep; brought up to date now and then while it runs."""
 CHAMPION: Final = "champion"
 """``true`` on the best trial alone."""
+DESCRIBED: Final = "gansweep.described"
+"""Hashes of the last two descriptions written to the run or experiment; any other one is a user's own, and stays."""
 HOME: Final = "gansweep.home"
 """Tag of the experiment, and attribute of the study: the id of the home that drives the sweep."""
 
@@ -87,46 +89,51 @@ STATUSES: Final = (RUNNING, COMPLETE, STOPPED, FAILED, INTERRUPTED)
 DISTANCE: Final = "distance"
 """The objective to minimise; the same number is logged under its full name (``fid`` or ``fd_<extractor>``)."""
 TAG_ACCURACY: Final = "tag_accuracy"
-"""Share of pictures on which the judge agrees with every asked tag; per group: ``tag_accuracy_<group>``."""
+"""Share of images on which the tag classifier agrees with every asked tag; per group: ``tag_accuracy_<group>``."""
 CYCLE: Final = "cycle_l1"
-"""Mean absolute difference of a picture and its translation back: of generators that translate alone."""
+"""Mean absolute difference of an image and its translation back: of generators that translate alone."""
 FACE_RATE: Final = "face_rate"
-"""Share of pictures on which a cascade finds a face, where the sweep has one."""
+"""Share of images on which a cascade finds a face, where the sweep has one."""
 KIMG: Final = "kimg"
 SECONDS: Final = "seconds"
 """Seconds of wall time inside the trial so far."""
 TRAIN_SECONDS: Final = "train_seconds"
 """Seconds that a trial trained since its last result."""
 SCORE_SECONDS: Final = "score_seconds"
-"""Seconds that a trial took to score a result and to draw its pictures."""
+"""Seconds that a trial took to score a result and to draw its images."""
 SLOT_USE: Final = "slot_use"
 """On the parent run: share of slot-seconds spent in training and needed evaluation, ``BUSY_SECONDS / SLOT_SECONDS``;
-``pipeline.slot_use`` says what counts."""
+``pipeline.tracking.slot_utilization`` says what counts."""
 SLOT_SECONDS: Final = "slot_seconds"
 BUSY_SECONDS: Final = "busy_seconds"
 IMAGES_PER_SECOND: Final = "images_per_second"
 GENERATOR_LATENCY: Final = "generator_latency_ms"
-"""Median milliseconds of one picture from the generator, where the trial ran and beside what else ran there."""
+"""Median milliseconds of one image from the generator, where the trial ran and beside what else ran there."""
 OBJECTIVES: Final = {DISTANCE: "minimize", TAG_ACCURACY: "maximize"}
 MUTATIONS: Final = "mutations"
 """Times that a trial has gone on from another one's networks with changed values (population-based training); what the
 values are then is logged as ``mutated/<parameter>``, and the parameters stay those that it began with."""
 SAMPLES: Final = "samples"
-"""Generated pictures that the scores of a step were measured on: fewer at early rungs than at the end."""
+"""Generated images that the scores of a step were measured on: fewer at early rungs than at the end."""
 DISTANCE_PREFIXES: Final = ("fid", "fd_")
 """Full names of distances. They grow as samples become fewer, so two of different ``SAMPLES`` never compare."""
+PREFERENCE: Final = "preference"
+"""Probability that a person prefers a trial's images to those of an average trial (`gansweep compare`)."""
 HIGHER_IS_BETTER: Final = (
     TAG_ACCURACY, "precision", "recall", "density", "coverage", "diversity", "tag_diversity", "preserved",
-    FACE_RATE,
+    FACE_RATE, PREFERENCE,
 )  # fmt: skip
 SCORE_PREFIXES: Final = (
     *DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", "memorised", "source_feature_distance", CYCLE, "identity_l1",
 )  # fmt: skip
-"""A metric whose name starts with one of these is a score of generated pictures, not a training signal."""
-SHARES: Final = (TAG_ACCURACY, FACE_RATE, "precision", "recall", "coverage", "memorised", "preserved")
+"""A metric whose name starts with one of these is a score of generated images, not a training signal."""
+SHARES: Final = (TAG_ACCURACY, FACE_RATE, "precision", "recall", "coverage", "memorised", "preserved", PREFERENCE)
 """Scores that lie between 0 and 1, with those that start with these names."""
 TRAINING: Final = "training/"
 """Before the name of every signal of training (losses, gradient norms), so that pages show the scores first."""
+CLASS_ACCURACY: Final = "class_accuracy/"
+"""``class_accuracy/<group>/<class>`` in a trial's results; logged as the table ``CLASS_ACCURACY_FILE``, not as metrics.
+Runs of earlier versions have metrics."""
 INTERVAL: Final = "interval/"
 """``interval/<score>/low`` and ``/high``: 95% interval of a finished trial's score over its sampling noise."""
 
@@ -136,16 +143,22 @@ _PLUS: Final = ":plus:"
 SPACE_FILE: Final = "space.json"
 SETTINGS_FILE: Final = "sweep.json"
 DATA_FILE: Final = "data.json"
+CLASS_ACCURACY_FILE: Final = "class_accuracy.json"
+"""Table of a finished trial: group, class, share of the images asked for it that the tag classifier agrees with."""
+RANKING_FILE: Final = "ranking.json"
+"""Table of the trials on the parent run, best first; written anew while the sweep runs."""
+RUNS_VIEW: Final = "gansweep"
+"""Key of the view of the table of runs, in the tag ``mlflow.sharedViewState.<key>`` of the experiment."""
 PLAN_FILE: Final = "plan.json"
 """What `gansweep plan` expected of the sweep, where it was asked before."""
 SAMPLES_FOLDER: Final = "samples"
-"""Pictures of each evaluation: the same noise and tags, or the same source pictures, in every trial."""
+"""Images of each evaluation: the same noise and tags, or the same source images, in every trial."""
 FIGURES_FOLDER: Final = "figures"
-"""Pictures of the sweep on its parent run, drawn anew while it runs."""
+"""Images of the sweep on its parent run, drawn anew while it runs."""
 CONFUSION_FILE: Final = "confusion.json"
 """Among the panels: per tag group its ``classes`` and ``confusion`` counts, asked on rows, seen on columns."""
 PANELS_FOLDER: Final = "panels"
-"""Pictures at the end of a trial: same tags and other noise, same noise and every class, the grid of both."""
+"""Images at the end of a trial: same tags and other noise, same noise and every class, the grid of both."""
 
 
 def direction(score: str) -> str:
@@ -154,7 +167,7 @@ def direction(score: str) -> str:
 
 
 def needs_equal_samples(score: str) -> bool:
-    """Whether two values of a score compare only if they were measured on equally many pictures."""
+    """Whether two values of a score compare only if they were measured on equally many images."""
     return score == DISTANCE or score.startswith(DISTANCE_PREFIXES)
 
 

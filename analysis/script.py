@@ -1,9 +1,11 @@
-"""What commands share: answers for people and for machines; running as ``python -m analysis.claims NAME``."""
+"""Helpers of the commands: printing results, and running as ``python -m analysis.rank NAME``."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,14 +17,43 @@ if TYPE_CHECKING:
 _Options = TypeVar("_Options")
 
 
-def json_text(told: Any) -> str:
-    """What ``--json`` prints: one value, no number that other languages could not read."""
-    return json.dumps(told, indent=2, allow_nan=False, ensure_ascii=False)
+class _Pipe(io.FileIO):
+    """A standard stream whose reader may stop reading (``| head``): the command goes on, and its exit code counts."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
 
 
-def print_answer(told: Any, said: str, *, as_json: bool) -> None:
-    """Print what a command found, in JSON for machines or in words for people."""
-    print(json_text(told) if as_json else said)
+def tolerate_displays() -> None:
+    """Let no display turn finished work into a failure.
+
+    Characters that the encoding of stdout or stderr lacks are replaced, and a closed pipe is ignored.
+    """
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if not isinstance(stream, io.TextIOWrapper):
+            continue  # closed from the beginning, or replaced by a caller
+        if stream is getattr(sys, f"__{name}__") and stat.S_ISFIFO(os.fstat(number).st_mode):
+            stream.flush()
+            pipe = io.BufferedWriter(_Pipe(number, "w", closefd=False))
+            line_buffering = stream.line_buffering
+            setattr(sys, name, io.TextIOWrapper(pipe, stream.encoding, "replace", line_buffering=line_buffering))
+        else:
+            stream.reconfigure(errors="replace")
+
+
+def json_text(content: Any) -> str:
+    """Format a value as strict JSON (no NaN or infinity), as ``--json`` prints it."""
+    is_unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
+    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=not is_unicode)
+
+
+def print_answer(content: Any, text: str, *, as_json: bool) -> None:
+    """Print a command's result: ``content`` as JSON, or ``text``."""
+    print(json_text(content) if as_json else text)
 
 
 def run_script(
@@ -35,6 +66,7 @@ def run_script(
     """
     import tyro
 
+    tolerate_displays()
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     parsed = tyro.cli(
@@ -45,13 +77,11 @@ def run_script(
     )
     try:
         code = run(parsed)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()
         return code
     except AnalysisError as error:
         if debug:
             raise
         print(f"gansweep: error: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # ``| head`` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1

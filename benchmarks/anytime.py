@@ -1,18 +1,18 @@
-"""How much of random search's training other searches need for the same answer.
+"""Share of random search's training that other searches need for an equally good configuration.
 
     python -m benchmarks.anytime [--sweep NAME --home DIR] [--workers 4] [--trials 60] [--recorded 1500]
                                  [--repeats 10] [--output anytime.json]
 
-Without ``--sweep`` the curves are a synthetic family with a known truth, over the dimensions of `acgan`: the distance
-falls as a power of the training towards a level that the configuration sets, faster or slower by the learning rates (so
-that curves cross), with noise at every evaluation; a twentieth diverges. Merit at a ninth and a third of the budget has
-rank correlations of 0.89 and 0.99 with merit at the end; a real sweep may have less (0.67 and 0.76 in a short one of
-drawn faces), which costs stopping more. Searches get the curve of the very configuration that they propose; then, as
-``gansweep simulate`` does, the nearest of ``--recorded`` curves, which tells what snapping changes. With ``--sweep``
-the curves are those of a recorded sweep that stopped no trial. The JSON and pictures beside it tell the share of random
-search's training that each other search had used when it had an answer as good (medians and quartiles of the repeats).
-Wide networks are slow: with many workers, the others use training while a good one is under way, so that the share
-grows with ``--workers``.
+Without ``--sweep`` the curves are synthetic, with a known truth over the dimensions of `acgan`: the distance falls as a
+power of the training towards a level that depends on the configuration, at a speed that depends on the learning rates
+(so that curves cross), with noise at every evaluation; one configuration in twenty diverges. Distances at a ninth and a
+third of the budget have rank correlations of 0.89 and 0.99 with distances at the end. Correlations of a real sweep may
+be lower (0.67 and 0.76 in a short one of synthetic faces), so that early stopping loses more. In the first run, a
+search gets the curve of the configuration that it suggests; in the second, as in ``gansweep simulate``, the nearest of
+``--recorded`` curves, which shows the effect of snapping. With ``--sweep`` the curves come from a recorded sweep that
+stopped no trial. The JSON file, and images beside it, report the share of random search's training that each other
+search had used when its best configuration was as good (medians and quartiles over the repeats). Wide networks are
+slow: while one trains, other workers use training too, so the share grows with ``--workers``.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.runs import load
+from analysis.mlflow_reader.sweep import load
 from benchmarks.large_history import Sampler
 from pipeline.settings import SweepSettings
 from pipeline.simulate.compare import Plan, compare, to_json
-from pipeline.simulate.curves import Curve, Point, Recording, recording
-from pipeline.simulate.show import format_comparison, plot_comparison
+from pipeline.simulate.plot import plot_comparison
+from pipeline.simulate.recording import Curve, Point, Recording, recording
+from pipeline.simulate.text import format_comparison
 from search_spaces.registry import SPACES
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ NOISE = 0.03
 
 
 def log_level(params: Mapping[str, Any]) -> float:
-    """The truth: logarithm of the distance that a configuration tends to."""
+    """Return the true logarithm of the distance that a configuration tends to."""
     value: float = 4.0 - 0.25 * math.log2(params["generator.width"] / 64)
     value -= 0.1 * math.log2(params["discriminator.width"] / 64)
     value += 0.06 * math.log2(params["optimizer.generator_lr"] / 4e-4) ** 2
@@ -61,7 +62,7 @@ def log_level(params: Mapping[str, Any]) -> float:
 
 
 def accuracy_level(params: Mapping[str, Any]) -> float:
-    """The truth: the log-odds that the judge agrees, at the end."""
+    """Return the true log-odds, at the end, that the tag classifier agrees with the requested tags."""
     if params["discriminator.conditioning"] == "concat":
         return -1.0
     weight: float = 0.6 * math.log2(params["losses.tag_weight"])
@@ -69,7 +70,7 @@ def accuracy_level(params: Mapping[str, Any]) -> float:
 
 
 def synthetic(trials: int, seed: int) -> Recording:
-    """Curves of configurations drawn at random, the recipe's first."""
+    """Return curves of random configurations; the first is the recipe."""
     rng = np.random.default_rng(seed)
     drawn = [dict(SPACE.recipe), *(SPACE.sample(Sampler(rng)) for _ in range(trials - 1))]
     curves = tuple(_curve(f"synthetic-{number:05d}", params, rng) for number, params in enumerate(drawn))
@@ -80,7 +81,7 @@ def synthetic(trials: int, seed: int) -> Recording:
 
 
 class Truth:
-    """Gives the curve of whatever is proposed."""
+    """Returns the curve of a suggested configuration."""
 
     def __init__(self, seed: int) -> None:
         self.space, self.distances = SPACE, list[float]()
@@ -92,14 +93,14 @@ class Truth:
         return 1_000_000
 
     def take_recipe(self) -> Curve:
-        return self.take(SPACE.recipe)
+        return self.pop_nearest(SPACE.recipe)
 
-    def take(self, params: Mapping[str, Any]) -> Curve:
+    def pop_nearest(self, params: Mapping[str, Any]) -> Curve:
         return _curve(f"synthetic-{next(self._given):05d}", dict(params), self._rng)
 
 
 def _curve(key: str, params: dict[str, Any], rng: np.random.Generator) -> Curve:
-    # Slow learners come lower in the end: rankings early and late differ.
+    # Slow learners reach lower distances at the end, so that early and late rankings differ.
     rate = 0.7 + 0.1 * math.log2(params["optimizer.generator_lr"] / 2e-4) + rng.normal(0, 0.1)
     level, odds = log_level(params) + 0.1 * rate, accuracy_level(params)
     a_kimg = 2.0 + 3.0 * (params["generator.width"] / 64) ** 2
@@ -123,8 +124,8 @@ def main() -> None:
     parser.add_argument("--sweep")
     parser.add_argument("--home", type=Path)
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--trials", type=int, help="training to spend, as so many trials without stopping")
-    parser.add_argument("--recorded", type=int, default=1500, help="synthetic curves")
+    parser.add_argument("--trials", type=int, help="training budget, as a number of full trials")
+    parser.add_argument("--recorded", type=int, default=1500, help="number of synthetic curves")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("anytime.json"))
@@ -132,19 +133,19 @@ def main() -> None:
     if options.sweep:
         recorded = recording(load(options.sweep, home=options.home))
         plan = Plan(options.workers, options.trials or len(recorded.curves) // 4, options.repeats, options.seed)
-        found = {options.sweep: compare(recorded, COMBINATIONS, plan)}
+        comparisons = {options.sweep: compare(recorded, COMBINATIONS, plan)}
     else:
         recorded = synthetic(options.recorded, options.seed)
         plan = Plan(options.workers, options.trials or 60, options.repeats, options.seed)
-        found = {
+        comparisons = {
             "synthetic": compare(recorded, COMBINATIONS, plan, source=Truth),
             "synthetic-snapped": compare(recorded, COMBINATIONS, plan),
         }
-    for name, one in found.items():
-        print(format_comparison(one, name), end="\n\n")
-        plot_comparison(one, name, options.output.with_name(f"{options.output.stem}-{name}.png"))
-    told = {name: to_json(one, name) for name, one in found.items()}
-    options.output.write_text(json.dumps(told, indent=2), encoding="utf-8")
+    for name, comparison in comparisons.items():
+        print(format_comparison(comparison, name), end="\n\n")
+        plot_comparison(comparison, name, options.output.with_name(f"{options.output.stem}-{name}.png"))
+    content = {name: to_json(comparison, name) for name, comparison in comparisons.items()}
+    options.output.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Trials trained as one batched program, and one after the other: pictures a second of both.
+"""Images per second of trials trained as one batched program, and one after the other.
 
     python -m benchmarks.fused [--quick] [--system dcgan] [--width 16] [--size 32] [--device cpu] [-o fused.json]
 
-K loops of one recipe on seeds of their own are trained for some updates, together and one by one, in turns; the table
-has medians over rounds. On a CPU one thread is used and the time is that of the process. Two cores are better used by
-two processes; fusing is for devices that small networks leave idle. Run it from the repository's root.
+K loops of one recipe with different seeds are trained for some updates, together and one by one, in turns; the table
+has medians over rounds. On a CPU, one thread is used and process time is measured. Two cores are better used by two
+processes; fusing is for devices that small networks leave idle. Run it from the repository's root.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ import torch
 from benchmarks.steps import SYSTEMS, make_system, random_data
 from search_spaces.registry import SPACES
 from trainables.config import GanConfig
-from trainables.files import write_json
-from trainables.fused import Course, FusedLoop
-from trainables.loop import TrainingLoop
-from trainables.streams import Stream
+from trainables.fused.fused_loop import FusedLoop, TrainingSegment
+from trainables.fused.rng_streams import RngStream
+from trainables.storage.atomic import write_json
+from trainables.training.loop import TrainingLoop
 
 ALONE, FUSED = "one after another", "fused"
 
 
-def make_loops(config: GanConfig, count: int, device: str) -> tuple[list[TrainingLoop], list[Stream]]:
+def make_loops(config: GanConfig, count: int, device: str) -> tuple[list[TrainingLoop], list[RngStream]]:
     loops, streams = [], []
     for seed in range(count):
         torch.manual_seed(seed)
         data = random_data(config, device)
         loops.append(TrainingLoop(make_system(config, data), data, config))
-        streams.append(Stream(loops[-1].device))
+        streams.append(RngStream(loops[-1].device))
     return loops, streams
 
 
-def train(loops: list[TrainingLoop], streams: list[Stream], images: int, *, fused: bool) -> None:
-    until = loops[0].images + images
+def train(loops: list[TrainingLoop], streams: list[RngStream], images: int, *, fused: bool) -> None:
+    until = loops[0].images_seen + images
     if fused:
-        left = [Course(loop, stream, until) for loop, stream in zip(loops, streams, strict=True)]
-        while left:
-            ended = FusedLoop(left).train()
+        segments = [TrainingSegment(loop, stream, until) for loop, stream in zip(loops, streams, strict=True)]
+        while segments:
+            ended = FusedLoop(segments).train()
             for outcome in ended.values():
                 if isinstance(outcome, Exception):
                     raise outcome
-            left = [course for place, course in enumerate(left) if place not in ended]
+            segments = [segment for place, segment in enumerate(segments) if place not in ended]
         return
     for loop, stream in zip(loops, streams, strict=True):
         with stream.active():
@@ -55,12 +55,12 @@ def train(loops: list[TrainingLoop], streams: list[Stream], images: int, *, fuse
 
 
 def measure(config: GanConfig, count: int, options: argparse.Namespace) -> dict[str, float]:
-    """Pictures a second of all trials together, median over rounds."""
+    """Return the images per second of all trials together, median over rounds."""
     paces: dict[str, list[float]] = {ALONE: [], FUSED: []}
     parties = {name: make_loops(config, count, options.device) for name in paces}
     images = options.updates * config.training.batch_size * config.updates.discriminator_steps
     clock = time.process_time if options.device == "cpu" else time.perf_counter
-    for turn in range(options.rounds + 1):  # the first allocates
+    for turn in range(options.rounds + 1):  # the first round allocates memory
         for name, (loops, streams) in parties.items():
             began = clock()
             train(loops, streams, images, fused=name == FUSED)  # ends by reading figures back from the device
@@ -91,12 +91,12 @@ def main() -> None:
     report: dict[str, Any] = {"system": options.system, "size": options.size, "width": options.width, "trials": {}}
     report |= {"batch": options.batch, "device": options.device, "torch": torch.__version__}
     print(f"{options.system}, {options.size} px, width {options.width}, batches of {options.batch}, {options.device}")
-    print(f"{'trials':>6}{ALONE:>20}{FUSED:>12}{'ratio':>8}   pictures/s of all together")
+    print(f"{'trials':>6}{ALONE:>20}{FUSED:>12}{'ratio':>8}   images/s of all trials together")
     for count in (1, 2, 4) if options.quick else (1, 2, 4, 8):
-        found = measure(config, count, options)
-        report["trials"][str(count)] = found
-        ratio = found[FUSED] / found[ALONE]
-        print(f"{count:6}{found[ALONE]:20,.0f}{found[FUSED]:12,.0f}{ratio:8.2f}", flush=True)
+        rates = measure(config, count, options)
+        report["trials"][str(count)] = rates
+        ratio = rates[FUSED] / rates[ALONE]
+        print(f"{count:6}{rates[ALONE]:20,.0f}{rates[FUSED]:12,.0f}{ratio:8.2f}", flush=True)
     if options.output:
         write_json(options.output, report)
 

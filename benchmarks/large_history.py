@@ -2,11 +2,11 @@
 
     python -m benchmarks.large_history [--home DIR] [--trials 10000] [--evaluations 50]
 
-Without a sweep in ``--home`` (default: a temporary folder) one is written first: MLflow makes the tables, the rows go
-in directly. Every trial has the tags, parameters and metrics that a real one of `acgan` has, a third of them reach the
-end, and the values follow a made-up truth. Measured are the table and the histories of both objectives and their
-sample counts, each without a cache, then with it. Needs the ``dev`` extra; run it from the repository's root on an
-idle machine. At its full size the database takes about 2 GiB.
+If ``--home`` (default: a temporary folder) has no sweep, one is written first: MLflow creates the tables, and the rows
+are inserted directly. Every trial has the tags, parameters and metrics of a real `acgan` trial; a third of the trials
+complete, and the values follow a synthetic truth. The benchmark times the trial table and the histories of both
+objectives and their sample counts, first without and then with a cache. Needs the ``dev`` extra; run it from the
+repository's root on an idle machine. At full size the database takes about 2 GiB.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ import numpy as np
 from mlflow import MlflowClient
 
 from analysis import schema
-from analysis.curves import learning_curves
-from analysis.runs import load
+from analysis.mlflow_reader.learning_curves import learning_curves
+from analysis.mlflow_reader.sweep import load
 from search_spaces.registry import SPACES
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _timed(work: Any) -> float:
 
 # Writing -----------------------------------------------------------------------------------------------------
 def write_sweep(home: Path, trials: int, evaluations: int) -> None:
-    """A sweep as the tracking of a real one would have left it."""
+    """Write a sweep to the database as tracking would have."""
     client = MlflowClient(f"sqlite:///{home}/mlflow.db")
     experiment = client.create_experiment(SWEEP, artifact_location=(home / "artifacts").as_uri())
     fingerprint = json.dumps({"extractor": "efficientnet", "samples": 5000})

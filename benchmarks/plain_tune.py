@@ -1,10 +1,10 @@
-"""A sweep as users of Ray Tune write one: the peer of ``benchmarks.sweep``.
+"""A sweep as users of Ray Tune write one, for comparison in ``benchmarks.sweep``.
 
-A class Trainable whose every trial reads the tag file, decodes pictures with Pillow in a ``DataLoader``, trains in the
-manner of PyTorch's DCGAN example and scores with torchmetrics' ``FrechetInceptionDistance``; OptunaSearch proposes,
-MLflowLoggerCallback logs, and Tune keeps a checkpoint of every evaluation. Networks and losses are gansweep's own, so
-that both train the same; the feature network is gansweep's fast one or, with ``--inception``, torchmetrics' own.
-Besides, trials note when they begin what.
+Every trial of the class Trainable reads the tag file, decodes images with Pillow in a ``DataLoader``, trains in the
+style of PyTorch's DCGAN example and scores with torchmetrics' ``FrechetInceptionDistance``. OptunaSearch suggests
+configurations, MLflowLoggerCallback logs, and Tune saves a checkpoint at every evaluation. Networks and losses are
+gansweep's, so that both sides train the same; the feature network is gansweep's fast one or, with ``--inception``,
+torchmetrics' own. In addition, trials record when each of their phases begins.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from torchvision import transforms
 from benchmarks.steps import default_optimizer
 from trainables.config import GanConfig
 from trainables.data.tags import REPORT_VOCABULARY
+from trainables.data.tensors import to_uint8
 from trainables.networks.blocks import PointConvTranspose2d
-from trainables.pictures import to_uint8
-from trainables.scoring.features import open_extractor
+from trainables.scoring.extractors.registry import open_extractor
 from trainables.systems.conditional import ConditionalGan
 from trainables.systems.system import Batch
 
@@ -41,37 +41,37 @@ SCORED_AT_ONCE = 128
 
 @dataclass(frozen=True)
 class Plan:
-    """What both sides of the comparison are told."""
+    """Settings of both sides of the comparison."""
 
     faces: Path
     folder: Path
-    """All that a run writes."""
+    """Folder for all files of a run."""
     trials: int
     slots: int
     size: int
     fixed: dict[str, Any]
     """Parameters that do not vary."""
     ranges: dict[str, tuple[float, float]]
-    """Of those that do, on a logarithmic scale."""
+    """Ranges of the others, on a logarithmic scale."""
     evaluations: tuple[tuple[int, int], ...]
-    """Each at so many kimg, on so many generated pictures."""
+    """Pairs of kimg and the number of generated images."""
     weights: Path | None = None
-    """Of torchmetrics' own Inception-v3; without them gansweep's fast network measures."""
+    """Weights of torchmetrics' Inception-v3; None for gansweep's fast network."""
 
     @property
     def marks(self) -> Path:
-        """Where trials note what they do."""
+        """File in which trials record their phases."""
         return self.folder / "marks.jsonl"
 
 
 def note(marks: Path, trial: str, what: str, **more: float) -> None:
-    """Add a line; the clock is the machine's, one for all processes."""
+    """Append a line with the machine's monotonic clock, which all processes share."""
     with marks.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"trial": trial, "what": what, "at": time.monotonic(), **more}) + "\n")
 
 
 class Faces(Dataset[tuple[Tensor, Tensor]]):
-    """Tagged pictures of a folder, each decoded when it is asked for."""
+    """Tagged images of a folder, decoded on access."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self.folder = folder / "faces"
@@ -87,17 +87,17 @@ class Faces(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
         name, labels = self.rows[place]
-        with Image.open(self.folder / f"{name}.png") as picture:
-            return self.transform(picture.convert("RGB")), labels
+        with Image.open(self.folder / f"{name}.png") as image:
+            return self.transform(image.convert("RGB")), labels
 
 
 class Features(nn.Module):
-    """The feature network, as torchmetrics takes one."""
+    """The feature network, with torchmetrics' interface."""
 
     num_features = 1280
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return open_extractor("efficientnet")(pictures)
+    def forward(self, images: Tensor) -> Tensor:
+        return open_extractor("efficientnet")(images)
 
 
 class PlainTrial(tune.Trainable):
@@ -123,16 +123,16 @@ class PlainTrial(tune.Trainable):
         self.images = self.evaluated = 0
 
     def step(self) -> dict[str, Any]:
-        """Train until the next evaluation, and score."""
+        """Train until the next evaluation, then score."""
         kimg, samples = self.plan.evaluations[self.evaluated]
         began, cpu, losses = time.monotonic(), time.process_time(), dict[str, float]()
         self.system.generator.train()
         while self.images < 1000 * kimg:
-            pictures, labels = self.draw()
+            images, labels = self.draw()
             if not self.images:
                 note(self.plan.marks, self.trial_id, "training")
-            losses = self.update(pictures, labels)
-            self.images += len(pictures)
+            losses = self.update(images, labels)
+            self.images += len(images)
         trained, trained_cpu = time.monotonic(), time.process_time()
         distance, self.evaluated = self.score(samples), self.evaluated + 1
         done = self.evaluated == len(self.plan.evaluations)
@@ -144,34 +144,34 @@ class PlainTrial(tune.Trainable):
         return {"kimg": kimg, "distance": distance, **losses, "done": done}
 
     def draw(self) -> list[Tensor]:
-        """The next batch, over and over."""
+        """Return the next batch; start over at the end of the data."""
         batch = next(self.batches, None)
         if batch is None:
             self.batches = iter(self.loader)
             batch = next(self.batches)
         return batch
 
-    def update(self, pictures: Tensor, labels: Tensor) -> dict[str, float]:
-        """One step of either network; losses as numbers."""
+    def update(self, images: Tensor, labels: Tensor) -> dict[str, float]:
+        """Run one step of each network, and return the losses as numbers."""
         losses: dict[str, float] = {}
-        for loss in self.system.discriminator_losses(self.ask(pictures, labels)):
+        for loss in self.system.discriminator_losses(self.ask(images, labels)):
             self.system.discriminator.zero_grad()
             loss.total.backward()  # type: ignore[no-untyped-call]
             self.optimizer_d.step()
             losses |= {name: figure.item() for name, figure in loss.figures.items()}
-        loss = self.system.generator_loss(self.ask(pictures, labels))
+        loss = self.system.generator_loss(self.ask(images, labels))
         self.system.generator.zero_grad()
         loss.total.backward()  # type: ignore[no-untyped-call]
         self.optimizer_g.step()
         return losses | {name: figure.item() for name, figure in loss.figures.items()}
 
-    def ask(self, pictures: Tensor, labels: Tensor) -> Batch:
-        """A batch with fresh noise and tags to be drawn."""
+    def ask(self, images: Tensor, labels: Tensor) -> Batch:
+        """Return a batch with new noise and requested tags."""
         noise = torch.randn(len(labels), self.noise_dim)
-        return Batch(pictures, labels, noise, labels[torch.randperm(len(labels))])
+        return Batch(images, labels, noise, labels[torch.randperm(len(labels))])
 
     def make_fid(self) -> FrechetInceptionDistance:
-        """torchmetrics' distance by the plan's network."""
+        """Return torchmetrics' metric with the plan's network."""
         if self.plan.weights is None:
             return FrechetInceptionDistance(feature=Features(), reset_real_features=False)
         return FrechetInceptionDistance(
@@ -180,15 +180,15 @@ class PlainTrial(tune.Trainable):
 
     @torch.no_grad()
     def score(self, samples: int) -> float:
-        """The distance to all real pictures, which are measured at the first time."""
+        """Return the distance to all real images, whose features are computed at the first call."""
         if self.fid is None:
             self.fid = self.make_fid()
-            for pictures, _ in DataLoader(self.faces, SCORED_AT_ONCE):
-                self.fid.update(to_uint8(pictures), real=True)
+            for images, _ in DataLoader(self.faces, SCORED_AT_ONCE):
+                self.fid.update(to_uint8(images), real=True)
         self.system.generator.eval()
         tags = torch.stack([labels for _, labels in self.faces.rows])
-        for asked in torch.split(tags[torch.randint(len(tags), (samples,))], SCORED_AT_ONCE):
-            drawn = self.system.generator(torch.randn(len(asked), self.noise_dim), asked)
+        for requested in torch.split(tags[torch.randint(len(tags), (samples,))], SCORED_AT_ONCE):
+            drawn = self.system.generator(torch.randn(len(requested), self.noise_dim), requested)
             self.fid.update(to_uint8(drawn), real=False)
         distance = float(self.fid.compute())
         self.fid.reset()
@@ -202,7 +202,7 @@ class PlainTrial(tune.Trainable):
 
 
 def run(plan: Plan) -> None:
-    """The script."""
+    """Run the script."""
     import ray
     from ray.air.integrations.mlflow import MLflowLoggerCallback
     from ray.tune.search.optuna import OptunaSearch

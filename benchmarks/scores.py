@@ -1,11 +1,11 @@
-"""Seconds for one more score in gansweep and in the tools that set the standard.
+"""Seconds per evaluation in gansweep and in the standard tools for FID.
 
-    python -m benchmarks.scores [--data DIR] [--pictures 2048] [--weights FILE] [--quick]
+    python -m benchmarks.scores [--data DIR] [--images 2048] [--weights FILE] [--quick]
 
-The same pictures, in memory, the same weights and the real side known, one tool after the other: features of the
-generated pictures, then the distance. Without ``--weights`` the weights are random in the published format, which
-costs the same. The second table times the arithmetic alone, against the nuclear norm of the cross Gram matrix; the
-third says by how much each shortcut moves the features.
+Every tool gets the same images in memory, the same weights and precomputed statistics of the real images; it computes
+the features of the generated images, then the distance. Without ``--weights`` the weights are random, in the published
+format, which costs the same. The second table times the arithmetic alone and compares it with the nuclear norm of the
+cross Gram matrix; the third has the change of the features by each optimisation.
 
 Needs the ``dev`` extra; run it from the repository's root on an idle machine.
 """
@@ -32,18 +32,18 @@ from torchmetrics.image.fid import FrechetInceptionDistance, _compute_fid
 
 from tests.support.inception import faces, write_inception_weights
 from trainables.data.images import load_image
-from trainables.files import write_json
-from trainables.scoring.features import open_extractor
-from trainables.scoring.frechet import FeatureStatistics, frechet_distance_of_features
-from trainables.scoring.inception import SIZE, folded_layers
-from trainables.scoring.resize import resize
+from trainables.scoring.extractors.inception import SIZE, folded_layers
+from trainables.scoring.extractors.registry import open_extractor
+from trainables.scoring.extractors.resize import resize
+from trainables.scoring.metrics.frechet import FeatureStatistics, frechet_distance_of_features
+from trainables.storage.atomic import write_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Row = dict[str, Any]
 Tool = tuple[Callable[[Tensor], Any], Callable[[Any], float]]
-"""Pictures -> what the tool keeps of their features, and that -> the distance to the known real side."""
+"""Two functions: images -> the tool's statistics of their features, and these -> the distance to the real images."""
 PEER_BATCH = 50
 """pytorch-fid's default."""
 DIMENSIONS = 2048
@@ -54,7 +54,7 @@ def gansweep(name: str, weights: Path | None, precision: str, real: Tensor) -> T
     known = FeatureStatistics.of(extractor(real).numpy())
     _ = known.root  # computed once per data set
     return (
-        lambda pictures: extractor(pictures).numpy(),
+        lambda images: extractor(images).numpy(),
         lambda features: frechet_distance_of_features(known, features),
     )
 
@@ -65,9 +65,9 @@ def pytorch_fid_tool(weights: Path, real: NDArray[np.float64]) -> Tool:
         network = pytorch_fid.inception.InceptionV3().eval()
     mean, covariance = real.mean(axis=0), np.cov(real, rowvar=False)
 
-    def features(pictures: Tensor) -> NDArray[np.float64]:
+    def features(images: Tensor) -> NDArray[np.float64]:
         with torch.no_grad():
-            parts = [network(part.float() / 255)[0].squeeze(3).squeeze(2) for part in torch.split(pictures, PEER_BATCH)]
+            parts = [network(part.float() / 255)[0].squeeze(3).squeeze(2) for part in torch.split(images, PEER_BATCH)]
         return torch.cat(parts).numpy().astype(np.float64)
 
     def distance(found: NDArray[np.float64]) -> float:
@@ -81,9 +81,9 @@ def torch_fidelity_tool(weights: Path, real: NDArray[np.float64]) -> Tool:
     network = FeatureExtractorInceptionV3("inception", ["2048"], str(weights))
     known = metric_fid.fid_features_to_statistics(torch.from_numpy(real).float())
 
-    def features(pictures: Tensor) -> Tensor:
+    def features(images: Tensor) -> Tensor:
         with torch.no_grad():
-            return torch.cat([network(part)[0] for part in torch.split(pictures, PEER_BATCH)])
+            return torch.cat([network(part)[0] for part in torch.split(images, PEER_BATCH)])
 
     def distance(found: Tensor) -> float:
         statistics = metric_fid.fid_features_to_statistics(found)
@@ -101,16 +101,16 @@ def torchmetrics_tool(weights: Path, real: NDArray[np.float64]) -> Tool:
     metric.real_features_cov_sum += known.T @ known
     metric.real_features_num_samples += len(known)
 
-    def features(pictures: Tensor) -> None:
+    def features(images: Tensor) -> None:
         with torch.no_grad():
-            for part in torch.split(pictures, PEER_BATCH):
+            for part in torch.split(images, PEER_BATCH):
                 metric.update(part, real=False)
 
     return features, lambda _: float(metric.compute())
 
 
 def make_tools(weights: Path, real: Tensor) -> dict[str, Callable[[], Tool]]:
-    """Each is opened when its turn comes, so that one at a time holds memory."""
+    """Return functions that open a tool, so that only one at a time holds memory."""
     known = open_extractor("inception", weights)(real).numpy().astype(np.float64)
     return {
         "pytorch-fid": lambda: pytorch_fid_tool(weights, known),
@@ -122,14 +122,14 @@ def make_tools(weights: Path, real: Tensor) -> dict[str, Callable[[], Tool]]:
     }
 
 
-def time_tool(open_tool: Callable[[], Tool], warm_up: Tensor, pictures: Tensor) -> Row:
+def time_tool(open_tool: Callable[[], Tool], warm_up: Tensor, images: Tensor) -> Row:
     features, distance = open_tool()
-    features(warm_up)  # the first run allocates
-    features, distance = open_tool()  # torchmetrics has counted the warm-up
+    features(warm_up)  # the first run allocates memory
+    features, distance = open_tool()  # torchmetrics has counted the warm-up images
     start = time.perf_counter()
-    found = features(pictures)
+    measured = features(images)
     middle = time.perf_counter()
-    value = distance(found)
+    value = distance(measured)
     end = time.perf_counter()
     return {"seconds": end - start, "features": middle - start, "arithmetic": end - middle, "distance": value}
 
@@ -141,12 +141,12 @@ def evaluations(weights: Path, real: Tensor, fake: Tensor) -> list[Row]:
         print(f"  {name}: {rows[-1]['seconds']:.1f} s", flush=True)
     for row in rows:
         row["times faster"] = rows[0]["seconds"] / row["seconds"]
-        row["pictures a second"] = len(fake) / row["features"]
+        row["images a second"] = len(fake) / row["features"]
     return rows
 
 
 def nuclear_norm_distance(real: NDArray[np.float64], fake: NDArray[np.float64]) -> float:
-    """The distance by another road: ``tr((S1 S2)^(1/2))`` is the nuclear norm of ``X1 X2^T / sqrt(n1 n2)``."""
+    """Compute the distance independently: ``tr((S1 S2)^(1/2))`` is the nuclear norm of ``X1 X2^T / sqrt(n1 n2)``."""
     centred = [side - side.mean(axis=0) for side in (real, fake)]
     spread = sum(float((side**2).sum()) / (len(side) - 1) for side in centred)
     overlap = np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum() / np.sqrt(
@@ -157,7 +157,7 @@ def nuclear_norm_distance(real: NDArray[np.float64], fake: NDArray[np.float64]) 
 
 
 def arithmetic(dimensions: int, count: int) -> list[Row]:
-    """Statistics of the fake side and the distance; the real side has ``2 * dimensions`` vectors and is known."""
+    """Time the statistics of ``count`` fake vectors and their distance to the known statistics of real vectors."""
     random = np.random.default_rng(0)
     scales = np.arange(1, dimensions + 1) ** -0.5
     mixing = random.normal(size=(dimensions, dimensions)) / np.sqrt(dimensions)
@@ -189,8 +189,8 @@ def arithmetic(dimensions: int, count: int) -> list[Row]:
 
 
 @torch.inference_mode()
-def shortcuts(weights: Path, pictures: Tensor) -> list[Row]:
-    """Relative error of the features by what each shortcut changes alone."""
+def shortcuts(weights: Path, images: Tensor) -> list[Row]:
+    """Return the relative error of the features by each optimisation alone."""
 
     def network() -> FeatureExtractorInceptionV3:
         return FeatureExtractorInceptionV3("inception", ["2048"], str(weights))
@@ -199,7 +199,7 @@ def shortcuts(weights: Path, pictures: Tensor) -> list[Row]:
         return float((found - reference).norm() / reference.norm())
 
     def resized(kind: str) -> Tensor:
-        pixels = pictures.float()
+        pixels = images.float()
         if kind == "product":
             return resize(pixels, SIZE, "tf1")
         by_torch: Tensor = interpolate_bilinear_2d_like_tensorflow1x(pixels, (SIZE, SIZE), align_corners=False)
@@ -211,27 +211,27 @@ def shortcuts(weights: Path, pictures: Tensor) -> list[Row]:
         maps: Tensor = folded((pixels - 128) / 128)
         return maps.mean(dim=(2, 3))
 
-    reference = network()(pictures)[0]
+    reference = network()(images)[0]
     product = run(resized("product"))
-    efficient = [open_extractor("efficientnet", precision=name)(pictures) for name in ("float32", "bf16")]
+    efficient = [open_extractor("efficientnet", precision=name)(images) for name in ("float32", "bf16")]
     errors = {
         "folded batch norms": error(run(resized("reference")), reference),
         "resize as products": error(product, run(resized("reference"))),
-        "channels-last": error(open_extractor("inception", weights)(pictures), product),
-        "all of these": error(open_extractor("inception", weights)(pictures), reference),
-        "bf16": error(open_extractor("inception", weights, precision="bf16")(pictures), reference),
+        "channels-last": error(open_extractor("inception", weights)(images), product),
+        "all of these": error(open_extractor("inception", weights)(images), reference),
+        "bf16": error(open_extractor("inception", weights, precision="bf16")(images), reference),
         "efficientnet bf16": error(efficient[1], efficient[0]),
     }
     return [{"shortcut": name, "feature error": value} for name, value in errors.items()]
 
 
-def read_pictures(folder: Path | None, count: int) -> tuple[Tensor, Tensor]:
-    """Real and generated pictures ``(count, 3, 64, 64)`` uint8 each; of a folder, its first and its next pictures."""
+def read_images(folder: Path | None, count: int) -> tuple[Tensor, Tensor]:
+    """Return real and generated images, each ``(count, 3, 64, 64)`` uint8; from a folder, two successive parts."""
     if folder is None:
         return faces(count, seed=0), faces(count, seed=1)
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
     if len(files) < 2 * count:
-        raise SystemExit(f"{folder} holds {len(files)} pictures, {2 * count} are needed; lower --pictures")
+        raise SystemExit(f"{folder} holds {len(files)} images, {2 * count} are needed; lower --images")
     pixels = torch.from_numpy(np.stack([load_image(file, 64) for file in files[: 2 * count]])).permute(0, 3, 1, 2)
     return pixels[:count], pixels[count:]
 
@@ -246,23 +246,23 @@ def show(title: str, rows: list[Row]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of pictures; default: drawn faces")
-    parser.add_argument("--pictures", type=int, default=2048, help="of each side")
+    parser.add_argument("--data", type=Path, help="folder of images; default: synthetic faces")
+    parser.add_argument("--images", "--pictures", dest="images", type=int, default=2048, help="number per side")
     parser.add_argument("--weights", type=Path, help="Inception-v3 weights; default: random")
     parser.add_argument("--threads", type=int, help="default: all cores")
-    parser.add_argument("--quick", action="store_true", help="128 pictures, d = 512: shows that it works")
+    parser.add_argument("--quick", action="store_true", help="128 images, d = 512: a smoke test")
     parser.add_argument("-o", "--output", type=Path, default=Path("scores.json"), help="JSON file")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    count, dimensions = (128, 512) if options.quick else (options.pictures, DIMENSIONS)
-    real, fake = read_pictures(options.data, count)
+    count, dimensions = (128, 512) if options.quick else (options.images, DIMENSIONS)
+    real, fake = read_images(options.data, count)
     with tempfile.TemporaryDirectory() as folder:
         weights = options.weights or Path(folder, "inception.pth")
         if options.weights is None:
             write_inception_weights(weights)
         tables = {
-            f"one more evaluation on {count} pictures": evaluations(weights, real, fake),
+            f"one more evaluation on {count} images": evaluations(weights, real, fake),
             f"arithmetic alone, d = {dimensions}": [
                 row for n in (dimensions, 500 * dimensions // DIMENSIONS) for row in arithmetic(dimensions, n)
             ],

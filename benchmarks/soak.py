@@ -1,12 +1,12 @@
-"""Thousands of trials through the real launch path: is anything lost, doubled, or leaked?
+"""Soak test: thousands of trials through the real launch path, checked for lost or duplicate data and leaks.
 
 ``python -m benchmarks.soak --trials 1000``
 
-The sweep is real in all but its trials: ``run_sweep`` with Ray Tune, Optuna and MLflow on SQLite, on drawn faces of
-16 px. A trial trains nothing: it stores a picture and answers at once with results of the usual shape. The same program
-runs as many trials that do nothing through a bare Ray Tune, so that what Tune's own driver takes is told from what
-ours adds; each of the two has a process of its own. Prints one JSON object and, on stderr, one line; ends with 1 if
-anything was lost or doubled.
+Only the trials are simulated: ``run_sweep`` runs with Ray Tune, Optuna and MLflow on SQLite, on synthetic faces of
+16 px. A trial trains nothing: it stores an image and immediately returns results of the usual shape. For comparison,
+as many empty trials run through a bare Ray Tune, to separate the memory of Tune's driver from ours; each of the two
+runs in its own process. Prints one JSON object, and one line to stderr; exits with 1 if anything was lost or
+duplicated.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from unittest import mock
 import psutil
 from ray import tune
 
-from pipeline.writer import trial_runs
+from pipeline.tracking.mlflow_writer import trial_runs
 
 if TYPE_CHECKING:
     from pipeline.settings import Sampler
@@ -36,7 +36,7 @@ FIGURES = 30
 
 
 class Meter:
-    """Memory and time of this process by the number of trials that have ended."""
+    """Memory and time of this process as trials end."""
 
     def __init__(self) -> None:
         self.process, self.ended = psutil.Process(), 0
@@ -45,7 +45,7 @@ class Meter:
         self.cpu = self.seconds = 0.0
 
     def note(self) -> None:
-        """A trial has ended; the first one only starts the measurement."""
+        """Record the end of a trial; the first one only starts the measurement."""
         now, cpu = time.monotonic(), sum(self.process.cpu_times()[:2])
         if self.began is None:
             self.began, self.cpu_before = now, cpu
@@ -54,7 +54,7 @@ class Meter:
         self.seconds, self.cpu = now - self.began, cpu - self.cpu_before
 
     def report(self) -> dict[str, Any]:
-        """Per trial: driver CPU, time, and growth between a third of the trials and the last."""
+        """Return the driver's CPU time, speed, and memory growth per trial from a third of the trials to the last."""
         third, count = self.ended // 3, max(1, self.ended - 1)
         marks = sorted({1, third, 2 * third, self.ended} - {0})
         later = max(1, self.ended - third)
@@ -69,7 +69,7 @@ class Meter:
 
 
 class Watch(tune.Callback):
-    """Notes every end; Ray pickles callbacks now and then, and the meter stays here."""
+    """Reports every end of a trial to a meter, which is left out when Ray pickles the callback."""
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
@@ -82,8 +82,8 @@ class Watch(tune.Callback):
 
 
 def run_bare(trials: int, slots: int) -> dict[str, Any]:
-    """Trials that do nothing, by Ray Tune alone."""
-    from pipeline.cluster import local_ray
+    """Run empty trials through Ray Tune alone."""
+    from pipeline.cluster.ray_runtime import local_ray
 
     meter = Meter()
 
@@ -113,10 +113,10 @@ def run_bare(trials: int, slots: int) -> dict[str, Any]:
 
 
 def quick_trial() -> type:
-    """A stand-in for ``TuneTrial`` that trains nothing; made here, so that workers get it by value."""
-    from trainables.checkpoint import write_results
-    from trainables.report import folded
-    from trainables.tune import TuneTrial
+    """Return a replacement for ``TuneTrial`` that trains nothing; a local class, so that workers get it by value."""
+    from trainables.storage.checkpoints import write_results
+    from trainables.trial.ray_trainable import TuneTrial
+    from trainables.trial.result_packing import pack_result
 
     class QuickTrial(TuneTrial):
         def _begin(self, config: dict[str, Any]) -> None:
@@ -131,7 +131,7 @@ def quick_trial() -> type:
             evaluation = self.context.evaluations[len(self.results)]
             name = f"samples/kimg-{evaluation.kimg:06d}.png"
             with self.files.writing(name) as path:
-                path.write_bytes(b"a picture")
+                path.write_bytes(b"an image")
             distance = (self.seed % 1009 + 1) / evaluation.kimg
             result = {
                 "kimg": evaluation.kimg, "seconds": 0.1, "done": evaluation.kimg == self.context.max_kimg,
@@ -140,22 +140,22 @@ def quick_trial() -> type:
             }  # fmt: skip
             self.results.append(result)
             write_results(self.files, self.results)
-            return folded(result)
+            return pack_result(result)
 
     return QuickTrial
 
 
 def run_real(trials: int, slots: int, sampler: Sampler) -> dict[str, Any]:
-    """A sweep of such trials, and what is wrong with what it left."""
-    from pipeline.launch import run_sweep
-    from pipeline.progress import Progress
+    """Run a sweep of such trials, and report its faults."""
     from pipeline.settings import SweepSettings
+    from pipeline.sweep.run import run_sweep
+    from pipeline.tracking.progress import Progress
     from trainables.data.synthetic import write_folder
 
     meter, ended = Meter(), Progress.ended
 
-    def noted(self: Progress, *given: Any) -> None:
-        ended(self, *given)
+    def noted(self: Progress, *args: Any) -> None:
+        ended(self, *args)
         meter.note()
 
     with tempfile.TemporaryDirectory(prefix="gansweep-soak-") as folder:
@@ -166,8 +166,8 @@ def run_real(trials: int, slots: int, sampler: Sampler) -> dict[str, Any]:
             gpus_per_trial="0", sampler=sampler, samples=16, rung_samples=16, home=root / "home",
         )  # fmt: skip
         with (
-            mock.patch("trainables.tune.TuneTrial", quick_trial()),
-            mock.patch("pipeline.preflight.DISK_PER_TRIAL", 2**16),
+            mock.patch("trainables.trial.ray_trainable.TuneTrial", quick_trial()),
+            mock.patch("pipeline.cluster.node_checks.DISK_PER_TRIAL", 2**16),
             mock.patch.object(Progress, "ended", noted),
         ):
             status = run_sweep(settings)
@@ -176,42 +176,42 @@ def run_real(trials: int, slots: int, sampler: Sampler) -> dict[str, Any]:
 
 
 def find_faults(settings: Any) -> list[str]:
-    """What is lost, double or contradicted between MLflow and the study."""
+    """Return a line for everything that is lost, duplicated or contradictory in MLflow and the study."""
     import optuna
     from mlflow import MlflowClient
 
     from analysis import schema
     from pipeline.home import Home
-    from pipeline.study import OUTCOME
+    from pipeline.search.trial_attributes import STATUS, recorded_outcome
 
     home = Home.find(settings.home)
     client = MlflowClient(home.tracking)
     experiment = client.get_experiment_by_name(settings.name)
     assert experiment is not None, settings.name
     runs = trial_runs(client, experiment.experiment_id)
-    told = optuna.load_study(study_name=settings.name, storage=home.study).trials
+    study_trials = optuna.load_study(study_name=settings.name, storage=home.study).trials
     keys = [f"{settings.name}-{number:05d}" for number in range(settings.trials)]
     count = len(list(search_all(client, experiment.experiment_id)))
     faults = [f"{count} runs, expected {settings.trials}"] if count != settings.trials else []
     faults += [f"keys differ: {sorted(set(runs) ^ set(keys))[:3]}"] if set(runs) != set(keys) else []
-    faults += [f"{len(told)} trials in the study"] if len(told) != settings.trials else []
-    for key, trial in zip(keys, told, strict=False):
+    faults += [f"{len(study_trials)} trials in the study"] if len(study_trials) != settings.trials else []
+    for key, trial in zip(keys, study_trials, strict=False):
         run = runs.get(key)
         if run is None:
             continue
-        status, values = run.data.tags[schema.STATUS], run.data.metrics
+        status, values, recorded = run.data.tags[schema.STATUS], run.data.metrics, recorded_outcome(trial)
         steps = [point.step for point in client.get_metric_history(run.info.run_id, schema.DISTANCE)]
-        if status not in (schema.COMPLETE, schema.STOPPED) or status != trial.user_attrs.get(OUTCOME):
-            faults.append(f"{key} is {status}, in the study {trial.user_attrs.get(OUTCOME)}")
+        if status not in (schema.COMPLETE, schema.STOPPED) or status != recorded.get(STATUS):
+            faults.append(f"{key} is {status}, in the study {recorded.get(STATUS)}")
         if not steps or steps != sorted(set(steps)) or steps[-1] != values.get(schema.KIMG):
             faults.append(f"{key} has results at {steps}, the last at {values.get(schema.KIMG)}")
-        if trial.user_attrs.get(schema.DISTANCE) != values.get(schema.DISTANCE):
+        if recorded.get(schema.DISTANCE) != values.get(schema.DISTANCE):
             faults.append(f"{key} ended at {values.get(schema.DISTANCE)}, says MLflow, and not the study")
     return faults
 
 
 def search_all(client: Any, experiment: str) -> Any:
-    """Every run of a trial, page by page, doubles included."""
+    """Yield every run of a trial, page by page, duplicates included."""
     token = None
     while True:
         page = client.search_runs([experiment], "tags.`gansweep.kind` = 'trial'", page_token=token)
@@ -222,33 +222,33 @@ def search_all(client: Any, experiment: str) -> Any:
 
 
 def soak(trials: int, slots: int = 2, sampler: str = "random", *, bare: bool = True) -> dict[str, Any]:
-    """Both runs, each in a process of its own, and what ours adds."""
-    found: dict[str, Any] = {}
+    """Run both, each in its own process, and compare their memory."""
+    reports: dict[str, Any] = {}
     parts: dict[str, tuple[Any, ...]] = {"sweep": (run_real, trials, slots, sampler)}
     if bare:
         parts["bare"] = (run_bare, trials, slots)
-    for name, (call, *given) in parts.items():
+    for name, (call, *args) in parts.items():
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            found[name] = pool.submit(call, *given).result()
+            reports[name] = pool.submit(call, *args).result()
     if bare:
         name = "kibibytes_per_later_trial"
-        found["added_kibibytes_per_later_trial"] = round(found["sweep"][name] - found["bare"][name], 1)
-    return found
+        reports["added_kibibytes_per_later_trial"] = round(reports["sweep"][name] - reports["bare"][name], 1)
+    return reports
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=1000)
-    parser.add_argument("--slots", type=int, default=2, help="trials at once")
+    parser.add_argument("--slots", type=int, default=2, help="number of concurrent trials")
     parser.add_argument("--sampler", default="random")
-    parser.add_argument("--no-bare", action="store_true", help="leave the comparison out")
+    parser.add_argument("--no-bare", action="store_true", help="skip the comparison with a bare Ray Tune")
     options = parser.parse_args()
-    found = soak(options.trials, options.slots, options.sampler, bare=not options.no_bare)
-    print(json.dumps(found, indent=2))
-    ours = found["sweep"]
+    reports = soak(options.trials, options.slots, options.sampler, bare=not options.no_bare)
+    print(json.dumps(reports, indent=2))
+    ours = reports["sweep"]
     line = f"{ours['trials']} trials, {ours['trials_per_second']} a second, {len(ours['faults'])} faults"
-    if "bare" in found:
-        added, alone = found["added_kibibytes_per_later_trial"], found["bare"]["kibibytes_per_later_trial"]
+    if "bare" in reports:
+        added, alone = reports["added_kibibytes_per_later_trial"], reports["bare"]["kibibytes_per_later_trial"]
         line += f"; the driver grows by {added} KiB a trial more than a bare Ray Tune's {alone}"
     print("; ".join([line, *ours["faults"][:3]]), file=sys.stderr)
     return int(bool(ours["faults"]))

@@ -1,14 +1,14 @@
-"""Seconds of one training step of every system's recipe, in gansweep's loop and written straightforwardly.
+"""Seconds per training step of every system's recipe, in gansweep's loop and in a straightforward implementation.
 
     python -m benchmarks.steps [--quick] [--systems dcgan acgan] [-o steps.json]
 
-*Straightforward* is the same networks and losses in the manner of PyTorch's DCGAN example: contiguous NCHW tensors,
+*Straightforward* has the same networks and losses, in the style of PyTorch's DCGAN example: contiguous NCHW tensors,
 stock layers, Adam with its defaults, gradients of the discriminator in the generator's step too, and every figure read
-back with ``.item()`` at every step. For ``dcgan`` there is that example itself besides, which shares one batch of
-fakes between both steps. Pictures lie in memory for all of them, so that only the step is timed.
+back with ``.item()`` at every step. For ``dcgan`` the example itself, which shares one batch of fakes between both
+steps, is timed as well. All read images from memory, so that only the step is timed.
 
-All take turns in one process on one thread; the table has medians and ratios. On a CPU the time is that of the
-process, so that other programs count less. ``-o steps.json`` writes ``steps.png`` beside it. Run it from the
+The implementations run in turns in one process on one thread; the table has medians and ratios. On a CPU, process time
+is measured, which other programs influence less. ``-o steps.json`` also writes ``steps.png``. Run it from the
 repository's root.
 """
 
@@ -29,11 +29,11 @@ from torch import nn
 from search_spaces.registry import SPACES
 from trainables.config import TRANSLATING, GanConfig
 from trainables.data.tags import REPORT_VOCABULARY, combinations
-from trainables.files import write_json
-from trainables.loop import TrainingData, TrainingLoop
 from trainables.networks.blocks import PointConvTranspose2d
+from trainables.storage.atomic import write_json
 from trainables.systems.conditional import ConditionalGan
 from trainables.systems.system import Batch
+from trainables.training.loop import TrainingData, TrainingLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     Step = Callable[[], None]
 
 SYSTEMS = tuple(name for name in SPACES if not name.startswith("anything") and name not in TRANSLATING)
-"""Those that draw: a straightforward step of a translation has nothing to compare with here."""
+"""Systems that generate from noise; there is no straightforward implementation of translation here."""
 PLAIN, EXAMPLE, OURS, OURS_BF16 = "straightforward", "official example", "gansweep", "gansweep bf16"
 PICTURES = 256
 QUICK: dict[str, Any] = {
@@ -62,10 +62,10 @@ def recipe(name: str, options: argparse.Namespace) -> GanConfig:
 
 
 def random_data(config: GanConfig, device: str) -> TrainingData:
-    """Noise, under random tags of the reports."""
+    """Return noise images with random tags of the reports."""
     labels = torch.stack([torch.randint(size, (PICTURES,)) for size in REPORT_VOCABULARY.sizes], 1)
-    pictures = torch.randint(0, 256, (PICTURES, config.image_size, config.image_size, 3), dtype=torch.uint8)
-    return TrainingData(pictures.to(device), labels.to(device), labels.to(device))
+    images = torch.randint(0, 256, (PICTURES, config.image_size, config.image_size, 3), dtype=torch.uint8)
+    return TrainingData(images.to(device), labels.to(device), labels.to(device))
 
 
 def make_system(config: GanConfig, data: TrainingData, precision: Precision = "float32") -> ConditionalGan:
@@ -77,26 +77,26 @@ def our_step(config: GanConfig, data: TrainingData, precision: Precision) -> Ste
     loop = TrainingLoop(make_system(config, data, precision), data, config)
 
     def step() -> None:
-        loop.train_until(loop.images + 1)
+        loop.train_until(loop.images_seen + 1)
 
     return step
 
 
 def plain_step(config: GanConfig, data: TrainingData) -> Step:
-    """The same losses, written as a tutorial would."""
-    device, size = data.pictures.device, config.training.batch_size
+    """Return a step with the same losses, written as in a tutorial."""
+    device, size = data.images.device, config.training.batch_size
     system = make_system(config, data)
     for network in (system.generator.to(device), system.discriminator.to(device)):
         for module in network.modules():
             if isinstance(module, PointConvTranspose2d):
-                module.__class__ = nn.ConvTranspose2d  # type: ignore[assignment]  # back to what it was made from
-    optimizer_d, optimizer_g = (default_optimizer(config, one) for one in (system.discriminator, system.generator))
-    pictures = as_floats(data)
+                module.__class__ = nn.ConvTranspose2d  # type: ignore[assignment]  # the stock layer that it derives from
+    optimizer_d, optimizer_g = (default_optimizer(config, part) for part in (system.discriminator, system.generator))
+    images = as_floats(data)
 
     def draw() -> Batch:
-        real, asked = (torch.randint(PICTURES, (size,), device=device) for _ in range(2))
+        real, requested = (torch.randint(PICTURES, (size,), device=device) for _ in range(2))
         noise = torch.randn(size, config.generator.noise_dim, device=device)
-        return Batch(pictures[real], data.labels[real], noise, data.tags[asked])
+        return Batch(images[real], data.labels[real], noise, data.tags[requested])
 
     def step() -> None:
         for _ in range(config.updates.discriminator_steps):
@@ -117,8 +117,8 @@ def plain_step(config: GanConfig, data: TrainingData) -> Step:
 
 
 def example_step(config: GanConfig, data: TrainingData) -> Step:
-    """PyTorch's DCGAN example (github.com/pytorch/examples, ``dcgan/main.py``), its networks and its step."""
-    device, size, width = data.pictures.device, config.training.batch_size, config.generator.width
+    """Return a step of PyTorch's DCGAN example (github.com/pytorch/examples, ``dcgan/main.py``) with its networks."""
+    device, size, width = data.images.device, config.training.batch_size, config.generator.width
     inner = [1 << power for power in range((config.image_size // 8).bit_length() - 1, -1, -1)]
     up: list[nn.Module] = [nn.ConvTranspose2d(100, width * inner[0], 4, 1, 0, bias=False)]
     down: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
@@ -137,13 +137,13 @@ def example_step(config: GanConfig, data: TrainingData) -> Step:
     up += [nn.BatchNorm2d(width), nn.ReLU(True), nn.ConvTranspose2d(width, 3, 4, 2, 1, bias=False), nn.Tanh()]
     down += [nn.Conv2d(width * inner[0], 1, 4, 1, 0, bias=False), nn.Sigmoid()]
     generator, discriminator = nn.Sequential(*up).to(device), nn.Sequential(*down).to(device)
-    criterion, pictures = nn.BCELoss(), as_floats(data)
-    optimizer_d, optimizer_g = (default_optimizer(config, one) for one in (discriminator, generator))
+    criterion, images = nn.BCELoss(), as_floats(data)
+    optimizer_d, optimizer_g = (default_optimizer(config, part) for part in (discriminator, generator))
 
     def step() -> None:
         discriminator.zero_grad()
         label = torch.full((size,), 1.0, device=device)
-        output = discriminator(pictures[torch.randint(PICTURES, (size,), device=device)]).view(-1)
+        output = discriminator(images[torch.randint(PICTURES, (size,), device=device)]).view(-1)
         real = criterion(output, label)
         real.backward()
         seen = [output.mean().item()]
@@ -166,7 +166,8 @@ def example_step(config: GanConfig, data: TrainingData) -> Step:
 
 
 def as_floats(data: TrainingData) -> torch.Tensor:
-    return (data.pictures.permute(0, 3, 1, 2).float() / 127.5 - 1.0).contiguous()
+    assert isinstance(data.images, torch.Tensor)
+    return (data.images.permute(0, 3, 1, 2).float() / 127.5 - 1.0).contiguous()
 
 
 def default_optimizer(config: GanConfig, network: nn.Module) -> torch.optim.Optimizer:
@@ -177,16 +178,16 @@ def default_optimizer(config: GanConfig, network: nn.Module) -> torch.optim.Opti
 
 
 def contestants(name: str, config: GanConfig, data: TrainingData) -> dict[str, Step]:
-    found = {PLAIN: plain_step(config, data)}
+    steps = {PLAIN: plain_step(config, data)}
     if name == "dcgan":
-        found[EXAMPLE] = example_step(config, data)
-    found[OURS] = our_step(config, data, "float32")
-    found[OURS_BF16] = our_step(config, data, "bf16")
-    return found
+        steps[EXAMPLE] = example_step(config, data)
+    steps[OURS] = our_step(config, data, "float32")
+    steps[OURS_BF16] = our_step(config, data, "bf16")
+    return steps
 
 
 def measure(steps: dict[str, Step], rounds: int, device: str) -> dict[str, float]:
-    """Median seconds of a step of each; who goes first changes."""
+    """Return the median seconds per step of each implementation; their order changes from round to round."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     names = list(steps)
     for turn in range(rounds + 1):  # the first step allocates
@@ -199,7 +200,7 @@ def measure(steps: dict[str, Step], rounds: int, device: str) -> dict[str, float
 
 
 def timed(step: Step, device: str) -> float:
-    if device == "cpu" and torch.get_num_threads() == 1:  # of several threads the processor's time would be the sum
+    if device == "cpu" and torch.get_num_threads() == 1:  # process time would add up several threads
         began = time.process_time()
         step()
         return time.process_time() - began
@@ -212,7 +213,7 @@ def timed(step: Step, device: str) -> float:
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
-    """How many times as fast as the straightforward step, a bar each."""
+    """Plot the speed of each system relative to the straightforward step."""
     systems, kinds = report["systems"], (OURS, OURS_BF16)
     figure = Figure(figsize=(7, 0.6 * len(systems) + 1.6), layout="constrained")
     axes = figure.add_subplot()
@@ -240,8 +241,8 @@ def draw(report: dict[str, Any], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="32 px, width 16, batches of 32")
-    parser.add_argument("--size", type=int, help="pixels; default: each recipe's own")
-    parser.add_argument("--width", type=int, help="of both networks; default: each recipe's own")
+    parser.add_argument("--size", type=int, help="side in pixels; default: each recipe's own")
+    parser.add_argument("--width", type=int, help="width of both networks; default: each recipe's own")
     parser.add_argument("--systems", nargs="*", default=SYSTEMS, choices=SYSTEMS)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
@@ -256,14 +257,14 @@ def main() -> None:
         "threads": options.threads,
         "systems": {},
     }
-    print(f"{'system':16}{'px':>4}{'width':>6}  milliseconds of a step, and times as fast as the straightforward one")
+    print(f"{'system':16}{'px':>4}{'width':>6}  milliseconds per step (speed relative to the straightforward step)")
     for name in options.systems:
         config = recipe(name, options)
         seconds = measure(
             contestants(name, config, random_data(config, options.device)), options.rounds, options.device
         )
         report["systems"][name] = {"size": config.image_size, "width": config.generator.width, "seconds": seconds}
-        cells = "".join(f"  {kind} {1000 * one:.0f} ({seconds[PLAIN] / one:.2f})" for kind, one in seconds.items())
+        cells = "".join(f"  {kind} {1000 * step:.0f} ({seconds[PLAIN] / step:.2f})" for kind, step in seconds.items())
         print(f"{name:16}{config.image_size:4}{config.generator.width:6}{cells}", flush=True)
     if options.output:
         write_json(options.output, report)

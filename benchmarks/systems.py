@@ -1,8 +1,8 @@
-"""Training throughput of every system's recipe, side by side: ``python benchmarks/systems.py --size 32 --width 32``.
+"""Training throughput of every system's recipe: ``python benchmarks/systems.py --size 32 --width 32``.
 
-The recipes take turns in rounds, so that a noisy machine touches all of them alike; the table has medians. An image
-is one real picture shown to the discriminator, as everywhere: a recipe of several D steps per G step sees more of
-them per G step.
+The recipes run in turns, so that load on the machine affects all of them alike; the table has medians over rounds.
+Images are real images shown to the discriminator, as everywhere in gansweep: a recipe with several D steps per G step
+uses more images per G step.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ import torch
 from search_spaces.registry import SPACES
 from trainables.config import GanConfig
 from trainables.data.tags import REPORT_VOCABULARY, combinations
-from trainables.loop import TrainingData, TrainingLoop
 from trainables.networks.blocks import count_parameters
 from trainables.systems.build import build_system
+from trainables.training.loop import TrainingData, TrainingLoop
 
 SYSTEMS = tuple(name for name in SPACES if not name.startswith("anything"))
 
 
 def make_loop(name: str, size: int, width: int | None, blocks: int | None) -> TrainingLoop:
-    """A recipe on noise pictures with every pair of the reports' tags, or of two domains."""
+    """Return the loop of a recipe on noise images with random tags of the reports, or with two domains."""
     params = {**SPACES[name].recipe, "image_size": size}
     if width:
         params |= {"generator.width": width, "discriminator.width": width}
@@ -36,16 +36,16 @@ def make_loop(name: str, size: int, width: int | None, blocks: int | None) -> Tr
     sizes = (2,) if name == "cyclegan" else REPORT_VOCABULARY.sizes
     labels = torch.stack([torch.randint(count, (512,)) for count in sizes], 1)
     pairs = combinations(labels.numpy()) if config.tags.encoding == "pairs" else ()
-    pictures = torch.randint(0, 256, (512, size, size, 3), dtype=torch.uint8)
+    images = torch.randint(0, 256, (512, size, size, 3), dtype=torch.uint8)
     domains = tuple((labels[:, 0] == label).nonzero()[:, 0] for label in range(2)) if name == "cyclegan" else ()
-    data = TrainingData(pictures, labels, labels, domains)
+    data = TrainingData(images, labels, labels, domains)
     return TrainingLoop(build_system(config, sizes, pairs=pairs), data, config)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--width", type=int, help="of both networks; default: each recipe's own")
+    parser.add_argument("--width", type=int, help="width of both networks; default: each recipe's own")
     parser.add_argument("--blocks", type=int, help="residual blocks of B's generator; default: the recipe's")
     parser.add_argument("--images", type=int, default=512, help="real images per round")
     parser.add_argument("--rounds", type=int, default=3)
@@ -58,12 +58,12 @@ def main() -> None:
     loops = {name: make_loop(name, options.size, options.width, options.blocks) for name in options.systems}
     speeds: dict[str, list[float]] = {name: [] for name in loops}
     for loop in loops.values():
-        loop.train_until(loop.config.training.batch_size)  # the first step allocates
+        loop.train_until(loop.config.training.batch_size)  # the first step allocates memory
     for _ in range(options.rounds):
         for name, loop in loops.items():
-            before, began = loop.images, time.perf_counter()
+            before, began = loop.images_seen, time.perf_counter()
             loop.train_until(before + options.images)
-            speeds[name].append((loop.images - before) / (time.perf_counter() - began))
+            speeds[name].append((loop.images_seen - before) / (time.perf_counter() - began))
     rows = {
         name: {
             "generator": count_parameters(loop.system.generator),

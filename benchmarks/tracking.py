@@ -1,11 +1,12 @@
-"""What it costs to track trials in MLflow: our tracker beside Ray's ``MLflowLoggerCallback``.
+"""Cost of tracking trials in MLflow, with our tracker and with Ray's ``MLflowLoggerCallback``.
 
 ``python -m benchmarks.tracking [--trials 100] [--results 20] [--rounds 3] [--quick]``
 
-Both log the same trials to an MLflow database (SQLite) of their own: equal parameters, and results of equally many
-figures, as fast as they are taken. No Ray is started. ``cpu`` is of the whole process, our sending thread with it;
-``waits`` is what the driver's loop waits, in which no slot gets a new trial; ``wall`` ends with the last write.
-Milliseconds a result, the trial's own start and end shared among its results. Prints one JSON object.
+Both log the same trials as fast as possible, each to its own MLflow database (SQLite): equal parameters, and results
+with equally many figures. Ray is not started. ``cpu`` is the CPU time of the whole process, including our outbox
+thread; ``waits`` is the time for which the driver's loop waits, during which no slot gets a new trial; ``wall`` ends
+with the last write. All are in milliseconds per result; the start and end of a trial are divided among its results.
+Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -32,18 +33,19 @@ DATA = {"name": "faces", "fingerprint": "ab12", "pictures": 9, "complete": 7, "p
 
 
 def result_of(step: int) -> dict[str, Any]:
-    """A result of the usual size."""
+    """Return a result of the usual size."""
     scores = {"kimg": step, "seconds": 0.1 * step, "distance": 10.0 / step, "fd_efficientnet": 10.0 / step}
     return {**scores, "training_iteration": step, **{f"figure_{number}": number / 7 for number in range(FIGURES)}}
 
 
 def track_gansweep(folder: Path, space: Space, trials: int, results: int) -> dict[str, float]:
-    """By the tracker of a sweep, from its first write to the last."""
+    """Track trials with the tracker of a sweep, from its first write to the last."""
     from analysis import schema
     from pipeline.home import Home
-    from pipeline.outcome import Outcome
-    from pipeline.tracking import Tracker, open_client
-    from trainables.storage import Storage
+    from pipeline.tracking.client import open_client
+    from pipeline.tracking.tracker import Tracker
+    from pipeline.trial_status import TrialEnd
+    from trainables.storage.storage import Storage
 
     home = Home.find(folder)
     storage = Storage(str(folder / "trials"), in_place=True)
@@ -56,14 +58,14 @@ def track_gansweep(folder: Path, space: Space, trials: int, results: int) -> dic
         tracker.start_trial({"key": key, "number": number, "params": dict(space.recipe), **about})
         for step in range(1, results + 1):
             tracker.log_result(key, result_of(step))
-        tracker.finish_trial(key, Outcome(schema.COMPLETE))
+        tracker.finish_trial(key, TrialEnd(schema.COMPLETE))
 
-    end = Outcome(schema.INTERRUPTED, "the benchmark was interrupted")
+    end = TrialEnd(schema.INTERRUPTED, "the benchmark was interrupted")
     return _timed(run, lambda: tracker.finish(schema.COMPLETE, end), trials, results)
 
 
 def track_ray(folder: Path, space: Space, trials: int, results: int) -> dict[str, float]:
-    """By the callback that users of Ray Tune take."""
+    """Track trials with Ray Tune's callback."""
     from ray.air.integrations.mlflow import MLflowLoggerCallback
 
     callback: Any = MLflowLoggerCallback(f"sqlite:///{folder}/mlflow.db", experiment_name="tracked")
@@ -85,18 +87,18 @@ def track_ray(folder: Path, space: Space, trials: int, results: int) -> dict[str
 
 
 def _timed(run: Callable[[int], None], finish: Callable[[], None], trials: int, results: int) -> dict[str, float]:
-    run(trials)  # what is done once: imports, statements that are compiled
+    run(trials)  # warm up: imports, compiled SQL statements
     began, cpu = time.perf_counter(), time.process_time()
     for number in range(trials):
         run(number)
     waits = time.perf_counter() - began
     finish()
-    told = {"cpu": time.process_time() - cpu, "waits": waits, "wall": time.perf_counter() - began}
-    return {name: 1000 * seconds / (trials * results) for name, seconds in told.items()}
+    totals = {"cpu": time.process_time() - cpu, "waits": waits, "wall": time.perf_counter() - began}
+    return {name: 1000 * seconds / (trials * results) for name, seconds in totals.items()}
 
 
 def once(name: str, trials: int, results: int) -> dict[str, float]:
-    """In a process and a folder of its own."""
+    """Track trials in a new folder."""
     from pipeline.settings import SweepSettings
 
     with tempfile.TemporaryDirectory(prefix="gansweep-tracking-") as folder:
@@ -106,23 +108,23 @@ def once(name: str, trials: int, results: int) -> dict[str, float]:
 
 
 def measure(trials: int, results: int, rounds: int) -> dict[str, Any]:
-    """Medians over rounds in which the two take turns."""
-    told: dict[str, list[dict[str, float]]] = {name: [] for name in SYSTEMS}
+    """Return medians over rounds, in which the two run in turns."""
+    samples: dict[str, list[dict[str, float]]] = {name: [] for name in SYSTEMS}
     for _ in range(rounds):
         for name in SYSTEMS:
             with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-                told[name].append(pool.submit(once, name, trials, results).result())
-    found: dict[str, Any] = {"trials": trials, "results": results, "rounds": rounds, "unit": "ms a result"}
-    for name, runs in told.items():
-        found[name] = {key: round(statistics.median(run[key] for run in runs), 3) for key in runs[0]}
-    found["cheaper"] = {key: round(value / found["gansweep"][key], 1) for key, value in found["ray"].items()}
-    return found
+                samples[name].append(pool.submit(once, name, trials, results).result())
+    report: dict[str, Any] = {"trials": trials, "results": results, "rounds": rounds, "unit": "ms a result"}
+    for name, runs in samples.items():
+        report[name] = {key: round(statistics.median(run[key] for run in runs), 3) for key in runs[0]}
+    report["cheaper"] = {key: round(value / report["gansweep"][key], 1) for key, value in report["ray"].items()}
+    return report
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=100)
-    parser.add_argument("--results", type=int, default=20, help="of each trial")
+    parser.add_argument("--results", type=int, default=20, help="results per trial")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="one round of ten trials")
     options = parser.parse_args()

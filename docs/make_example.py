@@ -14,11 +14,10 @@ from pathlib import Path
 
 from analysis.report import ReportOptions
 from analysis.report import run as report
-from pipeline.ablate import run_ablation
-from pipeline.confirm import run_confirmation
-from pipeline.launch import run_sweep
-from pipeline.options import AblateOptions, ConfirmOptions
+from pipeline.repeats.ablate import run_ablation
+from pipeline.repeats.confirm import run_confirmation
 from pipeline.settings import SweepSettings
+from pipeline.sweep.run import run_sweep
 from trainables.data.synthetic import write_folder
 
 OUTPUT = Path(__file__).with_name("example-report.html")
@@ -30,8 +29,8 @@ def main(folder: Path) -> int:
     home = folder / "home"
     if not home.exists():
         search(folder / "drawn-faces", home)
-    run_confirmation(ConfirmOptions(NAME, top=2, seeds=3, home=home))
-    run_ablation(AblateOptions(NAME, seeds=3, mode="leave-one-out", max_kimg=2, home=home))
+    run_confirmation(NAME, home, top=2, seeds=3)
+    run_ablation(NAME, home, seeds=3, mode="leave-one-out", max_kimg=2)
     return report(ReportOptions(NAME, OUTPUT, home=home))
 
 

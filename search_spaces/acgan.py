@@ -1,8 +1,8 @@
 """System A: AC-GAN with colour embeddings.
 
-Fixed by the report: widths, embedding and noise dimensions, embedding noise, batch norm momentum, activations, soft
-labels, one step on real and one on fake pictures. Left open by it and ours: optimiser, learning rates, batch size,
-loss weights.
+The report gives widths, embedding and noise dimensions, embedding noise, batch norm momentum, activations, soft labels,
+and one step on real and one on fake images. It does not give optimiser, learning rates, batch size and loss weights;
+these values are ours.
 """
 
 from search_spaces.space import Dimension, Space
@@ -107,7 +107,7 @@ ACGAN = Space(
         ),
         Dimension(
             "losses.tag_loss_on_fakes", False, choices=(False, True), when={"discriminator.conditioning": ("acgan",)},
-            claim="ours: whether D should learn tags from fakes (A) or from real pictures only (B)",
+            claim="ours: whether D should learn tags from fakes (A) or from real images only (B)",
         ),
         Dimension(
             "training.extra_data", False, choices=(False, True),
@@ -115,7 +115,7 @@ ACGAN = Space(
         ),
         Dimension(
             "updates.split_discriminator", True, choices=(False, True),
-            claim="ours: one D step on real and one on fake pictures (A), or one on both (E)",
+            claim="ours: one D step on real and one on fake images (A), or one on both (E)",
         ),
         Dimension("optimizer.generator_lr", 2e-4, low=5e-5, high=1e-3, log=True, claim="ours"),
         Dimension("optimizer.discriminator_lr", 2e-4, low=5e-5, high=1e-3, log=True, claim="ours"),

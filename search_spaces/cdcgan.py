@@ -1,7 +1,7 @@
 """System D: conditional DCGAN with wrong-tag discrimination.
 
-Left open by the report and ours: widths, betas, and that the last two of its 25 tag places stand for "none" of each
-kind.
+The report does not give widths and betas; these values are ours, as is the reading that the last two of its 25 tag
+columns stand for "none" of each kind.
 """
 
 from search_spaces import dimensions as shared

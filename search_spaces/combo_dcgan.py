@@ -1,6 +1,6 @@
 """System F: conditional DCGAN on the combinations of tags that occur in the data.
 
-Everything is the report's. On other data the table of combinations is built from the data, in order of appearance.
+All values are from the report. On other data the table of combinations is built from the data, in order of appearance.
 """
 
 from search_spaces import dimensions as shared

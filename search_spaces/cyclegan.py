@@ -1,9 +1,9 @@
 """System H: CycleGAN, unpaired translation between two domains.
 
 The report gives the networks, batch norm, Adam and its epochs, and takes the pool and the weights of the losses from
-the paper (Zhu et al. 2017). Left open by it and ours: the size of the pictures, the widths (the paper's), the batch
-size (the paper's single picture is too few for batch norm) and batch norm's momentum. The paper has 6 residual blocks
-below 256 px, as the report, and 9 from there.
+the paper (Zhu et al. 2017). It does not give the image size, the widths (we use the paper's), the batch size (the
+paper's single image is too few for batch norm) and batch norm's momentum; these values are ours. Like the report, the
+paper has 6 residual blocks below 256 px; it has 9 from 256 px.
 """
 
 from search_spaces import dimensions as shared
@@ -51,7 +51,7 @@ CYCLEGAN = Space(
         "optimizer.decay": "ours, after the paper",
         "training.batch_size": "ours: so many of each domain",
     },
-    # A penalty on each picture's gradient means nothing where batch norm ties the pictures together.
+    # A penalty on each image's gradient is not defined with batch norm, which makes scores depend on the whole batch.
     implied=(
         ({"losses.adversarial": ("wgan",)}, {"losses.penalty": "wgan_gp", "discriminator.norm": "instance"}),
     ),

@@ -1,6 +1,6 @@
 """System E: unconditional DCGAN.
 
-Everything is the report's. Its noisy targets above 1 are taken as 1, beyond which the cross-entropy has no lower bound.
+All values are from the report. Its noisy targets are clamped to 1: above it the cross-entropy has no lower bound.
 """
 
 from search_spaces import dimensions as shared

@@ -1,7 +1,7 @@
 """System C: matching-aware conditional WGAN-GP.
 
-Left open by the report and ours: the penalty weight and the D:G ratio. The 24th place of its tag vector is taken as
-"unknown".
+The report does not give the penalty weight and the D:G ratio; these values are ours. We read the 24th column of its
+tag vector as "unknown".
 """
 
 from search_spaces import dimensions as shared
@@ -62,7 +62,7 @@ MATCHING_WGAN = Space(
             "losses.penalty_on_tags",
             True,
             False,
-            claim="14a (C) the penalty's gradient with respect to picture and tags, or the picture alone",
+            claim="14a (C) the penalty's gradient with respect to image and tags, or the image alone",
         ),
         Dimension(
             "losses.penalty_weight", 10.0, low=1.0, high=100.0, log=True, claim="ours: lambda is not in the report"

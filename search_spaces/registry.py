@@ -1,4 +1,4 @@
-"""Spaces by name: the built-in ones, and a user's own as ``module:NAME``."""
+"""Spaces by name: built-in spaces, and a user's spaces as ``module:NAME``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from search_spaces.cdcgan import CDCGAN
 from search_spaces.combo_dcgan import COMBO_DCGAN
 from search_spaces.cyclegan import CYCLEGAN
 from search_spaces.dcgan import DCGAN
+from search_spaces.lightgan import LIGHTGAN
 from search_spaces.matching_wgan import MATCHING_WGAN
+from search_spaces.r3gan import R3GAN
 from search_spaces.space import Space
 from search_spaces.srresnet_acgan import SRRESNET_ACGAN
 from search_spaces.stargan import STARGAN
@@ -26,18 +28,18 @@ if TYPE_CHECKING:
 SPACES: dict[str, Space] = {
     space.name: space
     for space in (
-        ACGAN, SRRESNET_ACGAN, MATCHING_WGAN, CDCGAN, DCGAN, COMBO_DCGAN, WGAN_GP, CYCLEGAN, STARGAN, ANYTHING,
-        ANYTHING_UNCONDITIONAL,
+        ACGAN, SRRESNET_ACGAN, MATCHING_WGAN, CDCGAN, DCGAN, COMBO_DCGAN, WGAN_GP, LIGHTGAN, R3GAN, CYCLEGAN, STARGAN,
+        ANYTHING, ANYTHING_UNCONDITIONAL,
     )
 }  # fmt: skip
 
 
 def find_space(name: str) -> Space:
-    """The space called ``name``, or the ``Space`` that ``module:NAME`` holds.
+    """Return the built-in space called ``name``, or the ``Space`` at ``module:NAME``.
 
     Raises:
-        UsageError: an unknown name; says the nearest and all known.
-        UserError: a module that cannot be imported or holds no such space.
+        UsageError: the name is unknown; the message lists all names and suggests the nearest.
+        UserError: the module cannot be imported or has no such space.
     """
     if ":" in name:
         return _load(*name.split(":", 1))
@@ -47,9 +49,9 @@ def find_space(name: str) -> Space:
 
 
 def _import(module: str) -> ModuleType:
-    """An installed module, or else the file of that name in the working directory.
+    """Import an installed module, or else the file of that name in the working directory.
 
-    The directory itself does not join the import path: it may hold packages with names like ours.
+    The directory is not added to the import path: it may contain packages with the same names as ours.
     """
     file = Path(f"{module}.py")
     if importlib.util.find_spec(module) is None and file.is_file():
@@ -66,7 +68,7 @@ def _load(module: str, attribute: str) -> Space:
         space = getattr(_import(module), attribute)
     except UserError:
         raise
-    except Exception as error:  # whatever a user's module does when it is imported
+    except Exception as error:  # a user's module may raise any exception on import
         raise UserError(
             f"cannot load space {module}:{attribute}: {type(error).__name__}: {first_line(error)}"
         ) from error

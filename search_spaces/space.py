@@ -1,7 +1,7 @@
 """Declarative search spaces: dimensions with a distribution, a default, a condition and the claim they test.
 
-From one description come define-by-run sampling, the command line's listings and what the analysis needs to know.
-Claims are numbered and lettered as in the reports' list of claims, e.g. ``1 (A)``.
+Define-by-run sampling, the command line's listings and the analysis all use this description. Claims are numbered and
+lettered as in the reports' list of claims, e.g. ``1 (A)``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Condition = dict[str, tuple[Value, ...]]
 
 
 def holds(condition: Condition, params: Mapping[str, Any]) -> bool:
-    """Whether every named parameter has one of its values."""
+    """Return whether every parameter of the condition has one of its values."""
     return all(params.get(name) in allowed for name, allowed in condition.items())
 
 
 class Suggest(Protocol):
-    """The part of an Optuna trial that a space draws from."""
+    """The methods of an Optuna trial that a space samples from."""
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
         """Draw a whole number."""
@@ -40,10 +40,10 @@ class Suggest(Protocol):
 
 @dataclass(frozen=True)
 class Dimension:
-    """One thing that varies: either ``choices`` or ``low..high`` (``log`` for a logarithmic scale).
+    """A parameter that varies: either ``choices`` or ``low..high`` (``log`` for a logarithmic scale).
 
-    ``when`` maps other parameters to the values under which this one has any effect; outside them it keeps its
-    default and is not sampled.
+    ``when`` maps other parameters to the values for which this one has an effect; for other values it keeps its default
+    and is not sampled.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Dimension:
     log: bool = False
     when: Condition = field(default_factory=dict)
     claim: str = ""
-    """The claim of the reports that it tests, or who chose it (``ours``) where the reports are silent."""
+    """The claim of the reports that the dimension tests, or ``ours`` if the reports make none."""
 
     def __post_init__(self) -> None:
         values = self.choices or (self.low, self.high)
@@ -77,13 +77,13 @@ class Dimension:
         return "int" if isinstance(self.default, int) else "float"
 
     def active(self, params: Mapping[str, Any]) -> bool:
-        """Whether the condition holds for these parameters."""
+        """Return whether the condition holds for these parameters."""
         return holds(self.when, params)
 
     def sample(self, trial: Suggest) -> Value:
         """Draw a value."""
         if self.choices:
-            return cast(Value, trial.suggest_categorical(self.name, self.choices))
+            return cast("Value", trial.suggest_categorical(self.name, self.choices))
         assert self.low is not None
         assert self.high is not None
         if self.kind == "int":
@@ -91,7 +91,7 @@ class Dimension:
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
 
     def to_json(self) -> dict[str, Any]:
-        """The contract's description of a dimension."""
+        """Return the description that `spaces --json` prints."""
         shape: dict[str, Any] = (
             {"choices": list(self.choices)} if self.choices else {"low": self.low, "high": self.high}
         )
@@ -109,18 +109,18 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Space:
-    """A complete recipe and the dimensions around it. Dimensions come after those their conditions name."""
+    """A complete recipe and the dimensions that vary. A dimension comes after those that its condition names."""
 
     name: str
     summary: str
     recipe: Mapping[str, Value]
     dimensions: tuple[Dimension, ...]
     notes: Mapping[str, str] = field(default_factory=dict)
-    """Where a recipe's value comes from when the report does not say it."""
+    """Sources of values in the recipe that the report does not give."""
     implied: tuple[tuple[Condition, Mapping[str, Value]], ...] = ()
-    """What is so under a condition, e.g. a gradient penalty with a Wasserstein critic, or the networks of a system; the
-    parameters it names are no dimensions, or inactive, under that condition. What a user fixes is as he says, unless
-    it could not be built."""
+    """Values implied by a condition, e.g. a gradient penalty by a Wasserstein critic, or networks by a system. While
+    the condition holds, the implied parameters are inactive, unless they are not dimensions at all. A value that the
+    user fixes takes precedence unless the resulting network is invalid."""
 
     def __post_init__(self) -> None:
         complete = GanConfig.from_params(self.recipe).to_params()
@@ -129,13 +129,13 @@ class Space:
         for dimension in self.dimensions:
             if dimension.name in seen or complete[dimension.name] != dimension.default:
                 raise UsageError(
-                    f"space {self.name}: dimension {dimension.name} stands twice or its default {dimension.default!r} "
-                    f"is not the recipe's {complete[dimension.name]!r}"
+                    f"space {self.name}: dimension {dimension.name} appears twice, or its default "
+                    f"{dimension.default!r} is not the recipe's {complete[dimension.name]!r}"
                 )
             seen.add(dimension.name)
 
     def sample(self, trial: Suggest) -> dict[str, Value]:
-        """Complete parameters: drawn where a dimension is active, the recipe's elsewhere."""
+        """Sample complete parameters: active dimensions are drawn, all others keep the recipe's value."""
         params = dict(self.recipe)
         for dimension in self.dimensions:
             if dimension.active(params):
@@ -144,18 +144,22 @@ class Space:
         return params
 
     def settled(self, params: Mapping[str, Value]) -> dict[str, Value]:
-        """The parameters with what they imply; of two that hold, the later has the last word."""
-        known = dict(params)
+        """Return the parameters with their implied values; of two conditions that hold, the later takes precedence."""
+        complete = dict(params)
         for condition, values in self.implied:
-            known.update(values if holds(condition, known) else {})
-        return known
+            complete.update(values if holds(condition, complete) else {})
+        return complete
 
     def active_defaults(self) -> dict[str, Value]:
-        """The recipe as the values a search would have drawn: what trial 0 is asked to be."""
+        """Return the recipe's values of the active dimensions: the parameters of trial 0."""
         return {d.name: self.recipe[d.name] for d in self.dimensions if d.active(self.recipe)}
 
     def dimension(self, name: str) -> Dimension:
-        """The dimension called ``name``."""
+        """Return the dimension called ``name``.
+
+        Raises:
+            UsageError: there is no such dimension.
+        """
         for dimension in self.dimensions:
             if dimension.name == name:
                 return dimension
@@ -164,7 +168,7 @@ class Space:
         raise UsageError(f"{unknown}; `gansweep spaces {self.name}` lists them")
 
     def with_default(self, name: str, value: Any) -> Space:
-        """Another value in the recipe (``--set``), with what it implies; a dimension of that name keeps varying."""
+        """Change a value of the recipe (``--set``) and the values it implies; a dimension of that name still varies."""
         known = coerce(name, value)
         space = self if name in {dimension.name for dimension in self.dimensions} else self._freed(name, known)
         for dimension in space.dimensions:
@@ -179,22 +183,22 @@ class Space:
         return space
 
     def without(self, name: str, value: Any) -> Space:
-        """A fixed value (``--fix``): the recipe's from now on, and no longer a dimension."""
+        """Fix a value (``--fix``): change it in the recipe and remove its dimension."""
         rest = tuple(dimension for dimension in self.dimensions if dimension.name != name)
         return dataclasses.replace(self, dimensions=rest).with_default(name, value)
 
     def with_range(self, name: str, low: Any, high: Any) -> Space:
-        """Another range (``--range``). A recipe value outside it moves to the nearer end."""
+        """Set a range (``--range``). A recipe value outside it moves to the nearer end."""
         old = self._varying(name)
         if isinstance(old.default, (bool, str)):
             raise UsageError(f"{name} takes names, not a range; use --choices {name}=...")
-        ends = (float(cast(float, coerce(name, low))), float(cast(float, coerce(name, high))))
+        ends = (float(cast("float", coerce(name, low))), float(cast("float", coerce(name, high))))
         default = coerce(name, min(max(old.default, ends[0]), ends[1]))
         new = dataclasses.replace(old, choices=(), low=ends[0], high=ends[1], default=default)
         return self._replace(new)
 
     def with_choices(self, name: str, choices: Iterable[Any]) -> Space:
-        """Other choices (``--choices``). A recipe value that is none of them becomes the first."""
+        """Set choices (``--choices``). A recipe value that is not among them is replaced by the first."""
         values = tuple(dict.fromkeys(coerce(name, value) for value in choices))
         if not values:
             raise UsageError(f"no choices for {name}; one or more are needed")
@@ -204,9 +208,10 @@ class Space:
 
     def _varying(self, name: str) -> Dimension:
         require_known(name)
-        if name == "image_size":
+        if name in ("image_size", "channels"):
             raise UsageError(
-                "image_size does not vary within a sweep, whose scores would not compare; use --image-size"
+                f"{name} cannot vary within a sweep: scores of different images do not compare; use "
+                f"--{name.replace('_', '-')}"
             )
         known = {dimension.name: dimension for dimension in self.dimensions}
         default = self.recipe[name]
@@ -223,19 +228,18 @@ class Space:
         return self._with_recipe({**self.recipe, new.name: new.default}, changed)
 
     def _with_recipe(self, recipe: Mapping[str, Value], dimensions: Iterable[Dimension] | None = None) -> Space:
-        """Another recipe with what it implies; what a dimension does not search is implied in the draws alone."""
+        """Change the recipe and the values it implies; an implied value outside its dimension applies to draws only."""
         dimensions = tuple(self.dimensions if dimensions is None else dimensions)
         settled = self.settled(recipe)
-        outside = {one.name: recipe[one.name] for one in dimensions if not _inside(one, settled[one.name])}
+        outside = {d.name: recipe[d.name] for d in dimensions if not _inside(d, settled[d.name])}
         complete = GanConfig.from_params({**settled, **outside}).to_params()
-        moved = tuple(
-            one if one.default == complete[one.name] else dataclasses.replace(one, default=complete[one.name])
-            for one in dimensions
+        updated = tuple(
+            d if d.default == complete[d.name] else dataclasses.replace(d, default=complete[d.name]) for d in dimensions
         )
-        return dataclasses.replace(self, recipe=complete, dimensions=moved)
+        return dataclasses.replace(self, recipe=complete, dimensions=updated)
 
     def _freed(self, name: str, *values: Value) -> Space:
-        """Nothing implied of a parameter that the user gives, unless a value of it could not be built then."""
+        """Drop the implied values of a parameter that the user sets, unless one of its values would be invalid then."""
         implied = tuple(
             (condition, {key: value for key, value in implied.items() if key != name})
             if name in implied and all(self._buildable(condition, {**implied, name: value}) for value in values)
@@ -245,15 +249,15 @@ class Space:
         return dataclasses.replace(self, implied=implied)
 
     def _buildable(self, condition: Condition, values: Mapping[str, Value]) -> bool:
-        told = {name: allowed[0] for name, allowed in condition.items()}
+        conditions = {name: allowed[0] for name, allowed in condition.items()}
         try:
-            GanConfig.from_params({**self.recipe, **told, **values})
+            GanConfig.from_params({**self.recipe, **conditions, **values})
         except UsageError:
             return False
         return True
 
     def to_json(self) -> dict[str, Any]:
-        """What the analysis needs of a space, and `spaces --json` prints."""
+        """Return the description that `spaces --json` prints and the analysis reads."""
         return {
             "name": self.name,
             "summary": self.summary,
@@ -263,10 +267,18 @@ class Space:
         }
 
 
+def without_prose(space: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the result of ``to_json`` without summary, notes and claims, whose wording may differ between versions."""
+    dimensions = [
+        {name: value for name, value in dimension.items() if name != "claim"} for dimension in space["dimensions"]
+    ]
+    return {"name": space["name"], "recipe": space["recipe"], "dimensions": dimensions}
+
+
 def _inside(dimension: Dimension, value: Value) -> bool:
     if dimension.choices:
         return value in dimension.choices
-    return cast(float, dimension.low) <= cast(float, value) <= cast(float, dimension.high)
+    return cast("float", dimension.low) <= cast("float", value) <= cast("float", dimension.high)
 
 
 def _require_inside(dimension: Dimension, value: Value) -> None:

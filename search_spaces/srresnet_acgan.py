@@ -1,8 +1,8 @@
 """System B: SRResNet AC-GAN with a DRAGAN penalty (after arXiv 1708.05509).
 
-Left open by the report and ours: learning rates, betas, lambda_adv, the penalty weight, noise scale and D's initial
-weights. Its k4n64s3 and k3n256s2 are slips for the paper's stride 2 and 1; LeakyReLU and the global skip are the
-paper's.
+The report does not give learning rates, betas, lambda_adv, penalty weight, noise scale and D's initial weights; these
+values are ours. Its k4n64s3 and k3n256s2 are typing errors for the paper's strides 2 and 1; LeakyReLU and the global
+skip follow the paper.
 """
 
 from search_spaces import dimensions as shared
@@ -41,7 +41,7 @@ SRRESNET_ACGAN = Space(
         "training.rotate": 5.0,
     },
     notes={
-        "discriminator.init": "ours: through 42 layers without norms, weights of N(0, 0.02) let 1e-3 of a picture pass",
+        "discriminator.init": "ours: through 42 layers without norms, weights of N(0, 0.02) let 1e-3 of an image pass",
         "optimizer.generator_lr": "ours",
         "optimizer.discriminator_lr": "ours",
         "optimizer.beta1": "ours",

@@ -1,9 +1,9 @@
 """System I: StarGAN, one generator for every target class.
 
-The report gives the parts: a generator on picture and target vector, a patch discriminator with class heads, WGAN-GP,
-classification and reconstruction losses. All numbers are ours, after the paper (Choi et al. 2018), as are its instance
-norm in G and no norm in D. The generator is H's without its first norm, since instance norm would take away a target
-vector that is the same at every place; the discriminator's trunk ends at 4 px, where the paper's ends at 2.
+The report gives the parts: a generator on image and target vector, a patch discriminator with class heads, WGAN-GP,
+classification and reconstruction losses. All numbers, instance norm in G and no norm in D are ours, after the paper
+(Choi et al. 2018). The generator is H's without its first norm, since instance norm would remove a target vector that
+is constant over the image; the discriminator's trunk ends at 4 px, the paper's at 2.
 """
 
 from search_spaces import dimensions as shared

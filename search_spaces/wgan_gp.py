@@ -1,7 +1,7 @@
 """System G: unconditional WGAN-GP.
 
-One alpha per picture is ours; the report's code draws one per picture row. E's batch norm stays in the critic:
-Gulrajani et al. advise against it, so it is a dimension. LSGAN and weight clipping are the assignment's other options.
+We draw one alpha per image; the report's code draws one per image row. The critic keeps E's batch norm; Gulrajani et
+al. advise against it, so it is a dimension. LSGAN and weight clipping are the assignment's other options.
 """
 
 from search_spaces import dimensions as shared

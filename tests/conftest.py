@@ -1,17 +1,20 @@
-"""Fixtures for all tests. One that is imported into two conftests would be made twice: two Rays in one process."""
+"""Fixtures of all tests, and the order of the files when several workers run them."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from threadpoolctl import threadpool_limits
 
-from tests.support.browser import chromium
-from tests.support.stub_judge import place_judge
+from tests.support.faces import FACES, PARTIAL, SIZE
+from tests.support.servers.browser import chromium
+from tests.support.stub_tag_classifier import place_tag_classifier
 from trainables.data.synthetic import write_folder
 
 if TYPE_CHECKING:
@@ -19,7 +22,11 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-SIZE, FACES, PARTIAL = 16, 96, 8
+pytest_plugins = ["pytester", "tests.support.flaky"]
+
+# Threads that wait for each other on busy cores make tiny networks and matrices ten times slower.
+torch.set_num_threads(1)
+threadpool_limits(1)
 
 # The same inputs in every run, however long one of them takes.
 settings.register_profile(
@@ -27,6 +34,15 @@ settings.register_profile(
 )
 settings.load_profile("certain")
 os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "300")  # for drivers in processes of their own, too
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the workers begin with the files of most slow tests, so that none is left with a long file at the end."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        sweeps = Counter(item.path for item in items if "local_ray" in getattr(item, "fixturenames", ()))
+        items.sort(key=lambda item: -5 * slow[item.path] - sweeps[item.path])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -96,16 +112,18 @@ def start_ray(attempts: int = 3) -> None:
 
 
 @pytest.fixture(scope="session")
-def judged_home(tmp_path_factory: pytest.TempPathFactory, faces: Path) -> Path:
-    """A home without sweeps whose cache holds a judge for ``faces``."""
-    return make_judged_home(tmp_path_factory, faces)
-
-
-def make_judged_home(tmp_path_factory: pytest.TempPathFactory, faces: Path) -> Path:
-    """A home of its own for the sweeps of one folder of tests, whose names may be those of another's."""
+def home_with_classifier(tmp_path_factory: pytest.TempPathFactory, faces: Path) -> Path:
+    """A home without sweeps whose cache holds a tag classifier for ``faces``."""
     home = tmp_path_factory.mktemp("home")
-    place_judge(home, faces, SIZE)
+    place_tag_classifier(home, faces, SIZE)
     return home
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.support.pipeline.exports import write_bundle
+
+    return write_bundle(tmp_path_factory.mktemp("bundle") / "winner")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import ray
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from pipeline.cluster import PACKAGES
+from pipeline.cluster.ray_runtime import PACKAGES
 
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
 PROJECT = DEPLOY.parent
@@ -131,7 +131,7 @@ def test_dockerfile_passes_the_linter_and_copies_every_package() -> None:
     assert done.returncode == 0, done.stdout
     text = (DEPLOY / "Dockerfile").read_text()
     ignored = (PROJECT / ".dockerignore").read_text().split()
-    for name in PACKAGES:
+    for name in ("gansweep", *PACKAGES):
         assert f"COPY {name} {name}\n" in text
         assert f"!{name}" in ignored
 
@@ -147,14 +147,23 @@ def test_image_and_kubernetes_use_the_version_of_the_project() -> None:
 STUBS = {
     "ray": 'echo "ray $*" >> "$TEST_LOG"; echo secret',
     "squeue": 'echo "$TEST_LEFT"',
-    "scontrol": 'echo "$*" >> "$TEST_LOG"; if [ "$1" = show ]; then printf "node1\\nnode2\\n"; fi',
+    "scontrol": 'echo "$*" >> "$TEST_LOG"; if [ "$2" = job ]; then echo "JobId=41234 $TEST_TRES"; '
+    'elif [ "$1" = show ]; then printf "node1\\nnode2\\n"; fi',
     "getent": 'echo "10.0.0.7 STREAM node1"; echo "10.0.0.7 DGRAM"',
     "srun": 'printf "%s\\n" "$@" > "$TEST_SRUN"; exit "$TEST_STATUS"',
 }
 
 
-def run_slurm(folder: Path, left: str, status: int) -> tuple[int, list[str], str]:
-    """Run the script with SLURM's commands replaced: its exit code, the words after srun, scontrol's log."""
+GPU_REQUEST = "TresPerNode=gres/gpu:1"
+
+
+def run_slurm(
+    folder: Path, left: str, status: int, *, gpus: str | None = "4", request: str = GPU_REQUEST, error: str = ""
+) -> tuple[int, list[str], str]:
+    """Run the script with SLURM's commands replaced: its exit code, the words after srun, scontrol's log.
+
+    ``gpus`` is what SLURM says that the node has, ``error`` a text that standard error must have.
+    """
     programs = folder / "bin"
     programs.mkdir()
     for name, body in STUBS.items():
@@ -167,9 +176,11 @@ def run_slurm(folder: Path, left: str, status: int) -> tuple[int, list[str], str
         "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "8",
     }  # fmt: skip
     words = ["bash", str(DEPLOY / "sweep.slurm"), "acgan", "--data", "my faces", "--name", "first"]
+    environment |= {"TEST_TRES": request} | ({} if gpus is None else {"SLURM_GPUS_ON_NODE": gpus})
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    assert not done.stderr, done.stderr
-    return done.returncode, (folder / "srun").read_text().splitlines(), (folder / "log").read_text()
+    assert error in done.stderr if error else not done.stderr, done.stderr
+    words = (folder / "srun").read_text().splitlines() if (folder / "srun").exists() else []
+    return done.returncode, words, (folder / "log").read_text()
 
 
 @pytest.mark.parametrize(
@@ -194,6 +205,22 @@ def test_slurm_queues_an_interrupted_sweep_again(tmp_path: Path) -> None:
     assert "requeue 41234" in log
 
 
+def test_slurm_requests_gpus() -> None:
+    assert "#SBATCH --gres=gpu:1\n" in (DEPLOY / "sweep.slurm").read_text()
+
+
+@pytest.mark.parametrize("gpus", [None, "0"])
+def test_slurm_refuses_a_sweep_on_gpus_where_there_are_none(tmp_path: Path, gpus: str | None) -> None:
+    code, words, _ = run_slurm(tmp_path, "1:00:00", 0, gpus=gpus, error="SLURM_GPUS_ON_NODE is")
+    assert (code, words) == (2, [])
+
+
+def test_slurm_runs_on_cpus_if_that_is_requested(tmp_path: Path) -> None:
+    code, words, _ = run_slurm(tmp_path, "1:00:00", 0, gpus=None, request="TresPerNode=gres/none")
+    assert code == 0
+    assert "--num-gpus=0" in words
+
+
 def test_slurm_does_not_repeat_a_failure(tmp_path: Path) -> None:
     code, _, log = run_slurm(tmp_path, "1:00:00", 2)
     assert code == 2
@@ -213,7 +240,7 @@ def test_slurm_speaks_to_this_ray_and_to_gansweep(tmp_path: Path) -> None:
     own, sweep = words[3 : words.index("--")], words[words.index("--") + 1 :]
     assert CliRunner().invoke(symmetric_run, ["--help"]).output.count("--min-nodes") >= 1
     kept = curate_and_validate_ray_start_args(own)
-    assert kept == ["--num-cpus=8", "--num-gpus=0", "--disable-usage-stats"]
+    assert kept == ["--num-cpus=8", "--num-gpus=4", "--disable-usage-stats"]
     assert "--generate" in {name for parameter in get_auth_token.params for name in parameter.opts}
     options = {name for parameter in start.params for name in parameter.opts}
     assert {word.partition("=")[0] for word in kept} <= options

@@ -1,16 +1,18 @@
-"""Arithmetic of training: all in float32, or the forward passes of the networks in bfloat16.
+"""Precision of training: float32 throughout, or bfloat16 in the forward passes of the networks.
 
 With ``bf16`` convolutions and matrix products of a forward pass, and so of its backward pass, run in bfloat16
-(autocast); what the networks say is widened again. Weights, running statistics, optimisers, losses and gradient
+(autocast); their outputs are converted back to float32. Weights, running statistics, optimisers, losses and gradient
 penalties are float32 in both.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+from trainables.config import Precision as Precision  # noqa: TC001 - offered here too
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,37 +20,36 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-Precision = Literal["float32", "bf16"]
-
 
 def forward_pass(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """The context in which a network runs forward; with ``float32`` it does nothing at all."""
+    """Return the context of a network's forward pass; a null context for ``float32``."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
 
 
 def in_precision(network: Callable[..., Any], precision: Precision) -> Callable[..., Any]:
-    """The network as training runs it: what it says is a tensor, or a tuple or list of such, widened for the losses.
+    """Wrap a network so that its forward pass runs in ``precision`` and its outputs are float32.
 
-    Penalties call the network itself: of bfloat16's 8 bits too few are left in the slope of a slope.
+    Outputs are a tensor, or a tuple or list of tensors. Penalties call the network itself: bfloat16's 8 bits are too
+    few for a second derivative.
     """
     if precision == "float32":
         return network
 
     def forward(*inputs: Tensor) -> Any:
         with forward_pass(precision, inputs[0].device):
-            said = network(*inputs)
-        return _all_widened(said)
+            output = network(*inputs)
+        return _all_widened(output)
 
     return forward
 
 
 def widened(output: Tensor) -> Tensor:
-    """A tensor in float32 where it is bfloat16, else itself."""
+    """Convert a bfloat16 tensor to float32; return others unchanged."""
     return output.float() if output.dtype == torch.bfloat16 else output
 
 
-def _all_widened(said: Any) -> Any:
-    if isinstance(said, torch.Tensor):
-        return widened(said)
-    parts = [_all_widened(part) for part in said]
-    return type(said)(*parts) if hasattr(said, "_fields") else type(said)(parts)
+def _all_widened(output: Any) -> Any:
+    if isinstance(output, torch.Tensor):
+        return widened(output)
+    parts = [_all_widened(part) for part in output]
+    return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)

@@ -1,4 +1,4 @@
-"""One file per figure: a function that computes what it shows, and functions that draw that.
+"""One file per figure: a function that computes its data, and functions that draw them.
 
-``*_info`` gives tables and plain values, ``draw_*`` a plotly figure for pages, ``paint_*`` a matplotlib one for PNGs.
+``*_info`` returns tables and plain values, ``draw_*`` a plotly figure for pages, ``*_matplotlib`` a figure for PNGs.
 """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go
 
-    from analysis.effect import Effect
+    from analysis.effects.effect import Effect
 
 MOST = 5
 
@@ -29,7 +29,7 @@ def along_info(paths: Sequence[Sequence[Effect]], most: int = MOST) -> pd.DataFr
         ``comparison, kimg, estimate, low, high, unit, trials``: comparisons whose interval excludes no effect at one
         point or more; those that help at one point and hurt at another stand first, then those of which more is sure.
     """
-    from analysis.effect import compared
+    from analysis.effects.effect import comparison_text
 
     def sides(path: Sequence[Effect]) -> set[bool]:
         none = 1.0 if path[0].unit == "ratio" else 0.0
@@ -38,7 +38,7 @@ def along_info(paths: Sequence[Sequence[Effect]], most: int = MOST) -> pd.DataFr
     telling = [path for path in paths if sides(path)]
     telling.sort(key=lambda path: (-len(sides(path)), -sum(effect.separable for effect in path)))
     rows = [
-        (compared(effect), effect.kimg, effect.estimate, effect.low, effect.high, effect.unit, effect.trials)
+        (comparison_text(effect), effect.kimg, effect.estimate, effect.low, effect.high, effect.unit, effect.trials)
         for path in telling[:most]
         for effect in path
     ]

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from analysis import schema
-from analysis.cells import score as score_text
-from analysis.plots.select import comparable, thin
+from analysis.formatting import score as score_text
+from analysis.mlflow_reader.run_table import epoch_seconds
+from analysis.mlflow_reader.sweep import SCORES
+from analysis.plots.select import thin
 from analysis.plots.style import ACCENT, QUIET, faint, page_figure, plain, sheet, time_unit
-from analysis.runs import SCORES
+from analysis.ranking.filters import comparable_mask
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from matplotlib.figure import Figure
 
-    from analysis.rank import Ranking
+    from analysis.ranking.ranking import Ranking
 
 TITLES = {schema.DISTANCE: "distance", schema.TAG_ACCURACY: "tag accuracy"}
 MOST = 1500
@@ -28,14 +30,14 @@ def best_info(ranking: Ranking) -> pd.DataFrame:
     Returns:
         ``key, hours, total_kimg``, each objective that was measured and its ``best_<objective>`` so far. Hours count
         from the first start; ``total_kimg`` sums the training of every trial that ended until then, failed ones too. A
-        score that does not compare with the final ones (failed, or scored on fewer pictures) is NaN.
+        score that does not compare with the final ones (failed, or scored on fewer images) is NaN.
     """
     trials = ranking.trials[ranking.trials["ended"].notna()].sort_values("ended", kind="stable")
-    compare = comparable(ranking.trials, [schema.DISTANCE])
+    compare = comparable_mask(ranking.trials, [schema.DISTANCE])
     table = pd.DataFrame(
         {
             "key": trials["key"],
-            "hours": (trials["ended"] - ranking.trials["started"].min()) / 3600,
+            "hours": (epoch_seconds(trials["ended"]) - epoch_seconds(ranking.trials["started"]).min()) / 3600,
             "total_kimg": trials["kimg"].fillna(0.0).cumsum(),
         }
     )
@@ -68,7 +70,7 @@ def draw_best(info: pd.DataFrame, objective: str, against: str) -> go.Figure:
     return figure
 
 
-def paint_best(info: pd.DataFrame, against: str = "hours") -> Figure:
+def best_matplotlib(info: pd.DataFrame, against: str = "hours") -> Figure:
     """The figure for a PNG: the objectives below each other."""
     names = [name for name in schema.OBJECTIVES if name in info]
     titles = [TITLES[name] for name in names]

@@ -1,4 +1,4 @@
-"""Which classes the judge saw where each class was asked for."""
+"""Confusion matrices: the classes that the tag classifier predicts for each requested class."""
 
 from __future__ import annotations
 
@@ -18,29 +18,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """One tag group: ``shares`` ``(classes, classes)`` of each row's pictures, asked on rows, seen on columns."""
+    """One tag group: ``shares`` ``(classes, classes)`` of each row's images; rows requested, columns predicted."""
 
     group: str
     classes: list[str]
     asked: list[int]
     shares: NDArray[np.float64]
-    """NaN in the rows of classes that were never asked for."""
+    """NaN in the rows of classes that were never requested."""
 
 
 def confusion_info(logged: Mapping[str, Any]) -> list[Confusion]:
-    """The matrices of a trial's ``confusion.json``: ``{group: {"classes": [...], "confusion": [[...]]}}``."""
-    found = []
-    for group, one in logged.items():
-        counts = np.asarray(one["confusion"], dtype=np.float64)
-        asked = counts.sum(axis=1)
-        shares = np.divide(counts, asked[:, None], out=np.full_like(counts, np.nan), where=asked[:, None] > 0)
-        found.append(Confusion(group, list(one["classes"]), asked.astype(int).tolist(), shares))
-    return found
+    """Read the matrices of a trial's ``confusion.json``: ``{group: {"classes": [...], "confusion": [[...]]}}``."""
+    matrices = []
+    for group, content in logged.items():
+        counts = np.asarray(content["confusion"], dtype=np.float64)
+        requested = counts.sum(axis=1)
+        shares = np.divide(counts, requested[:, None], out=np.full_like(counts, np.nan), where=requested[:, None] > 0)
+        matrices.append(Confusion(group, list(content["classes"]), requested.astype(int).tolist(), shares))
+    return matrices
 
 
 def draw_confusion(info: Confusion) -> go.Figure:
     """The page's figure of one group."""
-    figure = page_figure("seen by the judge", f"asked for ({plain(info.group)})", height=150 + 24 * len(info.classes))
+    figure = page_figure(
+        "seen by the tag classifier", f"asked for ({plain(info.group)})", height=150 + 24 * len(info.classes)
+    )
     classes = [plain(name) for name in info.classes]
     figure.add_heatmap(
         z=info.shares, x=classes, y=classes, zmin=0, zmax=1, showscale=False, xgap=1, ygap=1,

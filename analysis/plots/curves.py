@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis import schema
-from analysis.cells import number
-from analysis.cells import score as score_text
+from analysis.formatting import number
+from analysis.formatting import score as score_text
 from analysis.plots.select import thin
 from analysis.plots.style import ACCENT, STATUS_COLOURS, faint, page_figure, plain, sheet
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     from matplotlib.figure import Figure
 
-    from analysis.rank import Ranking
+    from analysis.ranking.ranking import Ranking
 
 MOST = 150
 """Curves in a figure."""
@@ -40,7 +40,7 @@ def curves_info(ranking: Ranking, history: pd.DataFrame, score: str = schema.DIS
 
     Args:
         ranking: of the sweep.
-        history: ``key, kimg, name, value``, as ``analysis.runs.curves`` gives it.
+        history: ``key, kimg, name, value``, as ``analysis.mlflow_reader.sweep.curves`` gives it.
         score: which of its names to show.
         most: curves to show; the best, the recipe and failed trials are kept.
     """
@@ -85,7 +85,7 @@ def draw_curves(info: CurvesInfo) -> go.Figure:
     return figure
 
 
-def paint_curves(info: CurvesInfo) -> Figure:
+def curves_matplotlib(info: CurvesInfo) -> Figure:
     """The figure for a PNG."""
     figure, (axes,) = sheet("training (kimg)", [info.score.replace("_", " ")], "Learning curves")
     named: set[str] = set()

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis import schema
-from analysis.cells import percent
-from analysis.cells import score as score_text
-from analysis.plots.select import comparable, thin
+from analysis.formatting import percent
+from analysis.formatting import score as score_text
+from analysis.mlflow_reader.sweep import METRICS, SCORES
+from analysis.plots.select import thin
 from analysis.plots.style import ACCENT, QUIET, WARM, faint, page_figure, plain, sheet
-from analysis.runs import METRICS, SCORES
+from analysis.ranking.filters import comparable_mask
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
     from matplotlib.figure import Figure
 
-    from analysis.rank import Ranking
+    from analysis.ranking.ranking import Ranking
 
 MOST = 1500
 """Points in a figure."""
@@ -25,13 +26,13 @@ MOST = 1500
 
 @dataclass(frozen=True)
 class FrontInfo:
-    """The trials that compare: scored on most pictures, not failed, with both objectives."""
+    """The trials that compare: scored on most images, not failed, with both objectives."""
 
     points: pd.DataFrame
     """``key, rank, distance, tag_accuracy, pareto, recipe, best``, best distance first; ``low`` and ``high`` bound the
     95% interval of the distance, NaN where none was logged."""
     incomparable: int
-    """Scored trials that are not shown: failed, scored on fewer pictures, or with one objective alone."""
+    """Scored trials that are not shown: failed, scored on fewer images, or with one objective alone."""
     left_out: int
     """Points that were thinned away."""
 
@@ -43,14 +44,14 @@ def front_info(ranking: Ranking, most: int = MOST) -> FrontInfo | None:
     low, high = (f"{METRICS}{schema.INTERVAL}{schema.DISTANCE}/{end}" for end in ("low", "high"))
     table = trials.reindex(columns=["key", "rank", "pareto", "recipe", distance, accuracy, low, high])
     table.columns = ["key", "rank", "pareto", "recipe", *schema.OBJECTIVES, "low", "high"]
-    compare = comparable(trials, list(schema.OBJECTIVES))
+    compare = comparable_mask(trials, list(schema.OBJECTIVES))
     if not compare.any():
         return None
     points = table[compare].sort_values(schema.DISTANCE, kind="stable", ignore_index=True)
     points["best"] = points["key"] == ranking.best
-    shown, left_out = thin(points, most, points["pareto"] | points["recipe"] | points["best"])
+    rows, left_out = thin(points, most, points["pareto"] | points["recipe"] | points["best"])
     scored = table[list(schema.OBJECTIVES)].notna().any(axis=1)
-    return FrontInfo(shown.reset_index(drop=True), int((scored & ~compare).sum()), left_out)
+    return FrontInfo(rows.reset_index(drop=True), int((scored & ~compare).sum()), left_out)
 
 
 def draw_front(info: FrontInfo) -> go.Figure:
@@ -74,7 +75,7 @@ def draw_front(info: FrontInfo) -> go.Figure:
     return figure
 
 
-def paint_front(info: FrontInfo) -> Figure:
+def front_matplotlib(info: FrontInfo) -> Figure:
     """The figure for a PNG."""
     figure, (axes,) = sheet("distance (lower is better)", ["tag accuracy (higher is better)"], "Pareto front")
     front = info.points[info.points["pareto"]]

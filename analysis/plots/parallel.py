@@ -11,23 +11,24 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from analysis import schema
-from analysis.cells import parameter
-from analysis.cells import score as score_text
-from analysis.plots.select import comparable, thin
+from analysis.formatting import parameter
+from analysis.formatting import score as score_text
+from analysis.mlflow_reader.sweep import PARAMS, SCORES
+from analysis.plots.select import thin
 from analysis.plots.style import ACCENT, FONT, brief, plain
-from analysis.runs import PARAMS, SCORES
+from analysis.ranking.filters import comparable_mask, varied_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from analysis.rank import Ranking
+    from analysis.ranking.ranking import Ranking
 
 MOST, AXES = 800, 8
 
 
 @dataclass(frozen=True)
-class Axis:
-    """One axis: a place for each trial, and the texts at some places."""
+class ParallelAxis:
+    """One axis: the position of each trial, and tick positions with texts."""
 
     name: str
     values: list[float]
@@ -39,32 +40,25 @@ class Axis:
 class ParallelInfo:
     """The axes, the distance that colours the lines, and how many trials were thinned away."""
 
-    axes: list[Axis]
+    axes: list[ParallelAxis]
     distance: list[float]
     left_out: int
 
 
-def varied(ranking: Ranking) -> list[str]:
-    """Parameters of the space that differ between trials, in the order of the space."""
-    searched = {dimension["name"] for dimension in ranking.sweep.space.get("dimensions", ())}
-    names = [name for name in ranking.sweep.params if name in searched or (not searched and name != "seed")]
-    return [name for name in names if ranking.trials[PARAMS + name].nunique() > 1]
-
-
 def parallel_info(ranking: Ranking, names: Sequence[str] | None = None, most: int = MOST) -> ParallelInfo | None:
-    """What the figure shows; ``None`` below two trials that compare.
+    """Compute the data of the figure; ``None`` for fewer than two comparable trials.
 
     Args:
         ranking: of the sweep.
         names: parameters to show; default: the first that vary.
         most: lines in the figure.
     """
-    trials = ranking.trials[comparable(ranking.trials, [schema.DISTANCE])]
-    names = list(varied(ranking) if names is None else names)[:AXES]
+    trials = ranking.trials[comparable_mask(ranking.trials, [schema.DISTANCE])]
+    names = list(varied_parameters(ranking) if names is None else names)[:AXES]
     if len(trials) < 2 or not names:
         return None
     rows, left_out = thin(trials, most, trials["pareto"] | trials["recipe"])
-    logarithmic = {one["name"] for one in ranking.sweep.space.get("dimensions", ()) if one.get("log")}
+    logarithmic = {dimension["name"] for dimension in ranking.sweep.space.get("dimensions", ()) if dimension.get("log")}
     axes = [axis(name, rows[PARAMS + name], log=name in logarithmic) for name in names]
     for name in schema.OBJECTIVES:
         if f"{SCORES}{name}" in rows and rows[f"{SCORES}{name}"].notna().all():
@@ -79,25 +73,29 @@ def axis(
     log: bool = False,
     shown: Callable[[float], str] = parameter,
     count: int = 5,
-) -> Axis:
-    """Places of values on an axis: numbers at themselves or their logarithms, all else side by side.
+) -> ParallelAxis:
+    """Compute the positions of values on an axis: numbers or their logarithms, and other values side by side.
 
-    A trial in which the parameter plays no part stands at ``-``, below the others. Numbers have ``count`` ticks.
+    A trial in which the parameter is inactive is placed at ``-``, below the others. Numbers have ``count`` ticks.
     """
-    known = column.dropna()
-    if pd.api.types.is_numeric_dtype(known.infer_objects()) and not pd.api.types.is_bool_dtype(known) and len(known):
+    present = column.dropna()
+    if (
+        pd.api.types.is_numeric_dtype(present.infer_objects())
+        and not pd.api.types.is_bool_dtype(present)
+        and len(present)
+    ):
         numbers = column.astype(float)
-        log = log and bool((known.astype(float) > 0).all())
-        places = pd.Series(np.log10(numbers)) if log else numbers
-        low, high = float(places.min()), float(places.max())
+        log = log and bool((present.astype(float) > 0).all())
+        numeric = pd.Series(np.log10(numbers)) if log else numbers
+        low, high = float(numeric.min()), float(numeric.max())
         ticks = list(np.linspace(low, high, count)) if high > low else [low]
         texts = [shown(float(10**tick if log else tick)) for tick in ticks]
         if column.isna().any():
             ticks, texts = [low - (high - low or 1) / 8, *ticks], ["-", *texts]
-        return Axis(name, places.fillna(ticks[0]).astype(float).tolist(), ticks, texts)
-    texts = [*(["-"] if column.isna().any() else []), *sorted({parameter(value) for value in known})]
-    found = {text: float(place) for place, text in enumerate(texts)}
-    return Axis(name, [found[parameter(value)] for value in column], list(found.values()), texts)
+        return ParallelAxis(name, numeric.fillna(ticks[0]).astype(float).tolist(), ticks, texts)
+    texts = [*(["-"] if column.isna().any() else []), *sorted({parameter(value) for value in present})]
+    positions = {text: float(index) for index, text in enumerate(texts)}
+    return ParallelAxis(name, [positions[parameter(value)] for value in column], list(positions.values()), texts)
 
 
 def draw_parallel(info: ParallelInfo) -> go.Figure:
@@ -122,5 +120,5 @@ def draw_parallel(info: ParallelInfo) -> go.Figure:
 
 
 def label(name: str) -> str:
-    """The end of a dotted name that would not fit."""
+    """Shorten a dotted name to its end if it is too long."""
     return name if len(name) <= 26 else f"…{name[-25:]}"

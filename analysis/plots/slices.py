@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis import schema
-from analysis.cells import parameter
-from analysis.cells import score as score_text
-from analysis.plots.parallel import axis, label, varied
-from analysis.plots.select import comparable, thin
+from analysis.formatting import parameter
+from analysis.formatting import score as score_text
+from analysis.mlflow_reader.sweep import PARAMS, SCORES
+from analysis.plots.parallel import axis, label
+from analysis.plots.select import thin
 from analysis.plots.style import ACCENT, QUIET, brief, faint, page_figure, plain
-from analysis.runs import PARAMS, SCORES
+from analysis.ranking.filters import comparable_mask, varied_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from analysis.rank import Ranking
+    from analysis.ranking.ranking import Ranking
 
 MOST, SLICES, TICKS = 600, 8, 3
 TITLE = 22
-"""Letters of a name on one line below the smallest figure."""
+"""Maximum number of characters of a name on one line below the smallest figure."""
 
 
 @dataclass(frozen=True)
@@ -38,23 +39,26 @@ class Slice:
 
 
 def slices_info(ranking: Ranking, names: Sequence[str] | None = None, most: int = MOST) -> list[Slice]:
-    """A slice for each of ``names``, default: the first parameters that vary. Empty below two trials that compare."""
-    trials = ranking.trials[comparable(ranking.trials, [schema.DISTANCE])]
+    """Compute a slice for each of ``names``; default: the first parameters that vary.
+
+    Empty for fewer than two comparable trials.
+    """
+    trials = ranking.trials[comparable_mask(ranking.trials, [schema.DISTANCE])]
     if len(trials) < 2:
         return []
     rows, left_out = thin(trials, most, trials["key"] == ranking.best)
-    logarithmic = {one["name"] for one in ranking.sweep.space.get("dimensions", ()) if one.get("log")}
+    logarithmic = {dimension["name"] for dimension in ranking.sweep.space.get("dimensions", ()) if dimension.get("log")}
     slices = []
-    for name in list(varied(ranking) if names is None else names)[:SLICES]:
+    for name in list(varied_parameters(ranking) if names is None else names)[:SLICES]:
         column = rows[PARAMS + name]
-        found = axis(name, column, log=name in logarithmic, count=TICKS)
+        layout = axis(name, column, log=name in logarithmic, count=TICKS)
         points = rows[["key"]].assign(
-            place=found.values,
+            place=layout.values,
             value=[parameter(value) for value in column],
             distance=rows[f"{SCORES}{schema.DISTANCE}"].astype(float),
             best=rows["key"] == ranking.best,
         )
-        slices.append(Slice(name, points.reset_index(drop=True), found.ticks, found.texts, left_out))
+        slices.append(Slice(name, points.reset_index(drop=True), layout.ticks, layout.texts, left_out))
     return slices
 
 
@@ -79,7 +83,7 @@ def draw_slice(info: Slice) -> go.Figure:
 
 
 def _title(name: str) -> str:
-    """A dotted name that is too long for one line on two."""
+    """Split a dotted name that is too long for one line."""
     group, dot, last = name.rpartition(".")
     if len(name) <= TITLE or not dot:
         return plain(label(name))

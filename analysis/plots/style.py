@@ -31,24 +31,24 @@ FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', s
 
 
 def time_unit(hours: float) -> tuple[str, float]:
-    """The unit in which so long a time reads well, and how many of it an hour has."""
+    """Return a suitable unit for a duration, and the number of units per hour."""
     if hours < 1 / 20:
         return "seconds", 3600.0
     return ("minutes", 60.0) if hours < 3 else ("hours", 1.0)
 
 
 def plain(text: Any) -> str:
-    """Text that plotly shows as it is: it reads tags and entities in every label."""
+    """Escape text for plotly, which interprets tags and entities in every label."""
     return html.escape(str(text), quote=False)
 
 
 def brief(text: str, most: int = 22) -> str:
-    """The beginning of a text that would not fit beside an axis; plotly fails at some that leave no room."""
+    """Truncate a text that does not fit beside an axis; plotly fails if a label leaves no room."""
     return plain(text if len(text) <= most else f"{text[: most - 1]}…")
 
 
 def faint(count: int) -> float:
-    """Opacity at which so many marks can be told apart."""
+    """Return the opacity at which this many marks stay distinguishable."""
     return 0.9 if count <= 60 else 0.65 if count <= 300 else 0.4
 
 

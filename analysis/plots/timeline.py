@@ -1,4 +1,4 @@
-"""Which trial ran when, on which slot of which node."""
+"""Timeline of trials by node and slot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from analysis.cells import duration, number
+from analysis.formatting import duration, number
+from analysis.mlflow_reader.run_table import epoch_seconds
 from analysis.plots.select import thin
 from analysis.plots.style import ACCENT, STATUS_COLOURS, page_figure, plain, sheet, time_unit
 
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     from matplotlib.figure import Figure
 
-    from analysis.rank import Ranking
+    from analysis.ranking.ranking import Ranking
 
 MOST = 2000
-"""Stretches in a figure."""
+"""Maximum number of intervals in a figure."""
 
 
 def timeline_info(ranking: Ranking) -> pd.DataFrame:
@@ -33,6 +34,7 @@ def timeline_info(ranking: Ranking) -> pd.DataFrame:
         ``node`` is ''. One whose end is not known ends with the sweep, or before the next on its slot begins.
     """
     trials = ranking.trials
+    trials = trials.assign(started=epoch_seconds(trials["started"]), ended=epoch_seconds(trials["ended"]))
     rows = []
     for trial in trials[["key", "status", "kimg", "started", "ended", "stretches"]].to_dict("records"):
         about = {name: trial[name] for name in ("key", "status", "kimg")}
@@ -57,20 +59,20 @@ def timeline_info(ranking: Ranking) -> pd.DataFrame:
 
 
 def _parsed(text: Any) -> list[dict[str, Any]]:
-    """The stretches of a tag; what is not as we write it is none."""
+    """Parse the intervals of a tag; invalid content gives none."""
     try:
-        found = json.loads(text) if isinstance(text, str) else []
+        intervals = json.loads(text) if isinstance(text, str) else []
         return [
-            {"node": str(one["node"]), "slot": int(one["slot"]), "start": float(one["start"]),
-             "end": math.nan if one.get("end") is None else float(one["end"])}
-            for one in found
+            {"node": str(item["node"]), "slot": int(item["slot"]), "start": float(item["start"]),
+             "end": math.nan if item.get("end") is None else float(item["end"])}
+            for item in intervals
         ]  # fmt: skip
     except (ValueError, TypeError, KeyError, AttributeError):
         return []
 
 
 def _give_lanes(table: pd.DataFrame) -> None:
-    """Number the slots of stretches that have none, each the lowest that is free."""
+    """Assign the lowest free lane to each interval without a slot."""
     free: list[float] = []
     unplaced = table[table["slot"] < 0]
     for row, start, end in zip(unplaced.index, unplaced["start"], unplaced["end"], strict=True):
@@ -98,7 +100,7 @@ def draw_timeline(info: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def paint_timeline(info: pd.DataFrame) -> Figure:
+def timeline_matplotlib(info: pd.DataFrame) -> Figure:
     """The figure for a PNG."""
     lanes = _lanes(info)
     size = (7.5, min(14.0, 1.4 + 0.35 * len(lanes)))

@@ -1,1 +1,1 @@
-"""What a sweep will cost, from a few measured updates and scores, before it starts."""
+"""Estimate what a sweep will cost before it starts."""

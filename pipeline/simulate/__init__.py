@@ -1,1 +1,1 @@
-"""Recorded learning curves replayed through samplers and stopping rules, with a clock that only counts."""
+"""Replay recorded learning curves through other samplers and schedulers."""

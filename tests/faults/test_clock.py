@@ -1,4 +1,4 @@
-"""The clock is set while a sweep runs: nothing that is measured or limited in seconds follows it."""
+"""A changed system clock affects no measured or limited duration."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipeline.deadline import Deadline
+from pipeline.tune_adapters.time_limit import TimeLimitStopper
 from tests.support.tiny import cheap_context, evaluations
-from trainables import loop
-from trainables.storage import Storage
-from trainables.trial import Trial, TrialContext
+from trainables.storage.storage import Storage
+from trainables.training import loop
+from trainables.trial.trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from trainables.scoring.scorer import Scorer
+    from trainables.trial.context import TrialContext
 
 PARAMS = {"generator.width": 2, "generator.noise_dim": 4, "discriminator.width": 2, "training.batch_size": 100}
 HOUR = 3600.0
 
 
 class Clock:
-    """Ten seconds pass at every update; at one of them the clock jumps besides."""
+    """Advances ten seconds at every update, and jumps at one of them."""
 
     def __init__(self, jump: float, at: int) -> None:
         self.now, self.jump, self.at = 7e6, jump, at
@@ -108,6 +111,19 @@ def test_training_counts_apart_from_saving_and_scoring(
     assert (result["train_seconds"], result["score_seconds"]) == (400.0, 25.0)
 
 
+def test_waiting_for_the_scorer_is_no_time_of_the_trial(context: TrialContext, tmp_path: Path) -> None:
+    clock, waits = Clock(0.0, at=0), list[float]()
+
+    def wait() -> Scorer:
+        clock.now += 7000
+        waits.append(clock.now)
+        return context.scorer
+
+    result, _ = run(replace(context, scoring=wait, max_seconds=1000.0), tmp_path, clock)
+    assert len(waits) == 1
+    assert (result["train_seconds"], result["seconds"], result["score_seconds"]) == (400.0, 400.0, 0.0)
+
+
 @pytest.fixture
 def set_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time of day jumps an hour forward, then two back, at every other look."""
@@ -123,13 +139,13 @@ def test_the_time_of_day_limits_no_trial(context: TrialContext, set_clock: None,
 
 
 def test_the_time_of_day_ends_no_sweep(set_clock: None) -> None:
-    deadline = Deadline(600.0)
+    deadline = TimeLimitStopper(600.0)
     assert not any(deadline.stop_all() for _ in range(20))
 
 
 def test_a_sweep_ends_when_its_time_is_over() -> None:
     now = [7e6]
-    limited, endless = Deadline(60.0, lambda: now[0]), Deadline(None, lambda: now[0])
+    limited, endless = TimeLimitStopper(60.0, lambda: now[0]), TimeLimitStopper(None, lambda: now[0])
     ends = []
     for now[0] in (7e6, 7e6 + 59, 7e6 + 60, math.inf):
         ends.append((limited.stop_all(), endless.stop_all(), limited("trial", {})))

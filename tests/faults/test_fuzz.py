@@ -22,17 +22,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.bundle import Bundle
-from pipeline.options import ResumeOptions
-from pipeline.resume import resumed
+from pipeline.bundle.bundle import Bundle
 from pipeline.settings import SweepSettings
+from pipeline.sweep.resume import resume_settings
 from search_spaces.registry import SPACES
-from tests.pipeline.conftest import bundle_folder  # noqa: F401 - a fixture
-from tests.pipeline.test_bundle import FILES, sign
+from tests.pipeline.bundle.test_bundle import FILES, sign
 from trainables.config import GanConfig, parameter_types
 from trainables.data.folder import scan_folder
 from trainables.data.images import BadImage, decode_image
-from trainables.data.readers import read_prompts, read_tags
+from trainables.data.tag_files.readers import read_prompts, read_tags
 from trainables.data.tags import REPORT_VOCABULARY, UNKNOWN
 from trainables.errors import UserError
 
@@ -173,7 +171,7 @@ def test_any_tag_file_is_read_or_refused(inputs: int, tmp_path: Path) -> None:
         with confined(tmp_path, folder):
             assert read_prompts(folder / "tags.csv", REPORT_VOCABULARY)
         with confined(tmp_path, folder):
-            assert set(scan_folder(folder).pictures) == {"7"}
+            assert set(scan_folder(folder).images) == {"7"}
 
     fuzz(inputs, check, text=TEXTS, vocabulary=st.none() | VOCABULARIES, seed=SEEDS, times=TIMES)
 
@@ -198,7 +196,7 @@ def test_every_sound_tag_file_is_read(inputs: int, tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-# ---- pictures ----
+# ---- images ----
 
 TAKEN = {
     "PNG": {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"},
@@ -209,7 +207,7 @@ TAKEN = {
 }
 
 
-def picture(mode: str, kind: str, width: int, height: int, seed: int, frames: int = 1) -> bytes:
+def image(mode: str, kind: str, width: int, height: int, seed: int, frames: int = 1) -> bytes:
     """A file with random pixels."""
     noise = np.random.default_rng(seed)
 
@@ -243,7 +241,7 @@ def claim(data: bytes, width: int, height: int) -> bytes:
 ANIMATED = ("GIF", "WEBP", "PNG")
 KINDS = [(kind, mode) for kind, modes in TAKEN.items() for mode in sorted(modes)]
 FILES_OF_PICTURES = st.builds(
-    lambda kind, width, height, seed, frames: picture(
+    lambda kind, width, height, seed, frames: image(
         kind[1], kind[0], width, height, seed, frames if kind[0] in ANIMATED and kind[1] != "I;16" else 1
     ),
     st.sampled_from(KINDS), st.integers(1, 24), st.integers(1, 24), SEEDS, st.integers(1, 3),
@@ -262,13 +260,13 @@ PICTURES = st.one_of(
 
 
 @DOORS
-def test_any_file_is_a_picture_or_a_bad_image(inputs: int, tmp_path: Path) -> None:
+def test_any_file_is_a_image_or_a_bad_image(inputs: int, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
 
     def check(data: bytes) -> None:
         with confined(tmp_path, folder), contextlib.suppress(BadImage):
-            pixels, (width, height) = decode_image(data, 8)
+            pixels, (width, height, _) = decode_image(data, 8)
             assert (pixels.shape, pixels.dtype) == ((8, 8, 3), np.uint8)
             assert width * height > 0
 
@@ -276,12 +274,16 @@ def test_any_file_is_a_picture_or_a_bad_image(inputs: int, tmp_path: Path) -> No
 
 
 @DOORS
-def test_every_sound_picture_is_decoded(inputs: int) -> None:
+def test_every_sound_image_is_decoded(inputs: int) -> None:
     def check(data: bytes) -> None:
         with Image.open(io.BytesIO(data)) as opened:
-            size = opened.size
+            size, grey = opened.size, opened.mode in ("1", "L", "LA", "La", "I;16", "I", "F")
+        if min(size) < 4 or max(size) > 20 * min(size):
+            with pytest.raises(BadImage, match=f"{size[0]} x {size[1]}"):
+                decode_image(data, 8)
+            return
         pixels, own = decode_image(data, 8)
-        assert own == size
+        assert own == (*size, 1 if grey else 3)
         assert (pixels.shape, pixels.dtype) == ((8, 8, 3), np.uint8)
 
     fuzz(inputs, check, data=FILES_OF_PICTURES)
@@ -352,7 +354,7 @@ def test_any_settings_are_taken_or_refused(inputs: int, tmp_path: Path) -> None:
             found = SweepSettings.from_json({**SOUND.to_json(), **changes})
             found.resolve_space()
             assert SweepSettings.from_json(json.loads(json.dumps(found.to_json()))) == found
-            assert found.slots() >= 1
+            assert found.resource_request().use_cores().slots >= 1
             found.public()
 
     values = st.one_of(JSON, NUMBERS, TEXT, st.lists(TEXT, max_size=2))
@@ -373,10 +375,10 @@ def test_any_settings_file_is_read_or_refused(inputs: int, tmp_path: Path) -> No
         with confined(tmp_path, home):
             SweepSettings.from_file(path)
         with confined(tmp_path, home):
-            resumed(ResumeOptions("s", home=home)).slots()
+            resume_settings("s", home).resource_request().use_cores()
 
     path.write_text(json.dumps(sound))
-    assert resumed(ResumeOptions("s", home=home)).fix == SOUND.fix
+    assert resume_settings("s", home).fix == SOUND.fix
     fuzz(inputs, check, seed=SEEDS, other=st.one_of(JSON, NUMBERS, TEXT), times=TIMES)
 
 
@@ -386,7 +388,7 @@ ESCAPES = st.sampled_from(["../secret", "/etc/hostname", "a/../../secret", "", "
 
 
 @DOORS
-def test_any_export_is_loaded_or_refused(inputs: int, bundle_folder: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_any_export_is_loaded_or_refused(inputs: int, bundle_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "export"
     (tmp_path / "secret").write_text("mine")
 

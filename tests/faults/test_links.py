@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.conftest import Driver, fault_settings, require_whole
-from tests.pipeline.conftest import REPOSITORY, Swept, command_words
+from tests.support.pipeline.command_line import REPOSITORY, command_words
+from tests.support.pipeline.driver import Driver, fault_settings, require_whole
+from tests.support.pipeline.sweep import Swept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600), pytest.mark.real_processes]
 
 HEAD, FAR, PORT = "10.231.77.1", "10.231.77.2", 6479
 SOON = {
@@ -106,9 +107,11 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             ip("netns", "delete", name)
 
 
-def test_a_sweep_outlasts_a_cut_link(pair: Pair, judged_home: Path, faces: Path, tmp_path: Path) -> None:
-    settings = fault_settings(judged_home, faces, "cut", max_kimg=KIMG, concurrent=None, address=f"{HEAD}:{PORT}")
-    words = ["-c", "import sys; from pipeline.cli import main; sys.exit(main())", *command_words(settings)]
+def test_a_sweep_outlasts_a_cut_link(pair: Pair, home_with_classifier: Path, faces: Path, tmp_path: Path) -> None:
+    settings = fault_settings(
+        home_with_classifier, faces, "cut", max_kimg=KIMG, concurrent=None, address=f"{HEAD}:{PORT}"
+    )
+    words = ["-c", "import sys; from pipeline.cli.main import main; sys.exit(main())", *command_words(settings)]
     driver = Driver(pair.start(0, words, tmp_path), Swept(settings, "", ""))
     assert driver.wait_for(lambda: len(driver.results()) >= 2), driver.end()  # one on each node
     pair.cut()

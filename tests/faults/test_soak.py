@@ -1,4 +1,4 @@
-"""Thirty trials of the soak: the launch path loses and doubles nothing, and the soak notices what does."""
+"""Thirty trials of the soak: none is lost or repeated, and the soak finds planted faults."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from mlflow.entities import Metric
 from analysis import schema
 from benchmarks import soak
 from pipeline.home import Home
+from pipeline.search.study import open_study
 from pipeline.settings import SweepSettings
-from pipeline.study import StudySearcher, open_study
-from pipeline.tracking import open_client
+from pipeline.tracking.client import open_client
+from pipeline.tune_adapters.study_searcher import StudySearcher
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def test_a_given_folder_wins_then_the_variable_then_the_default(
     assert not list(tmp_path.iterdir())
 
 
-def test_everything_lies_below_it(tmp_path: Path) -> None:
+def test_all_paths_are_below_the_home(tmp_path: Path) -> None:
     home = Home.find(tmp_path)
     assert home.tracking == f"sqlite:///{tmp_path}/mlflow.db"
     assert home.study == f"sqlite:///{tmp_path}/optuna.db"
@@ -71,5 +72,21 @@ def test_keys_of_trials_and_repeats_name_folders(key: str) -> None:
     ],
 )
 def test_other_keys_are_refused(key: str) -> None:
-    with pytest.raises(UserError, match="none of sweep 's'"):
+    with pytest.raises(UserError, match=re.escape(repr(key))):
         require_key("s", key)
+
+
+@pytest.mark.parametrize(("name", "owner"), [("Default", "MLflow"), ("gansweep-doctor", "`gansweep doctor`")])
+def test_names_of_others_are_refused(tmp_path: Path, name: str, owner: str) -> None:
+    with pytest.raises(UsageError, match=f"sweep name '{name}' is reserved by {owner}"):
+        Home.find(tmp_path).sweep(name)
+
+
+def test_a_cache_that_cannot_be_written_to_is_one_line(tmp_path: Path) -> None:
+    home = Home.find(tmp_path)
+    home.require_writable_cache()
+    assert not list(home.cache.iterdir())
+    home.cache.rmdir()
+    home.cache.touch()
+    with pytest.raises(UserError, match=f"cannot write to cache {re.escape(str(home.cache))}: .*; give another --home"):
+        home.require_writable_cache()

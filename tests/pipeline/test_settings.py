@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.settings import Sampler, Scheduler, SweepSettings
+from pipeline.settings import Sampler, SchedulerChoice, SweepSettings
+from trainables.config import Fit
 from trainables.errors import UsageError, UserError
 from trainables.precision import Precision
 
@@ -33,8 +34,10 @@ def settings(**changes: object) -> SweepSettings:
             "concurrent": st.none() | st.integers(1, 10**5),
             "gpus_per_trial": st.just("auto") | st.floats(0, 64).map(str),
             "sampler": st.sampled_from(get_args(Sampler)),
-            "scheduler": st.sampled_from(get_args(Scheduler)),
+            "scheduler": st.sampled_from(get_args(SchedulerChoice)),
+            "min_tag_accuracy": st.none() | st.floats(0, 1),
             "precision": st.sampled_from(get_args(Precision)),
+            "fit": st.sampled_from(get_args(Fit)),
             "weights": st.none() | PATHS,
             "cascade": st.none() | PATHS,
             "fid_infinity": st.booleans(),
@@ -57,6 +60,14 @@ def test_settings_survive_json(fields: dict[str, object]) -> None:
 def test_another_precision_is_refused() -> None:
     with pytest.raises(UsageError, match="--precision is 'float16'; allowed: float32, bf16"):
         settings(precision="float16")
+
+
+def test_another_fit_is_refused_and_settings_without_one_read_as_crop() -> None:
+    with pytest.raises(UsageError, match="--fit is 'squash'; allowed: crop, pad, stretch"):
+        settings(fit="squash")
+    before = settings().to_json()
+    del before["fit"]
+    assert SweepSettings.from_json(before).fit == "crop"
 
 
 def test_settings_are_read_from_a_file(tmp_path: Path) -> None:
@@ -133,35 +144,37 @@ def test_the_ends_of_a_range_are_allowed(field: str, value: int) -> None:
     ("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("2h", 7200), ("1.5h", 5400), (" 3m ", 180)]
 )
 def test_time_limits(text: str, seconds: float) -> None:
-    assert settings(time_limit=text).seconds() == seconds
+    assert settings(time_limit=text).time_limit_seconds() == seconds
 
 
-def test_a_relative_storage_is_the_same_folder_for_who_stands_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_relative_storage_is_resolved_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert settings(storage="disk").to_json()["storage"] == str(tmp_path / "disk")
 
 
 def test_no_time_limit_and_automatic_gpus_are_none() -> None:
-    assert settings().seconds() is None
-    assert settings().gpus() is None
-    assert settings(gpus_per_trial="0.25").gpus() == 0.25
-    assert settings(gpus_per_trial="0").gpus() == 0
+    assert settings().time_limit_seconds() is None
+    assert settings().resource_request().gpus is None
+    assert settings(gpus_per_trial="0.25").resource_request().gpus == 0.25
+    assert settings(gpus_per_trial="0").resource_request().gpus == 0
 
 
 def test_slots_are_asked_for_or_follow_from_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.settings.usable_cores", lambda: 8)
-    assert settings(trials=2).slots() == 2
-    assert settings(concurrent=3).slots() == 3
-    assert settings(cpus_per_trial=2).slots() == 4
-    assert settings(cpus_per_trial=3).slots() == 2
-    assert settings(cpus_per_trial=16).slots() == 1
-    assert settings(trials=20, fuse="4").slots() == 5
-    assert settings(trials=21, fuse="4").slots() == 6
-    assert settings(trials=20, fuse="4", concurrent=3).slots() == 3
-    assert settings(trials=3, fuse="64").slots() == 1
-    assert settings(fuse="off").slots() == settings(fuse="auto").slots() == 8
+    monkeypatch.setattr("pipeline.resources.usable_cores", lambda: 8)
+    assert settings(trials=2).resource_request().use_cores().slots == 2
+    assert settings(concurrent=3).resource_request().use_cores().slots == 3
+    assert settings(cpus_per_trial=2).resource_request().use_cores().slots == 4
+    assert settings(cpus_per_trial=3).resource_request().use_cores().slots == 2
+    assert settings(cpus_per_trial=16).resource_request().use_cores().slots == 1
+    assert settings(trials=20, fuse="4").resource_request().use_cores().slots == 5
+    assert settings(trials=21, fuse="4").resource_request().use_cores().slots == 6
+    assert settings(trials=20, fuse="4", concurrent=3).resource_request().use_cores().slots == 3
+    assert settings(trials=3, fuse="64").resource_request().use_cores().slots == 1
+    assert (
+        settings(fuse="off").resource_request().use_cores().slots
+        == settings(fuse="auto").resource_request().use_cores().slots
+        == 8
+    )
 
 
 def test_the_image_size_is_the_sweeps_and_no_dimension() -> None:
@@ -194,7 +207,7 @@ def test_range_changes_the_ends_and_moves_a_default_outside_to_the_nearer_one() 
     assert space.recipe["optimizer.discriminator_lr"] == 2e-4
 
 
-def test_choices_replace_the_choices_and_a_default_that_is_none_of_them() -> None:
+def test_choices_replace_the_choices_and_an_excluded_default() -> None:
     space = settings(choices=("generator.width=8, 24", "training.batch_size=32,64")).resolve_space()
     assert space.dimension("generator.width").choices == (8, 24)
     assert space.recipe["generator.width"] == 8
@@ -259,9 +272,9 @@ def test_passwords_are_not_stored() -> None:
     assert given.to_json()["study"] == "postgresql://ada:secret@db/studies"
 
 
-def test_what_a_range_moves_in_the_recipe_is_told() -> None:
+def test_defaults_clamped_by_a_range_are_reported() -> None:
     given = settings(range=("updates.generator_steps=2:4",), choices=("generator.noise_dim=64,256",))
-    assert given.moved(given.resolve_space()) == {"updates.generator_steps": 1}
+    assert given.clamped_defaults(given.resolve_space()) == {"updates.generator_steps": 1}
 
 
 @pytest.mark.parametrize("option", ["set", "fix", "range", "choices"])
@@ -270,10 +283,10 @@ def test_the_image_size_is_set_by_its_own_option(option: str) -> None:
         settings(**{option: ("image_size=32",)}).resolve_space()
 
 
-def test_paths_mean_the_same_to_who_stands_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_are_resolved_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    given = settings(weights=Path("w.pth"), extractor="nets/own.pt", cascade=Path("c.xml"))
-    assert (given.weights, given.extractor) == (tmp_path / "w.pth", str(tmp_path / "nets" / "own.pt"))
+    given = settings(weights=Path("w.pth"), extractor="nets/own.onnx", cascade=Path("c.xml"))
+    assert (given.weights, given.extractor) == (tmp_path / "w.pth", str(tmp_path / "nets" / "own.onnx"))
     assert given.cascade == tmp_path / "c.xml"
     assert settings(extractor="efficientnet-128").extractor == "efficientnet-128"
 
@@ -306,3 +319,55 @@ def test_saved_settings_are_an_object(tmp_path: Path) -> None:
 
 def test_an_empty_path_is_a_path() -> None:
     assert SweepSettings.from_json({**settings().to_json(), "weights": ""}).weights == Path.cwd()
+
+
+def test_python_values_equal_texts_of_the_command_line() -> None:
+    natural = settings(
+        data="faces",
+        home="runs",
+        fix={"generator.width": 32, "training.flip": True},
+        set={"losses.adversarial": "wgan"},
+        range={"optimizer.generator_lr": (1e-4, 1e-3)},
+        choices={"discriminator.width": [8, 16]},
+        gpus_per_trial=0.5,
+        fuse=4,
+    )
+    assert natural == settings(
+        data=Path("faces"),
+        home=Path("runs"),
+        fix=("generator.width=32", "training.flip=true"),
+        set=("losses.adversarial=wgan",),
+        range=("optimizer.generator_lr=0.0001:0.001",),
+        choices=("discriminator.width=8,16",),
+        gpus_per_trial="0.5",
+        fuse="4",
+    )
+    space = settings(fix={"training.flip": False}, choices={"generator.width": [8, 16]}).resolve_space()
+    assert space.recipe["training.flip"] is False
+    assert [one.choices for one in space.dimensions if one.name == "generator.width"] == [(8, 16)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": 3}, "--data is 3; expected a path"),
+        ({"name": None}, "--name is None; expected text"),
+        ({"trials": "many"}, "--trials is 'many'; expected a whole number"),
+        ({"trials": 2.5}, "--trials is 2.5; expected a whole number"),
+        ({"eval_kimg": True}, "--eval-kimg is True; expected a whole number or None"),
+        ({"max_bad_share": "0"}, "--max-bad-share is '0'; expected a number"),
+        ({"adopt": 1}, "--adopt is 1; expected True or False"),
+        ({"extractor_precision": "f16"}, "--extractor-precision is 'f16'; allowed: float32, bf16"),
+        ({"storage": 3}, "--storage is 3; expected text or None"),
+        ({"fix": "generator.width=32"}, "--fix is 'generator.width=32'; expected a dictionary"),
+        ({"fix": [32]}, r"--fix is \(32,\); expected a dictionary"),
+        ({"fix": {"generator.width": [32]}}, r"--fix generator.width is \[32\]; expected a number"),
+        ({"range": {"generator.width": 32}}, r"--range generator.width is 32; expected a pair"),
+        ({"range": {"generator.width": (1, 2, 3)}}, r"--range generator.width is \(1, 2, 3\); expected a pair"),
+        ({"choices": {"generator.width": 32}}, "--choices generator.width is 32; expected a list"),
+        ({"choices": {"generator.width": []}}, r"--choices generator.width is \[\]; expected a list"),
+    ],
+)
+def test_a_wrong_type_names_the_option_and_the_value(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{message}"):
+        settings(**changes)

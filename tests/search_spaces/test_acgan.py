@@ -100,9 +100,9 @@ def test_every_draw_is_complete_valid_and_builds_networks_that_draw(draws) -> No
         system = ConditionalGan(config, PAIR.sizes)
         labels = torch.from_numpy(random_labels(2))
         with torch.no_grad():
-            pictures = system.generator(torch.randn(2, config.generator.noise_dim), labels)
-            assert pictures.shape == (2, 3, 16, 16)
-            assert system.discriminator(pictures, system.encode(labels)).realness.shape == (2,)
+            images = system.generator(torch.randn(2, config.generator.noise_dim), labels)
+            assert images.shape == (2, 3, 16, 16)
+            assert system.discriminator(images, system.encode(labels)).realness.shape == (2,)
 
 
 def test_conditions_hold(draws) -> None:

@@ -350,7 +350,7 @@ def test_an_unknown_parameter_in_a_condition_is_refused() -> None:
 
 def test_a_dimension_stands_once_and_has_the_recipes_default() -> None:
     width = Dimension("generator.width", 8, choices=(8, 16))
-    with pytest.raises(UsageError, match=r"generator\.width stands twice"):
+    with pytest.raises(UsageError, match=r"generator\.width appears twice"):
         Space("own", "", {"generator.width": 8}, (width, width))
     with pytest.raises(UsageError, match="its default 8 is not the recipe's 16"):
         Space("own", "", {"generator.width": 16}, (width,))

@@ -10,14 +10,15 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from pipeline.samplers import make_sampler
+from pipeline.search.samplers import make_sampler
+from pipeline.search.study import open_study
 from pipeline.settings import SweepSettings
-from pipeline.study import StudySearcher, open_study
+from pipeline.tune_adapters.study_searcher import StudySearcher
 
 if TYPE_CHECKING:
-    from tests.services.conftest import Postgres
+    from tests.support.servers.postgres import Postgres
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.real_processes]
 
 
 def test_a_study_outlasts_restarts_of_its_database(postgres: Postgres) -> None:
@@ -58,7 +59,7 @@ def test_a_study_outlasts_restarts_of_its_database(postgres: Postgres) -> None:
     ]
 
 
-def test_a_searcher_outlasts_restarts_and_the_next_one_goes_on(postgres: Postgres) -> None:
+def test_a_searcher_survives_restarts_and_the_next_one_continues(postgres: Postgres) -> None:
     url = postgres.database("searched")
     space = SweepSettings("acgan", Path("d"), "s", image_size=16).resolve_space()
 

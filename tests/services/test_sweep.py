@@ -11,16 +11,19 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
-from tests.pipeline.conftest import Hold, command_words, run_cli, start_cli, tiny_settings, until
+from pipeline.cli.main import main
+from tests.support.pipeline.command_line import Hold, command_words, start_cli, until
+from tests.support.pipeline.sweep import tiny_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mlflow.entities import Run
 
-    from tests.services.conftest import MlflowServer, Postgres
+    from tests.support.servers.mlflow_server import MlflowServer
+    from tests.support.servers.postgres import Postgres
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.real_processes]
 
 KIMG = 8
 
@@ -34,12 +37,13 @@ def trials(client: MlflowClient) -> list[Run]:
     return sorted(found, key=lambda run: str(run.data.tags["gansweep.key"]))
 
 
-def test_a_sweep_outlasts_restarts_of_its_servers_and_stays_its_homes_own(
-    mlflow_server: MlflowServer, postgres: Postgres, judged_home: Path, faces: Path, tmp_path: Path
-) -> None:
+def test_a_sweep_survives_restarts_of_its_servers_and_keeps_its_home(
+    mlflow_server: MlflowServer, postgres: Postgres, home_with_classifier: Path, faces: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     url, client = postgres.database("sweep"), MlflowClient(mlflow_server.url)
     where: dict[str, Any] = {"tracking": mlflow_server.url, "study": url}
-    settings = tiny_settings(judged_home, faces, "served", trials=4, max_kimg=KIMG, scheduler="none", **where)
+    settings = tiny_settings(home_with_classifier, faces, "served", trials=4, max_kimg=KIMG, scheduler="none", **where)
     hold = Hold(tmp_path)
     process = start_cli(command_words(settings), tmp_path, hold=hold)
     hold.wait(process)
@@ -49,7 +53,7 @@ def test_a_sweep_outlasts_restarts_of_its_servers_and_stays_its_homes_own(
     said: list[str] = []
     reader = threading.Thread(target=lambda: said.extend(process.stderr or ()))
     reader.start()
-    hold.go_on()
+    hold.release()
     for part in ("tracking", "study"):  # which is needed at the end of a trial
         until(lambda part=part: any(line.startswith(part) and "does not answer" in line for line in said))
     # In this order: without its study the sweep cannot end, which would wait for the other for a minute only.
@@ -74,7 +78,6 @@ def test_a_sweep_outlasts_restarts_of_its_servers_and_stays_its_homes_own(
 
     other = dataclasses.replace(settings, home=tmp_path / "other")
     for changes in ({}, {"study": None}, {"tracking": None}):
-        refused = run_cli(command_words(dataclasses.replace(other, **changes)), tmp_path)
-        assert refused.returncode == 1
-        assert "belongs to another home" in refused.stderr
+        assert main(command_words(dataclasses.replace(other, **changes))) == 1
+        assert "belongs to another home" in capsys.readouterr().err
     assert len(trials(client)) == 4

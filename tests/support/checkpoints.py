@@ -1,10 +1,10 @@
-"""Checkpoints in a folder, and ways to damage one."""
+"""Checkpoints in a folder, and ways to damage them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainables.storage import Storage
+from trainables.storage.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 def here(folder: Path) -> Storage:
-    """The folder as a trial's storage."""
+    """Return the folder as a trial's storage."""
     return Storage(str(folder), in_place=True)
 
 
 def files(folder: Path) -> list[str]:
-    """Names of its checkpoints, oldest first."""
+    """Return the names of the checkpoints in a folder, oldest first."""
     return sorted(path.name for path in (folder / "checkpoints").iterdir())
 
 
 def flip(content: bytes) -> bytes:
-    """Another bit in the middle of the tensor."""
+    """Flip a bit in the middle of the content."""
     middle = len(content) // 2
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 

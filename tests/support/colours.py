@@ -1,7 +1,7 @@
-"""Reads hair and eye colours off faces by their pixels alone, without a network, to judge what samples show.
+"""Classification of hair and eye colours by pixels alone, without a network, to check what samples show.
 
-Where to look follows from how faces are composed; what a colour looks like there (averaged with gloss, lashes and
-blur) is the mean over drawn faces of each class.
+The regions follow from the composition of synthetic faces. The reference colour of a class (averaged with gloss, lashes
+and blur) is the mean over synthetic faces of that class.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WHITE = _TO_XYZ.sum(axis=1)
 
 
 def to_lab(pixels: Pixels) -> Lab:
-    """SRGB (..., 3) in 0..255 as CIE Lab, in which distances are about as large as they look."""
+    """Convert sRGB (..., 3) in 0..255 to CIE Lab, in which distances match perceived differences."""
     srgb = pixels / 255.0
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     xyz = linear @ _TO_XYZ.T / _WHITE
@@ -38,7 +38,7 @@ def to_lab(pixels: Pixels) -> Lab:
 
 
 def measure_colours(pixels: Pixels) -> NDArray[np.int64]:
-    """Labels (n, 2), hair and eyes as in ``REPORT_VOCABULARY``, of faces (n, s, s, 3) with s = 32 or more."""
+    """Return labels (n, 2), hair and eyes as in ``REPORT_VOCABULARY``, of faces (n, s, s, 3) with s >= 32."""
     if len(pixels) == 0:
         return np.empty((0, 2), dtype=np.int64)
     features = _features(pixels)
@@ -50,23 +50,23 @@ def measure_colours(pixels: Pixels) -> NDArray[np.int64]:
 
 
 def _features(pixels: Pixels) -> tuple[Lab, Lab]:
-    """Lab colours (n, 3): the middle one of the crown, against what is worn there, and the mean of both irises.
+    """Return Lab colours (n, 3): the median of the crown, to exclude headwear, and the mean of both irises.
 
-    The mean, since an iris is few pixels of which gloss, pupil and blur change each one, but less their sum.
+    Irises use the mean because each has few pixels, all of which gloss, pupil and blur may change.
     """
-    lab = to_lab(np.stack([_reduce(picture) for picture in pixels]))
+    lab = to_lab(np.stack([_reduce(image) for image in pixels]))
     crown = lab[:, *CROWN].reshape(len(lab), -1, 3)
     irises = np.concatenate([lab[:, *place].reshape(len(lab), -1, 3) for place in IRISES], axis=1)
     return np.median(crown, axis=1), irises.mean(axis=1)
 
 
-def _reduce(picture: Pixels) -> Pixels:
-    return np.asarray(Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BOX))
+def _reduce(image: Pixels) -> Pixels:
+    return np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
 @cache
 def _references() -> tuple[Lab, ...]:
-    """Mean measured colours (classes, 3) of each group's classes."""
+    """Return the mean measured colours (classes, 3) of each group."""
     sizes = REPORT_VOCABULARY.sizes
     labels = np.stack([np.arange(CALIBRATION_FACES) % size for size in sizes], axis=1)
     features = _features(draw_faces(labels, CALIBRATION_SEED, SIDE))

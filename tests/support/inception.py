@@ -1,4 +1,4 @@
-"""Inception-v3 weights in the published format, random, for tests and benchmarks without a network."""
+"""Random Inception-v3 weights in the published format, for tests and benchmarks without network access."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 def faces(count: int, seed: int = 0, size: int = 64) -> Tensor:
-    """Drawn faces ``(count, 3, size, size)`` uint8."""
+    """Return synthetic faces ``(count, 3, size, size)`` uint8."""
     return torch.from_numpy(draw_faces(sample_labels(count, seed), seed, size)).permute(0, 3, 1, 2).contiguous()
 
 
 def write_inception_weights(path: Path) -> None:
-    """A state dict as ``pt_inception-2015-12-05`` is one.
+    """Write a state dict in the format of ``pt_inception-2015-12-05``.
 
-    Batch norms hold the statistics of drawn faces, so that every layer keeps its scale and features differ between
-    pictures. Their offset of one keeps most units on: with half of them off, 94 random layers are chaotic and enlarge
-    float32's own rounding a hundred times.
+    Batch norms have the statistics of synthetic faces, so that every layer keeps its scale and features differ between
+    images. Their offset of one keeps most units active: with half of them inactive, 94 random layers are chaotic and
+    amplify the rounding of float32 a hundred times.
     """
     torch.manual_seed(0)
     network = fidelity.FeatureExtractorInceptionV3

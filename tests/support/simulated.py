@@ -1,4 +1,4 @@
-"""Sweeps with a known truth: what each dimension does to the logarithm of the distance is written down here."""
+"""Sweeps with a known truth: the effect of each dimension on the logarithm of the distance is defined here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.sweeps import make_sweep
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from analysis.runs import Sweep
+    from analysis.mlflow_reader.sweep import Sweep
 
 DIMENSIONS: list[dict[str, Any]] = [
     {"name": "losses.labels", "kind": "choice", "choices": ["hard", "noisy"], "default": "hard"},
@@ -35,14 +35,14 @@ RECIPE = {dimension["name"]: dimension["default"] for dimension in DIMENSIONS}
 LABELS = -0.2
 """Noisy labels multiply the distance by exp(-0.2)."""
 WIDTH = -0.3
-"""Per doubling of the width."""
+"""Effect per doubling of the width."""
 PENALTY_WEIGHT = 0.05
-"""Per doubling, where there is a penalty."""
+"""Effect per doubling of the weight, if there is a penalty."""
 NOISE = 0.15
 
 
 def log_distance(params: dict[str, Any]) -> float:
-    """The truth; ``training.flip`` and ``updates.steps`` do nothing, ``optimizer.lr`` is best at 1e-4."""
+    """Return the truth; ``training.flip`` and ``updates.steps`` have no effect, ``optimizer.lr`` is best at 1e-4."""
     value = LABELS * (params["losses.labels"] == "noisy") + WIDTH * np.log2(params["generator.width"] / 64)
     value += {"bce": 0.0, "wgan": 0.25, "lsgan": -0.1}[params["losses.adversarial"]]
     value += 0.08 * np.log2(params["optimizer.lr"] / 1e-4) ** 2
@@ -52,7 +52,7 @@ def log_distance(params: dict[str, Any]) -> float:
 
 
 def draw(rng: np.random.Generator, good: list[dict[str, Any]]) -> dict[str, Any]:
-    """A configuration: at random, or mostly near ``good`` ones, as an adaptive search draws."""
+    """Draw a configuration at random, or mostly from values of ``good`` ones, as an adaptive search does."""
     params = dict(RECIPE)
     for dimension in DIMENSIONS:
         if all(params[name] in values for name, values in dimension.get("when", {}).items()):
@@ -78,19 +78,19 @@ def simulate(
     more: Callable[[dict[str, Any], np.random.Generator], dict[str, Any]] = lambda params, rng: {},
     **fields: Any,
 ) -> Sweep:
-    """A sweep whose distances are the truth times log-normal noise.
+    """Return a sweep whose distances are the truth times log-normal noise.
 
-    ``more`` gives further columns of a trial, such as its status.
+    ``more`` returns further columns of a trial, such as its status.
     """
     rng = np.random.default_rng(seed)
     drawn: list[tuple[float, dict[str, Any]]] = []
     rows = []
     for _ in range(trials):
-        good = [params for _, params in sorted(drawn, key=lambda one: one[0])[: max(1, len(drawn) // 5)]]
+        good = [params for _, params in sorted(drawn, key=lambda entry: entry[0])[: max(1, len(drawn) // 5)]]
         params = draw(rng, good if adaptive and len(drawn) >= 10 else [])
         value = truth(params) + rng.normal(0, NOISE)
         drawn.append((value, params))
-        named = {f"params.{name}": given for name, given in params.items()}
+        named = {f"params.{name}": setting for name, setting in params.items()}
         rows.append({"scores.distance": np.exp(value), "samples": 1000.0, **named, **more(params, rng)})
     return make_sweep(rows, **{"space": {"name": "simulated", "dimensions": DIMENSIONS}, **fields})
 
@@ -98,7 +98,7 @@ def simulate(
 def ablation(
     sweep: Sweep, dimension: str, values: list[Any], seeds: int, distance: Callable[[Any, int], float]
 ) -> pd.DataFrame:
-    """Ablation runs of trial 0: one per value of a dimension and seed, all else equal."""
+    """Return ablation runs of trial 0: one per value of a dimension and seed, all else equal."""
     base = sweep.trials.iloc[0].to_dict()
     return pd.DataFrame(
         [

@@ -1,4 +1,4 @@
-"""Small sweeps for the tests of the analysis: logged to a real MLflow database, or put together by hand."""
+"""Small sweeps for the tests of the analysis: logged to a real MLflow database, or built by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from mlflow.entities import Metric, Param
 
 from analysis import schema
-from analysis.runs import REPEAT_COLUMNS, TRIAL_COLUMNS, Sweep
+from analysis.mlflow_reader.sweep import REPEAT_COLUMNS, TRIAL_COLUMNS, Sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ DATA = {"pictures": 2000, "judge": {"accuracy": {"hair": 0.95, "eyes": 0.9, "bot
 
 @dataclass
 class History:
-    """A home whose MLflow database can be written like the tracking of a sweep writes it."""
+    """A home, and methods that write its MLflow database in the way of a sweep's tracking."""
 
     home: Path
     client: MlflowClient
@@ -53,7 +53,7 @@ class History:
         return parent
 
     def log_repeat(self, name: str, trial: dict[str, Any], **about: Any) -> str:
-        """Log a repeat; ``about`` has kind, key, of, variant, change, seed and budget, ``trial`` what trials have."""
+        """Log a repeat: ``about`` has kind, key, of, variant, change, seed and budget, ``trial`` is as in a sweep."""
         experiment = self.client.get_experiment_by_name(name).experiment_id
         (of,) = self.client.search_runs([experiment], f"tags.`{schema.KEY}` = '{about['of']}'")
         tags = {
@@ -77,7 +77,7 @@ class History:
             schema.RECIPE: "true" if number == 0 else "false",
             schema.CONFIG_HASH: f"{number:08x}",
         }
-        logged = trial.get("params", {}) | {"seed": 7919 * (number + 1)}  # not searched, yet never the same
+        logged = trial.get("params", {}) | {"seed": 7919 * (number + 1)}  # no dimension, but it differs per trial
         self._log_run(experiment, name, {**trial, "params": logged}, tags, parent)
 
     def _log_run(self, experiment: str, name: str, trial: dict[str, Any], identity: dict[str, str], parent: str) -> str:
@@ -101,7 +101,7 @@ class History:
 
 
 def make_sweep(rows: list[dict[str, Any]], **fields: Any) -> Sweep:
-    """Put a sweep together by hand; a row names only the columns that matter."""
+    """Build a sweep by hand; a row has only the columns that matter."""
     defaults = {
         "system": "acgan",
         "status": schema.COMPLETE,
@@ -120,7 +120,7 @@ def make_sweep(rows: list[dict[str, Any]], **fields: Any) -> Sweep:
 
 
 def make_repeats(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Repeats of a sweep by hand; a row names ``of``, ``seed`` and what else matters."""
+    """Build repeats of a sweep by hand; a row has ``of``, ``seed`` and the other columns that matter."""
     defaults = {
         "kind": schema.KIND_CONFIRMATION,
         "variant": schema.UNCHANGED,

@@ -9,16 +9,16 @@ import pytest
 import torch
 from moto.server import ThreadedMotoServer
 
-from tests.support.cloud import BUCKET, point_to
+from tests.support.servers.cloud import BUCKET, point_to
 from tests.support.tiny import cheap_context, evaluations
-from trainables import fused
-from trainables.loop import TrainingLoop
-from trainables.stopwatch import Stopwatch
+from trainables.fused import fused_loop
+from trainables.training.loop import TrainingLoop
+from trainables.trial.trial_clock import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from trainables.trial import TrialContext
+    from trainables.trial.context import TrialContext
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +64,7 @@ def training_time(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     monkeypatch.setattr(Stopwatch.__init__, "__defaults__", (lambda: now[0],))
-    for owner, name in ((fused._Stack, "update"), (TrainingLoop, "_update")):
+    for owner, name in ((fused_loop.BatchedNetworks, "update"), (TrainingLoop, "_update")):
         ordinary = getattr(owner, name)
 
         def timed(*given: object, ordinary: Callable[..., None] = ordinary) -> None:

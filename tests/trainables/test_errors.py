@@ -20,6 +20,14 @@ def test_the_first_line_is_the_reason() -> None:
     assert first_line(ValueError("nothing follows:")) == "nothing follows:"
 
 
+def test_the_reason_of_a_database_is_its_own() -> None:
+    flush = "(raised as a result of Query-invoked autoflush; consider using a session.no_autoflush block if ...)"
+    assert first_line(ValueError(f"{flush}\n(sqlite3.OperationalError) database or disk is full\n[SQL: x]")) == (
+        "(sqlite3.OperationalError) database or disk is full"
+    )
+    assert first_line(ValueError(flush)) == "ValueError"
+
+
 def test_weights_that_do_not_fit_name_the_first_key() -> None:
     network, start = torch.nn.Linear(2, 3), "Error(s) in loading state_dict for Linear:"
     assert refusal(network, {}) == f'{start} Missing key(s) in state_dict: "weight" and others'

@@ -8,11 +8,11 @@ import torch
 
 from tests.support.recipes import RECIPES, recipe_loop
 from tests.support.tiny import tiny_translator
-from trainables.loop import TrainingLoop
 from trainables.networks.blocks import StridedConv2d
 from trainables.precision import forward_pass
 from trainables.systems.build import build_system
 from trainables.systems.system import Batch, Loss
+from trainables.training.loop import TrainingLoop
 
 STEP_OF_BF16 = 2.0**-8
 """Largest relative error of rounding to bfloat16, which keeps 8 bits."""
@@ -69,7 +69,7 @@ def test_everything_that_is_kept_is_float32(name) -> None:
 
 @pytest.mark.parametrize("penalty", ["r1", "dragan"])
 def test_penalties_are_those_of_float32(penalty) -> None:
-    """Of real pictures and the weights alone, so that nothing of a bfloat16 pass reaches them."""
+    """Of real images and the weights alone, so that nothing of a bfloat16 pass reaches them."""
     found = []
     for precision in ("float32", "bf16"):
         loop = recipe_loop("cdcgan", precision=precision, losses__penalty=penalty, updates__split_discriminator=True)
@@ -80,7 +80,7 @@ def test_penalties_are_those_of_float32(penalty) -> None:
     assert not torch.equal(found[0][1], found[1][1])
 
 
-def test_a_penalty_at_mixed_pictures_differs_by_what_the_fakes_do() -> None:
+def test_a_penalty_at_mixed_images_differs_by_what_the_fakes_do() -> None:
     found = []
     for precision in ("float32", "bf16"):
         loss = first_losses(recipe_loop("wgan_gp", precision=precision))[0][0]
@@ -99,13 +99,13 @@ def test_float32_never_enters_autocast(name, monkeypatch) -> None:
         recipe_loop(name, precision="bf16").train_until(8)
 
 
-def test_pictures_are_drawn_in_float32() -> None:
+def test_images_are_drawn_in_float32() -> None:
     """Drawing for scores, samples and exports goes past the system: the weights alone decide."""
     loop, plain = recipe_loop("dcgan", precision="bf16"), recipe_loop("dcgan")
     batch = batch_of(loop)
     for one in (loop, plain):
         one.average.eval()
-    drawn, expected = (one.average.picture(batch.noise, batch.tags) for one in (loop, plain))
+    drawn, expected = (one.average.image(batch.noise, batch.tags) for one in (loop, plain))
     assert drawn.dtype == torch.float32
     assert torch.equal(drawn, expected)
 

@@ -1,1 +1,1 @@
-"""From a folder of tagged pictures to uint8 arrays and labels."""
+"""From a folder of tagged images to uint8 arrays and labels."""

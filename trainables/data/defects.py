@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Defect:
-    """One fault: its ``kind`` (the same words for all of a kind), the picture or file it concerns, and details.
+    """One fault: its ``kind`` (the same words for all of a kind), the image or file it concerns, and details.
 
     Names and details come from strangers' files and go to terminals and one-line errors: line breaks, control
     characters and undecodable bytes are escaped.
@@ -27,6 +27,8 @@ class Defect:
 
 
 def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
     return "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)
 
 

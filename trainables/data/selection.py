@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from trainables.data.folder import DOMAIN
-from trainables.data.readers import TagRow
+from trainables.data.layouts.folders import DOMAIN
+from trainables.data.tag_files.readers import FAULTS, TagRow
 from trainables.data.tags import UNKNOWN, TagGroup, Vocabulary, is_name
 from trainables.errors import UsageError, nearest
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Wanted = Mapping[int, int]
 
-_EXAMPLE: Final = '--domain-a "hair=black" --domain-b "hair=blonde"'
+_EXAMPLE: Final = '--domain-a "colour=red" --domain-b "colour=blue"'
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Selection:
     """Nothing, two domains, or attributes.
 
     ``domain_a`` and ``domain_b`` are two selections of tags such as ``hair=black`` or ``hair=black,eyes=red`` (both):
-    pictures of exactly one are kept, under a first tag group ``domain`` with a class for either; groups that neither
+    images of exactly one are kept, under a first tag group ``domain`` with a class for either; groups that neither
     mentions stay. ``attributes``, such as ``Male,Young``, are names of an attribute list, of which no others are used;
     or tag groups, which are then the ones to change.
 
@@ -51,22 +51,20 @@ class Selection:
             self._terms(name)
         names = [name.lower() for name in self._names()]
         if self.attributes is not None and (not all(names) or len(set(names)) != len(names)):
-            raise UsageError(
-                f"--attributes is {self.attributes!r}; expected different names, for instance Black_Hair,Male"
-            )
+            raise UsageError(f"--attributes is {self.attributes!r}; expected different names with commas between them")
 
     def apply(self, found: DataFolder) -> tuple[DataFolder, tuple[str, ...]]:
         """The part of the folder that is selected, and the names of the groups that a translation changes.
 
         Raises:
-            UsageError: an unknown group, class or attribute, a selection that no picture or every picture of the
+            UsageError: an unknown group, class or attribute, a selection that no image or every image of the
                 other fits.
         """
         if self.attributes is not None:
             return self._choose(found)
         if self.domain_a is not None:
             return self._divide(found), (DOMAIN,)
-        return found, ()
+        return (_narrowed(found, found.usual) if found.usual else found), ()
 
     def _names(self) -> list[str]:
         return [name.strip() for name in (self.attributes or "").split(",")]
@@ -101,10 +99,10 @@ class Selection:
             for one in wanted
         ]
         for option, mine, others in zip(("domain_a", "domain_b"), fitting, fitting[::-1], strict=True):
-            if not mine & found.pictures.keys():
-                why = f"fits no picture of {found.path}"
-            elif not (mine - others) & found.pictures.keys():
-                why = "selects only pictures that the other domain selects too"
+            if not mine & found.images.keys():
+                why = f"fits no image of {found.path}"
+            elif not (mine - others) & found.images.keys():
+                why = "selects only images that the other domain selects too"
             else:
                 continue
             look = f"`gansweep data inspect {found.path}` counts every tag"
@@ -121,7 +119,7 @@ class Selection:
             except UsageError as error:
                 raise UsageError(f"{_option(option)}: {error}") from error
             if wanted.setdefault(place, label) != label:
-                raise UsageError(f"{_option(option)} names {group} twice; a picture has one class of each group")
+                raise UsageError(f"{_option(option)} names {group} twice; an image has one class of each group")
         return wanted
 
 
@@ -130,23 +128,32 @@ def _option(name: str) -> str:
 
 
 def _narrowed(found: DataFolder, places: Sequence[int]) -> DataFolder:
-    """The folder with some of its tag groups."""
+    """The folder with some of its tag groups; what is wrong with tags of the others does not matter."""
+    kept = {found.vocabulary.names[place] for place in places}
+    faults = {f"{kind} {name}" for name in found.vocabulary.names if name not in kept for kind in FAULTS}
     return dataclasses.replace(
         found,
         vocabulary=Vocabulary(tuple(found.vocabulary.groups[place] for place in places)),
         tags={name: TagRow(name, tuple(row.labels[place] for place in places)) for name, row in found.tags.items()},
         attributes=tuple(found.attributes[place] for place in places),
+        defects=tuple(defect for defect in found.defects if defect.kind not in faults),
+        usual=(),
     )
 
 
 def _tagged_by_domain(found: DataFolder, wanted: Sequence[Wanted], domains: Mapping[str, int]) -> DataFolder:
-    """The pictures that have a domain, tagged with it and the groups that no selection mentions."""
+    """The images that have a domain, tagged with it and the groups that no selection mentions."""
     kept = [place for place in range(len(found.vocabulary.groups)) if not any(place in one for one in wanted)]
+    if DOMAIN in (found.vocabulary.names[place] for place in kept):
+        raise UsageError(
+            f"--domain-a and --domain-b make a tag group {DOMAIN!r}, and {found.path} has one of that name; select by "
+            f"it (--domain-a {DOMAIN}=...), or rename it"
+        )
     groups = (_domain_group(found.vocabulary, wanted), *(found.vocabulary.groups[place] for place in kept))
     return dataclasses.replace(
         found,
         vocabulary=Vocabulary(groups),
-        pictures={name: path for name, path in found.pictures.items() if name in domains},
+        images={name: path for name, path in found.images.items() if name in domains},
         tags={
             name: TagRow(name, (domain, *(found.tags[name].labels[place] for place in kept)))
             for name, domain in domains.items()

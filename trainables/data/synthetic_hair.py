@@ -1,4 +1,4 @@
-"""Hair of a drawn anime face: silhouettes behind the head, fringes before it, gloss, and what is worn in it."""
+"""Hair of a synthetic anime face: silhouettes behind the head, fringes in front of it, and gloss."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainables.data.synthetic_parts import Points, Sheet, Tones, bend, crescent, ellipse, lens, rounded, symmetric
+from trainables.data.synthetic_parts import Canvas, Points, Tones, bend, crescent, lens, rounded, symmetric
 
 Half = tuple[tuple[float, float], ...]
 """Right half of a symmetric outline, from top to bottom."""
@@ -14,7 +14,7 @@ Half = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class BackHair:
-    """What is seen behind the head: an outline, and bunches that hang from (or sit at) a place beside it."""
+    """A hair style behind the head: an outline, and optional bunches at its ``sides``."""
 
     half: Half
     bunch: Half = ()
@@ -47,9 +47,9 @@ BACK_HAIR = {
 
 @dataclass(frozen=True)
 class Fringe:
-    """A row of locks: tips at ``tip + slope x + arch x^2``, notches ``depth`` above, all leaning by ``sway``.
+    """A row of locks: tips at ``tip + slope x + arch x^2``, notches ``depth`` above them, both shifted by ``sway``.
 
-    ``part`` lifts the notch nearest the middle and so opens the forehead.
+    ``part`` raises the notch nearest the centre and so opens the forehead.
     """
 
     locks: int
@@ -72,21 +72,21 @@ FRINGES = {
 }
 
 
-def back_hair(sheet: Sheet, hair: Tones, rng: np.random.Generator) -> None:
-    """Fill one of the silhouettes in shadow, with strands in it; both ends vary in width and length."""
+def back_hair(canvas: Canvas, hair: Tones, rng: np.random.Generator) -> None:
+    """Draw one of the styles behind the head, stretched at random, with strands."""
     style = BACK_HAIR[rng.choice(list(BACK_HAIR))]
     stretch = rng.uniform((0.94, 0.97), (1.05, 1.06))
     mirror = int(rng.choice((-1, 1)))
     for side in style.sides if style.bunch else ():
         bunch = rounded(np.array(style.bunch)) * stretch * (side * mirror, 1)
-        sheet.fill(bunch, hair.dark)
-        sheet.fill((bunch - bunch.mean(axis=0)) * 0.93 + bunch.mean(axis=0), hair.base)
+        canvas.fill(bunch, hair.dark)
+        canvas.fill((bunch - bunch.mean(axis=0)) * 0.93 + bunch.mean(axis=0), hair.base)
     outline = symmetric(style.half) * stretch
     outline = rounded(outline) if style.rounded else outline
-    sheet.fill(outline, hair.dark)
-    sheet.fill(outline * 0.965, hair.shade)
+    canvas.fill(outline, hair.dark)
+    canvas.fill(outline * 0.965, hair.shade)
     for x in rng.uniform(0.66, 0.8, size=4) * (1, 1, -1, -1):
-        sheet.fill(lens((0.9 * x, -0.5), (x, 0.42), 0.02), hair.dark)
+        canvas.fill(lens((0.9 * x, -0.5), (x, 0.42), 0.02), hair.dark)
 
 
 _DOME = bend([((-0.72, 0.02), (-0.84, -0.92), (0.0, -0.98)), ((0.0, -0.98), (0.84, -0.92), (0.72, 0.02))])
@@ -108,7 +108,7 @@ def _zigzag(style: Fringe, rng: np.random.Generator) -> Points:
     middles = (edges[:-1] + edges[1:]) / 2 + lean * style.sway
     tips = np.stack([middles, height(middles) + rng.uniform(-0.05, 0.05, style.locks)], axis=1)
     over_eye = (np.abs(middles) > 0.12) & (np.abs(middles) < 0.55)
-    tips[:, 1] = np.where(over_eye, np.minimum(tips[:, 1], -0.02), tips[:, 1])  # an iris must stay in sight
+    tips[:, 1] = np.where(over_eye, np.minimum(tips[:, 1], -0.02), tips[:, 1])  # keep the iris visible
 
     swing = (0.3 * lean * style.sway, 0.05)
     down = np.stack([notches[:-1], (notches[:-1] + tips) / 2 + swing, tips], axis=1)
@@ -117,67 +117,32 @@ def _zigzag(style: Fringe, rng: np.random.Generator) -> Points:
 
 
 def fringe_outline(rng: np.random.Generator) -> Points:
-    """Outline (n, 2) of the hair before the head: the crown, closed by one of the fringes."""
+    """Outline (n, 2) of the hair in front of the head: the crown, closed by one of the fringes."""
     style = FRINGES[rng.choice(list(FRINGES))]
     return np.concatenate([_DOME, _zigzag(style, rng)])
 
 
-def front_hair(sheet: Sheet, outline: Points, hair: Tones, rng: np.random.Generator) -> None:
-    """Crown and fringe in light, then strands, the gloss round the crown, and perhaps side locks."""
-    sheet.fill(np.add(outline * (1.02, 1.0), (0.0, 0.02)), hair.dark)
-    sheet.fill(outline, hair.base)
+def front_hair(canvas: Canvas, outline: Points, hair: Tones, rng: np.random.Generator) -> None:
+    """Draw crown and fringe, strands, gloss and, with probability 0.8, side locks."""
+    canvas.fill(np.add(outline * (1.02, 1.0), (0.0, 0.02)), hair.dark)
+    canvas.fill(outline, hair.base)
     for x in rng.uniform(-0.55, 0.55, size=4):
-        sheet.fill(lens((0.35 * x, -0.85), (x, -0.25), 0.03), hair.shade)
+        canvas.fill(lens((0.35 * x, -0.85), (x, -0.25), 0.03), hair.shade)
     height, thick = rng.uniform((-0.68, 0.03), (-0.5, 0.1))
     for left, right in rng.uniform((-0.6, -0.2), (-0.44, -0.04)), rng.uniform((-0.08, 0.36), (0.08, 0.52)):
         ends = (left, height + 0.3 * left**2), (right, height + 0.3 * right**2)
-        sheet.fill(crescent(*ends, -0.03 - thick, -0.03), hair.light)
+        canvas.fill(crescent(*ends, -0.03 - thick, -0.03), hair.light)
     if rng.random() < 0.8:
         length, spread = rng.uniform((0.15, 0.58), (1.0, 0.74))
         for side in (-1, 1):
-            side_lock(sheet, hair, side, length + rng.uniform(-0.08, 0.08), spread)
+            side_lock(canvas, hair, side, length + rng.uniform(-0.08, 0.08), spread)
 
 
-def side_lock(sheet: Sheet, hair: Tones, side: int, length: float, spread: float) -> None:
-    """A lock that falls from the temple before the ear down to y = ``length``."""
+def side_lock(canvas: Canvas, hair: Tones, side: int, length: float, spread: float) -> None:
+    """Draw a lock in front of the ear, from the temple down to y = ``length``."""
     tip = (spread, length)
     outer = ((0.78, -0.3), (0.9, 0.5 * length), tip)
     inner = (tip, (0.62, 0.3 * length), (0.56, -0.35))
     lock = bend([outer, inner]) * (side, 1)
-    sheet.fill(lock - (0.025 * side, 0.0), hair.dark)
-    sheet.fill(lock, hair.base)
-
-
-def ribbon(sheet: Sheet, cloth: Tones, side: int) -> None:
-    """A bow at one side of the crown."""
-    x, y = 0.58 * side, -0.68
-    for wing in (-1, 1):
-        sheet.fill(rounded(np.array([(x, y), (x + 0.26 * wing, y - 0.17), (x + 0.28 * wing, y + 0.13)])), cloth.base)
-    sheet.fill(ellipse(x, y, 0.06, 0.07), cloth.dark)
-
-
-def hair_clip(sheet: Sheet, cloth: Tones, side: int) -> None:
-    """Two crossed pins in the fringe."""
-    for rise in (-0.07, 0.07):
-        sheet.stroke(np.array([(0.35 * side, -0.38 - rise), (0.58 * side, -0.38 + rise)]), cloth.base, 0.06)
-
-
-def hair_band(sheet: Sheet, cloth: Tones, side: int) -> None:
-    """A band over the crown; ``side`` leans it a little."""
-    sheet.fill(crescent((-0.7, -0.4), (0.7, -0.4 + 0.04 * side), -0.42, -0.33), cloth.base)
-
-
-def flower(sheet: Sheet, cloth: Tones, side: int) -> None:
-    """Five petals at one side of the head."""
-    x, y = 0.6 * side, -0.5
-    for turn in np.linspace(0, 2 * np.pi, 5, endpoint=False):
-        sheet.fill(ellipse(x + 0.1 * np.cos(turn), y + 0.1 * np.sin(turn), 0.075, 0.075), cloth.light)
-    sheet.fill(ellipse(x, y, 0.06, 0.06), cloth.base)
-
-
-def nothing(sheet: Sheet, cloth: Tones, side: int) -> None:
-    """Most wear nothing in their hair."""
-
-
-WORN = {nothing: 0.5, ribbon: 0.15, hair_clip: 0.15, hair_band: 0.1, flower: 0.1}
-"""What may be worn in the hair, with its frequency."""
+    canvas.fill(lock - (0.025 * side, 0.0), hair.dark)
+    canvas.fill(lock, hair.base)

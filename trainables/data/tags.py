@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from trainables.data.words import match_class
 from trainables.errors import UsageError, UserError, nearest
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNKNOWN = -1
-"""Label of a picture whose tag of a group is missing or unusable: masked in every loss."""
+"""Label of an image whose tag of a group is missing or unusable: masked in every loss."""
+
+RESERVED = "both"
+"""No group has this name: accuracies by group have the accuracy over all groups beside them under it."""
 
 _NAME = re.compile(r"[\w][\w .+-]{0,63}")
 
@@ -56,7 +60,7 @@ class TagGroup:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Groups of classes. Labels of a picture are one class index per group, or ``UNKNOWN``.
+    """Groups of classes. Labels of an image are one class index per group, or ``UNKNOWN``.
 
     ``one_hot_order`` is the order of the groups in the columns of one-hot label files; it defaults to
     the order of ``groups``.
@@ -69,6 +73,12 @@ class Vocabulary:
         names = [group.name for group in self.groups]
         if not names or len(set(names)) != len(names):
             raise UsageError(f"tag vocabulary: groups {names}; one or more with different names are needed")
+        for name in names:
+            if name == RESERVED or name.removeprefix("macro_") in set(names) - {name}:
+                raise UsageError(
+                    f"tag vocabulary: group {name!r} would be mistaken for the score tag_accuracy_{name}; "
+                    "rename the group"
+                )
         if not self.one_hot_order:
             object.__setattr__(self, "one_hot_order", tuple(names))
         elif sorted(self.one_hot_order) != sorted(names):
@@ -96,9 +106,9 @@ class Vocabulary:
         """Index of class ``name`` within ``group``; an unknown one is a usage error that lists the allowed."""
         classes = self.groups[self.index(group)].classes
         folded = " ".join(name.lower().split())
-        if folded not in classes:
+        if (found := match_class(folded, classes)) is None:
             raise UsageError(f"unknown {group} {name!r}; allowed: {', '.join(classes)}{nearest(folded, classes)}")
-        return classes.index(folded)
+        return classes.index(found)
 
     @cached_property
     def _phrase(self) -> re.Pattern[str]:
@@ -143,9 +153,19 @@ class Vocabulary:
             if label != UNKNOWN
         )
 
+    def example(self, place: int = 0) -> str:
+        """Tags such as somebody may ask for: of each group the class at ``place``, or its last."""
+        return self.describe([min(place, size - 1) for size in self.sizes])
+
     def to_json(self) -> dict[str, Any]:
         """A plain dict that ``from_json`` reads back."""
         return dataclasses.asdict(self)
+
+    def to_text(self) -> str:
+        """JSON with a line for each group, for people to edit."""
+        lines = [json.dumps(dataclasses.asdict(group), ensure_ascii=False) for group in self.groups]
+        order = "" if self.one_hot_order == self.names else f', "one_hot_order": {json.dumps(self.one_hot_order)}'
+        return '{"groups": [\n  ' + ",\n  ".join(lines) + f"\n]{order}}}\n"
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Vocabulary:
@@ -155,7 +175,7 @@ class Vocabulary:
             return cls(groups, tuple(str(name) for name in data.get("one_hot_order", ())))
         except (KeyError, TypeError) as error:
             raise UserError(
-                'tag vocabulary: expected {"groups": [{"name": "hair", "classes": ["blue", ...]}]}, '
+                'tag vocabulary: expected {"groups": [{"name": "colour", "classes": ["red", "blue"]}]}, '
                 f"found {str(data)[:80]!r} ({error})"
             ) from error
 
@@ -163,9 +183,18 @@ class Vocabulary:
     def from_file(cls, path: Path) -> Vocabulary:
         """Read a vocabulary from a JSON file."""
         try:
-            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, RecursionError) as error:
+            return cls.from_bytes(path.read_bytes(), str(path))
+        except OSError as error:
             raise UserError(f"cannot read tag vocabulary {path}: {error}") from error
+
+    @classmethod
+    def from_bytes(cls, data: bytes, place: str) -> Vocabulary:
+        """Read a vocabulary from the content of a JSON file; ``place`` names it in errors."""
+        try:
+            return cls.from_json(json.loads(data.decode("utf-8-sig")))
+        except (ValueError, RecursionError, UserError) as error:
+            reason = str(error).removeprefix("tag vocabulary: ")
+            raise UserError(f"cannot read tag vocabulary {place}: {reason}") from error
 
     @cached_property
     def hash(self) -> str:

@@ -1,1 +1,1 @@
-"""Generators and discriminators; nothing of losses."""
+"""Generators and discriminators, without losses."""

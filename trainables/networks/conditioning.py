@@ -1,4 +1,4 @@
-"""How tags enter a network: codes, learnt embeddings, and the vocabulary's table of combinations."""
+"""Tag inputs of networks: codes, learnt embeddings, and a table of tag combinations."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ Pairs = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True)
 class TagEncoder:
-    """Labels ``(n, groups)`` -> float codes ``(n, width)``.
+    """Encodes labels ``(n, groups)`` as float codes ``(n, width)``.
 
-    ``sizes`` are the classes of each group; ``pairs`` the combinations that have a place of their own, in order.
+    ``sizes`` are the numbers of classes of each group; ``pairs`` the combinations that have a column of their own, in
+    order.
     """
 
     encoding: str
@@ -29,13 +30,13 @@ class TagEncoder:
 
     @property
     def width(self) -> int:
-        """Places of the code."""
+        """Number of columns of the code."""
         if self.encoding == "pairs":
             return len(self.pairs)
         return sum(self.sizes) + {"one_hot": 0, "one_hot_unknown": 1, "one_hot_none": len(self.sizes)}[self.encoding]
 
     def __call__(self, labels: Tensor) -> Tensor:
-        """Encode; a combination without a place gives zeros."""
+        """Encode labels; a combination without a column gives zeros."""
         if self.encoding == "pairs":
             return self._encode_pairs(labels)
         columns = []
@@ -58,9 +59,9 @@ class TagEncoder:
 
 
 class TagEmbedding(nn.Module):
-    """One learnt vector per class and group, concatenated; in training with fresh Gaussian noise (A).
+    """One learnt vector per class and group, concatenated; with Gaussian noise in training mode (A).
 
-    Labels ``(n, groups)`` int64, every one known -> ``(n, groups * dim)``.
+    Maps labels ``(n, groups)`` int64, without unknown tags, to ``(n, groups * dim)``.
     """
 
     def __init__(self, sizes: Sequence[int], dim: int, noise: float) -> None:
@@ -70,16 +71,30 @@ class TagEmbedding(nn.Module):
         self.width = dim * len(sizes)
 
     def forward(self, labels: Tensor) -> Tensor:
-        """Embed; noise only in training mode, so that a generator in use is deterministic."""
-        vectors = [cast(Tensor, table(labels[:, place])) for place, table in enumerate(self.tables)]
+        """Embed labels; noise is added in training mode only, so that generation is deterministic."""
+        vectors = [cast("Tensor", table(labels[:, place])) for place, table in enumerate(self.tables)]
         embedded = torch.cat(vectors, dim=1)
         if self.training and self.noise > 0:
             embedded = embedded + self.noise * torch.randn_like(embedded)
         return embedded
 
 
+class LinearTags(nn.Module):
+    """A linear layer without bias on the encoded tags: the sum of one learnt vector per tag (Huang et al. 2024)."""
+
+    def __init__(self, encoder: TagEncoder, dim: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.width = dim
+        self.vectors = nn.Linear(encoder.width, dim, bias=False)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Map labels ``(n, groups)`` to ``(n, dim)``."""
+        return cast("Tensor", self.vectors(self.encoder(labels)))
+
+
 class CodeInput(nn.Module):
-    """The encoded tags as they are, or for pairs through a learnt square layer and ReLU (F)."""
+    """The encoded tags, unchanged; the encoding ``pairs`` passes through a learnt square layer and ReLU (F)."""
 
     def __init__(self, encoder: TagEncoder) -> None:
         super().__init__()
@@ -89,5 +104,5 @@ class CodeInput(nn.Module):
         self.mix = nn.Sequential(square, nn.ReLU(inplace=True)) if encoder.encoding == "pairs" else nn.Identity()
 
     def forward(self, labels: Tensor) -> Tensor:
-        """Labels ``(n, groups)`` -> ``(n, width)``."""
-        return cast(Tensor, self.mix(self.encoder(labels)))
+        """Map labels ``(n, groups)`` to ``(n, width)``."""
+        return cast("Tensor", self.mix(self.encoder(labels)))

@@ -1,4 +1,4 @@
-"""The discriminator or critic: a trunk of convolutions, and a head that may guess the tags or be told them."""
+"""The discriminator or critic: a trunk of convolutions, and a head that may classify tags or take them as input."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from trainables.networks.blocks import PointConvTranspose2d, constrain_spectrum, initialise, norm_layer
+from trainables.networks.blocks import GainLinear, PointConvTranspose2d, constrain_spectrum, initialise, norm_layer
 from trainables.networks.dcgan import activated, dcgan_trunk
 from trainables.networks.dense_first import matching_trunk
+from trainables.networks.r3gan import r3gan_trunk
+from trainables.networks.resize import unshuffle_trunk
 from trainables.networks.srresnet import srresnet_trunk
 
 if TYPE_CHECKING:
@@ -17,31 +19,34 @@ if TYPE_CHECKING:
 
     from trainables.config import DiscriminatorConfig, GanConfig
 
-TRUNKS = {"dcgan": dcgan_trunk, "matching": matching_trunk, "srresnet": srresnet_trunk}
+TRUNKS = {
+    "dcgan": dcgan_trunk, "matching": matching_trunk, "srresnet": srresnet_trunk, "unshuffle": unshuffle_trunk,
+    "r3gan": r3gan_trunk,
+}  # fmt: skip
 
 
-class Judgement(NamedTuple):
-    """What a discriminator says of ``n`` pictures."""
+class DiscriminatorOutput(NamedTuple):
+    """Output of a discriminator for ``n`` images."""
 
     realness: Tensor
     """Logits or critic scores ``(n,)``: higher means more real."""
     tags: list[Tensor]
-    """One ``(n, classes)`` logits tensor per group; empty when it does not guess tags."""
+    """One ``(n, classes)`` logits tensor per group; empty if it does not classify tags."""
 
 
-class PlainHead(nn.Module):
+class RealFakeHead(nn.Module):
     """E: one convolution over the whole map."""
 
     def __init__(self, config: DiscriminatorConfig, channels: int, base: int) -> None:
         super().__init__()
         self.realness = nn.Conv2d(channels, 1, base, bias=config.bias)
 
-    def forward(self, features: Tensor, codes: Tensor) -> Judgement:
-        """Feature map -> judgement; the codes are not looked at."""
-        return Judgement(self.realness(features).flatten(), [])
+    def forward(self, features: Tensor, codes: Tensor) -> DiscriminatorOutput:
+        """Feature map -> output; ignores the codes."""
+        return DiscriminatorOutput(self.realness(features).flatten(), [])
 
 
-class GuessingHead(nn.Module):
+class AuxiliaryClassifierHead(nn.Module):
     """A and B: linear heads on the flattened map, one for realness and one per tag group."""
 
     def __init__(self, channels: int, base: int, tag_sizes: Sequence[int]) -> None:
@@ -50,14 +55,14 @@ class GuessingHead(nn.Module):
         self.realness = nn.Linear(dense, 1)
         self.tags = nn.ModuleList(nn.Linear(dense, size) for size in tag_sizes)
 
-    def forward(self, features: Tensor, codes: Tensor) -> Judgement:
-        """Feature map -> judgement; the codes are not looked at."""
+    def forward(self, features: Tensor, codes: Tensor) -> DiscriminatorOutput:
+        """Feature map -> output; ignores the codes."""
         flat = features.flatten(1)
-        return Judgement(self.realness(flat).squeeze(1), [head(flat) for head in self.tags])
+        return DiscriminatorOutput(self.realness(flat).squeeze(1), [head(flat) for head in self.tags])
 
 
 class DenseHead(nn.Module):
-    """D: the tag vector joins the flattened map; two dense layers, since one alone could only add a bias per tag."""
+    """D: two dense layers on the flattened map and the tag vector; a single one could only add a bias per tag."""
 
     def __init__(self, config: DiscriminatorConfig, channels: int, base: int, code: int) -> None:
         super().__init__()
@@ -66,15 +71,15 @@ class DenseHead(nn.Module):
             nn.Linear(channels * base * base + code, hidden), *activated(config), nn.Linear(hidden, 1)
         )
 
-    def forward(self, features: Tensor, codes: Tensor) -> Judgement:
-        """Feature map and tag codes -> judgement."""
-        return Judgement(self.layers(torch.cat([features.flatten(1), codes], dim=1)).squeeze(1), [])
+    def forward(self, features: Tensor, codes: Tensor) -> DiscriminatorOutput:
+        """Feature map and tag codes -> output."""
+        return DiscriminatorOutput(self.layers(torch.cat([features.flatten(1), codes], dim=1)).squeeze(1), [])
 
 
 class MapHead(nn.Module):
-    """C and F: the tag vector becomes a map, joins the features, and a convolution sees both.
+    """C and F: the tag vector is expanded to a map and concatenated with the features before a convolution.
 
-    ``learnt`` (F): a square linear layer and a deconvolution make the map; else (C) the vector is repeated.
+    With ``learnt`` (F), a square linear layer and a deconvolution expand it; otherwise (C) the vector is repeated.
     """
 
     def __init__(self, config: DiscriminatorConfig, channels: int, base: int, code: int, *, learnt: bool) -> None:
@@ -95,10 +100,10 @@ class MapHead(nn.Module):
             nn.Linear(hidden, 1),
         )
 
-    def forward(self, features: Tensor, codes: Tensor) -> Judgement:
-        """Feature map and tag codes -> judgement."""
+    def forward(self, features: Tensor, codes: Tensor) -> DiscriminatorOutput:
+        """Feature map and tag codes -> output."""
         tags = self.spread(self.square(codes)[:, :, None, None])
-        return Judgement(self.layers(torch.cat([features, tags], dim=1)).squeeze(1), [])
+        return DiscriminatorOutput(self.layers(torch.cat([features, tags], dim=1)).squeeze(1), [])
 
 
 class ProjectionHead(nn.Module):
@@ -109,33 +114,47 @@ class ProjectionHead(nn.Module):
         self.realness = nn.Linear(channels * base * base, 1)
         self.embedding = nn.Linear(code, channels, bias=False)
 
-    def forward(self, features: Tensor, codes: Tensor) -> Judgement:
-        """Feature map and tag codes -> judgement."""
+    def forward(self, features: Tensor, codes: Tensor) -> DiscriminatorOutput:
+        """Feature map and tag codes -> output."""
         match = (self.embedding(codes) * features.mean(dim=(2, 3))).sum(dim=1)
-        return Judgement(self.realness(features.flatten(1)).squeeze(1) + match, [])
+        return DiscriminatorOutput(self.realness(features.flatten(1)).squeeze(1) + match, [])
+
+
+class ProductHead(nn.Module):
+    """Huang et al. 2024: the inner product of linearly mapped features and a linear map of the tags."""
+
+    def __init__(self, channels: int, base: int, code: int) -> None:
+        super().__init__()
+        self.features = nn.Linear(channels * base * base, channels, bias=False)
+        self.tags = GainLinear(code, channels, channels**-0.5)
+
+    def forward(self, features: Tensor, codes: Tensor) -> DiscriminatorOutput:
+        """Feature map and tag codes -> output."""
+        return DiscriminatorOutput((self.features(features.flatten(1)) * self.tags(codes)).sum(dim=1), [])
 
 
 class Discriminator(nn.Module):
-    """Pictures ``(n, 3, image_size, image_size)`` and tag codes ``(n, code)`` -> ``Judgement``."""
+    """Maps images ``(n, channels, size, size)`` and tag codes ``(n, code)`` to a ``DiscriminatorOutput``."""
 
     def __init__(self, config: GanConfig, tag_sizes: Sequence[int], code: int) -> None:
         super().__init__()
-        own = config.discriminator
-        self.trunk, channels, base = TRUNKS[own.architecture](own, config.image_size)
+        settings = config.discriminator
+        self.trunk, channels, base = TRUNKS[settings.architecture](settings, config.image_size, config.channels)
         heads: dict[str, Callable[[], nn.Module]] = {
-            "none": lambda: PlainHead(own, channels, base),
-            "acgan": lambda: GuessingHead(channels, base, tag_sizes),
-            "multilabel": lambda: GuessingHead(channels, base, tag_sizes),
-            "concat": lambda: DenseHead(own, channels, base, code),
-            "map": lambda: MapHead(own, channels, base, code, learnt=False),
-            "combo": lambda: MapHead(own, channels, base, code, learnt=True),
+            "none": lambda: RealFakeHead(settings, channels, base),
+            "acgan": lambda: AuxiliaryClassifierHead(channels, base, tag_sizes),
+            "multilabel": lambda: AuxiliaryClassifierHead(channels, base, tag_sizes),
+            "concat": lambda: DenseHead(settings, channels, base, code),
+            "map": lambda: MapHead(settings, channels, base, code, learnt=False),
+            "combo": lambda: MapHead(settings, channels, base, code, learnt=True),
             "projection": lambda: ProjectionHead(channels, base, code),
+            "product": lambda: ProductHead(channels, base, code),
         }
-        self.head = heads[own.conditioning]()
-        initialise(self, own.init)
-        if own.spectral_norm:
+        self.head = heads[settings.conditioning]()
+        initialise(self, settings.init)
+        if settings.spectral_norm:
             constrain_spectrum(self)
 
-    def forward(self, pictures: Tensor, codes: Tensor) -> Judgement:
-        """Judge each picture."""
-        return cast(Judgement, self.head(self.trunk(pictures), codes))
+    def forward(self, images: Tensor, codes: Tensor) -> DiscriminatorOutput:
+        """Score each image."""
+        return cast("DiscriminatorOutput", self.head(self.trunk(images), codes))

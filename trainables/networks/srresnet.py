@@ -1,4 +1,4 @@
-"""B: the SRResNet body and the residual trunk (after arXiv 1708.05509). What they are, ``dcgan`` says."""
+"""B: the SRResNet body and the residual trunk (after arXiv 1708.05509). See ``dcgan`` for the terms body and trunk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from trainables.config import upsampling_steps
-from trainables.networks.blocks import StridedConv2d, norm_layer
+from trainables.networks.blocks import CodedSequential, StridedConv2d, TakesCode, norm_layer
 from trainables.networks.dcgan import activated, up_block
 from trainables.networks.dense_first import dense_to_map
 
@@ -17,52 +17,59 @@ if TYPE_CHECKING:
 SHUFFLES = 3
 """Sub-pixel doublings: 12 -> 24 -> 48 -> 96 in the report."""
 STAGES = ((4, 2), (4, 4), (4, 4), (3, 4), (3, 4), (3, 0))
-"""The trunk's strided convolutions: kernel, and residual blocks after it. Filters double at each."""
+"""Kernel size and number of residual blocks of each stage of the trunk. Filters double at each stage."""
 
 
-class Skip(nn.Module):
-    """Adds its input to what its layers make of it, then ``after``."""
+class Skip(nn.Module, TakesCode):
+    """Residual connection: adds the input to the output of its layers, then applies ``after``."""
 
     def __init__(self, *layers: nn.Module, after: nn.Module | None = None) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*layers)
+        self.layers = CodedSequential(*layers)
         self.after = after or nn.Identity()
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Same shape in and out."""
-        result: Tensor = self.after(pictures + self.layers(pictures))
+    def forward(self, images: Tensor, code: Tensor | None = None) -> Tensor:
+        """Apply the layers to ``(n, channels, h, w)``; the shape is unchanged."""
+        result: Tensor = self.after(images + self.layers(images, code))
         return result
 
 
-def srresnet_body(config: GeneratorConfig, code: int, size: int) -> nn.Sequential:
-    """Dense to an eighth of the size, residual blocks under a global skip, three sub-pixel doublings, k9 to RGB."""
+def srresnet_body(config: GeneratorConfig, code: int, size: int, channels: int = 3) -> CodedSequential:
+    """Dense to an eighth of the size, residual blocks under a global skip, three sub-pixel doublings, then k9."""
     doublings = min(SHUFFLES, upsampling_steps(size)[1])
     width, side = config.width, size >> doublings
 
+    def norm() -> nn.Module:
+        return norm_layer(config.norm, width, config.norm_momentum, code)
+
     def block() -> Skip:
-        first = up_block(_conv(width, width, config), width, config, nn.ReLU(inplace=True))
-        return Skip(*first, _conv(width, width, config), norm_layer(config.norm, width, config.norm_momentum))
+        first = up_block(_conv(width, width, config), width, config, nn.ReLU(inplace=True), code)
+        return Skip(*first, _conv(width, width, config), norm())
 
     middle = [block() for _ in range(config.blocks)]
-    after = [norm_layer(config.norm, width, config.norm_momentum), nn.ReLU(inplace=True)]
+    after = [norm(), nn.ReLU(inplace=True)]
     shuffles = [
         up_block(
-            nn.Sequential(_conv(width, 4 * width, config), nn.PixelShuffle(2)), width, config, nn.ReLU(inplace=True)
+            nn.Sequential(_conv(width, 4 * width, config), nn.PixelShuffle(2)),
+            width,
+            config,
+            nn.ReLU(inplace=True),
+            code,
         )
         for _ in range(doublings)
     ]
-    first = up_block(dense_to_map(code, width, side), width, config, nn.ReLU(inplace=True))
-    return nn.Sequential(first, Skip(*middle, *after), *shuffles, nn.Conv2d(width, 3, 9, 1, 4, bias=config.bias))
+    first = up_block(dense_to_map(code, width, side), width, config, nn.ReLU(inplace=True), code)
+    last = nn.Conv2d(width, channels, 9, 1, 4, bias=config.bias)
+    return CodedSequential(first, Skip(*middle, *after), *shuffles, last)
 
 
 def _conv(inputs: int, outputs: int, config: GeneratorConfig) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, 1, 1, bias=config.bias)
 
 
-def srresnet_trunk(config: DiscriminatorConfig, size: int) -> tuple[nn.Sequential, int, int]:
+def srresnet_trunk(config: DiscriminatorConfig, size: int, channels: int = 3) -> tuple[nn.Sequential, int, int]:
     """Strided convolutions with residual blocks of two k3 convolutions between them."""
     layers: list[nn.Module] = []
-    channels = 3
     for stage, (kernel, blocks) in enumerate(STAGES):
         width = config.width << stage
         layers += [StridedConv2d(channels, width, kernel, 2, 1, bias=config.bias), *_normed(config, width, stage > 0)]

@@ -1,139 +1,75 @@
-"""Scores of one generator: what all trials of a sweep share, and the numbers they get.
+"""Scoring of generators that draw images: what all trials of a sweep share, and the scores of one generator.
 
-Every trial is scored on the same numbers of pictures, from the same noise and the same asked tags, so that trials
-compare on the same draws: a few pictures where only a decision is needed, all of them, with every score and its
-interval, at the end.
+Every trial is scored with the same noise, tags and numbers of images, so that trials are comparable. Early evaluations
+score the first few images; the last one scores all of them, with every score and its interval.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import math
-import zipfile
-import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from trainables.data.tensors import as_tensor, to_uint8
 from trainables.errors import UserError
-from trainables.files import whole_file
-from trainables.pictures import as_tensor, to_uint8
-from trainables.scoring.comparison import (
-    LEAST,
-    PictureSet,
+from trainables.scoring.metrics.face_rate import FACE_RATE, FaceCounter, detect_faces
+from trainables.scoring.metrics.fid_infinity import infinity_estimate, sample_size_warning
+from trainables.scoring.metrics.frechet import FeatureStatistics
+from trainables.scoring.metrics.suite import (
+    MIN_IMAGES,
+    ImageSet,
     Reference,
-    distances_between,
-    known_intervals,
+    finite_intervals,
+    frechet_and_kid,
     measure_floor,
-    nearness,
+    nearest_real_distances,
 )
-from trainables.scoring.extrapolation import infinity_estimate, too_few
-from trainables.scoring.faces import FACE_RATE, FaceCount, detected_faces
-from trainables.scoring.features import open_extractor
-from trainables.scoring.tag_report import report_tags
-from trainables.scoring.translation import score_translation
+from trainables.scoring.results import SAMPLING_POLICY, TRANSLATION_POLICY, Fingerprint, Scores
+from trainables.scoring.tag_classifier.tag_accuracy import report_tags
 from trainables.scoring.translation_task import TranslationTask
+from trainables.storage.cached_arrays import cached_arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from trainables.data.dataset import TaggedImages
-    from trainables.scoring.faces import CascadeFile
-    from trainables.scoring.features import Extractor
-    from trainables.scoring.intervals import Estimate
-    from trainables.scoring.tag_report import TagReport
-    from trainables.scoring.tagger import Judge
+    from trainables.scoring.extractors.registry import Extractor, ExtractorChoice
+    from trainables.scoring.metrics.estimate import Estimate
+    from trainables.scoring.metrics.face_rate import CascadeFile
+    from trainables.scoring.tag_classifier.classifier import TagClassifier
+    from trainables.scoring.tag_classifier.tag_accuracy import TagReport
 
 SAMPLING_BATCH = 128
-DRAWN = "noise and tags fixed per sweep"
-TRANSLATED = "sources and tags fixed per sweep"
-"""Seed policies: what is measured on pictures drawn from noise is another score than on translated ones."""
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """What must be equal for two distances or accuracies to be comparable."""
-
-    extractor: str
-    score: str
-    weights: str
-    resize: str
-    precision: str
-    samples: int
-    reference: int
-    image_size: int
-    data: str
-    judge: str
-    seed_policy: str = DRAWN
-    cascade: str | None = None
-
-    def to_json(self) -> dict[str, str | int]:
-        """A plain dict, without the cascade where no faces are looked for."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-@dataclass(frozen=True)
-class ExtractorChoice:
-    """What ``open_extractor`` is asked for; the network itself is opened where it works."""
-
-    name: str = "efficientnet"
-    weights: Path | None = None
-    resize: str | None = None
-    precision: str = "float32"
-
-    def open(self, device: str = "cpu") -> Extractor:
-        """The extractor; errors as of ``open_extractor``."""
-        return open_extractor(self.name, self.weights, device, resize=self.resize, precision=self.precision)
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What was measured on ``samples`` pictures: values by name, and 95 % intervals where all was measured.
-
-    ``distance`` is also there under its full name. A score that nothing is known of is missing.
-    """
-
-    samples: int
-    values: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
-    tags: TagReport | None = None
-
-    def metrics(self) -> dict[str, float]:
-        """Flat, as they are logged: ``interval/<name>/low`` and ``/high``, ``class_accuracy/<group>/<class>``."""
-        ends = {
-            f"interval/{name}/{end}": value
-            for name, pair in self.intervals.items()
-            for end, value in zip(("low", "high"), pair, strict=True)
-        }
-        classes = {
-            f"class_accuracy/{one.group.name}/{label}": share
-            for one in (self.tags.groups if self.tags and self.intervals else ())
-            for label, share in one.per_class.items()
-            if share is not None
-        }
-        return {"samples": self.samples, **self.values, **ends, **classes}
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """Scores generators against one reference with one judge. Travels to trials once per node.
+    """Scores generators against one reference with one tag classifier. Ray sends it to each node once.
 
-    ``tags`` ``(samples, groups)`` are asked for in the data's own proportions; ``seed`` fixes the noise; ``task`` is
-    what generators that translate are given, where those are scored; ``cascade`` finds faces, where it is asked for;
-    ``infinity`` asks for the distance at infinitely many pictures, too, of generators that draw.
+    Attributes:
+        extractor: the feature network to open.
+        reference: the real images.
+        tag_classifier: ``None`` for unconditional systems.
+        tags: ``(samples, groups)`` requested labels, drawn from the data's distribution.
+        seed: seed of the noise.
+        fingerprint: what the scores may be compared with.
+        task: images to translate, for systems that translate.
+        cascade: face detector for ``face_rate``.
+        infinity: also extrapolate the distance to infinitely many images.
     """
 
     extractor: ExtractorChoice
     reference: Reference
-    judge: Judge | None
+    tag_classifier: TagClassifier | None
     tags: NDArray[np.int64]
     seed: int
     fingerprint: Fingerprint
@@ -150,75 +86,77 @@ class Scorer:
         conditional: bool = True,
         samples: int | None = None,
     ) -> Scores:
-        """Draw, measure, judge.
+        """Draw images and score them.
 
         Args:
-            draw: noise ``(n, noise_dim)`` and tags ``(n, groups)`` -> pictures ``(n, 3, s, s)`` in [-1, 1].
+            draw: noise ``(n, noise_dim)`` and tags ``(n, groups)`` -> images ``(n, 3, s, s)`` in [-1, 1].
             noise_dim: length of a noise vector.
             device: where ``draw`` runs.
-            conditional: whether ``draw`` heeds tags; without them there is no tag accuracy.
-            samples: only the first so many of the pictures, for the distances and accuracies that an early decision
-                needs; by default all of them, for every score and its interval.
+            conditional: whether ``draw`` uses tags; if not, there is no tag accuracy.
+            samples: score only this many of the images, without intervals, for early decisions; by default all of
+                them, with every score and its interval.
         """
         count = len(self.tags) if samples is None else min(samples, len(self.tags))
-        # Fewer pictures are the first of all of them: what torch draws depends on how much is asked for.
+        # Draw all and cut: torch's draws depend on their number, and early scores must be of the first images.
         noise = torch.randn(len(self.tags), noise_dim, generator=torch.Generator().manual_seed(self.seed))[:count]
-        asked = as_tensor(self.tags[:count])
+        requested = as_tensor(self.tags[:count])
         extractor = self.extractor.open(device)
-        features, guesses, faces = [], [], FaceCount.of(self.cascade, whole=count == len(self.tags))
-        for codes, tags in zip(torch.split(noise, SAMPLING_BATCH), torch.split(asked, SAMPLING_BATCH), strict=True):
-            # Scored as they would be saved: quantised, and cut to the range of a picture.
+        features, predictions, faces = [], [], FaceCounter.of(self.cascade, all_images=count == len(self.tags))
+        for codes, tags in zip(torch.split(noise, SAMPLING_BATCH), torch.split(requested, SAMPLING_BATCH), strict=True):
+            # Score images as they would be saved: quantised and clipped.
             pixels = to_uint8(draw(codes.to(device), tags.to(device)))
             features.append(extractor(pixels))
             faces.add(pixels)
-            if conditional and self.judge:
-                guesses.append(self.judge.predict(pixels.float().div(127.5).sub(1.0)).cpu())
+            if conditional and self.tag_classifier:
+                predictions.append(self.tag_classifier.predict(pixels.float().div(127.5).sub(1.0)).cpu())
         report = None
-        if guesses and self.judge:
-            report = report_tags(torch.cat(guesses).numpy(), asked.numpy(), self.judge.vocabulary)
+        if predictions and self.tag_classifier:
+            report = report_tags(torch.cat(predictions).numpy(), requested.numpy(), self.tag_classifier.vocabulary)
         return self.measure(
             torch.cat(features).numpy(), self.tags[:count] if conditional else None, report, more=faces.estimates()
         )
 
-    def score_translation(
-        self, translate: Callable[[Tensor, Tensor], Tensor], device: str = "cpu", *, samples: int | None = None
-    ) -> Scores:
-        """See ``trainables.scoring.translation.score_translation``."""
-        return score_translation(self, translate, device, samples=samples)
-
     def measure(
         self,
         features: NDArray[np.float32],
-        asked: NDArray[np.int64] | None,
+        requested: NDArray[np.int64] | None,
         report: TagReport | None,
         distances: Mapping[str, Estimate] | None = None,
         more: Mapping[str, Estimate] | None = None,
     ) -> Scores:
-        """Scores of ``(n, d)`` features of pictures asked for by ``(n, groups)`` tags, or none, beside a report.
+        """Compute the scores of ``(n, d)`` features of generated images.
 
-        Of fewer than all pictures only what an early decision needs, without intervals. ``distances``, the feature
-        space's and ``kid`` among them, stand in the place of those to all real pictures; ``more`` stand beside them.
+        Fewer than all images get only the scores for early decisions, without intervals.
+
+        Args:
+            features: of the generated images.
+            requested: ``(n, groups)`` requested labels; ``None`` for unconditional systems.
+            report: of the tag classifier.
+            distances: replace the Frechet distance and ``kid`` to all real images.
+            more: additional scores.
         """
         count, name, reference = len(features), self.fingerprint.score, self.reference
-        whole, drawn = count >= len(self.tags), PictureSet(features, np.arange(count), asked)
+        complete, drawn = count >= len(self.tags), ImageSet(features, np.arange(count), requested)
         if distances is None:
-            frechet, kernel = nearness(reference.statistics, reference.kernel, features, self.seed, errors=whole)
-            distances = {name: frechet, "kid": kernel}
-        if whole and self.infinity:
+            frechet, kid = frechet_and_kid(
+                reference.statistics, reference.kid_features, features, self.seed, errors=complete
+            )
+            distances = {name: frechet, "kid": kid}
+        if complete and self.infinity:
             extrapolated = infinity_estimate(reference.statistics, features, seed=self.seed)
             distances = {**distances, f"{name}_infinity": extrapolated}
-        others = reference.likeness(drawn, self.seed) if whole else reference.diversities(drawn)
+        others = reference.other_estimates(drawn, self.seed) if complete else reference.diversity_estimates(drawn)
         estimates = {**distances, **others, **(more or {}), "distance": distances[name]}
         values: dict[str, float | None] = {score: estimate.value for score, estimate in estimates.items()}
         values |= report.scores() if report else {}
-        intervals = known_intervals(estimates) | (report.intervals() if report else {}) if whole else {}
-        known = {score: value for score, value in values.items() if value is not None and math.isfinite(value)}
-        return Scores(count, known, intervals, report)
+        intervals = finite_intervals(estimates) | (report.intervals() if report else {}) if complete else {}
+        finite = {score: value for score, value in values.items() if value is not None and math.isfinite(value)}
+        return Scores(count, finite, intervals, report)
 
 
 def make_scorer(
     images: TaggedImages,
-    judge: Judge | None,
+    tag_classifier: TagClassifier | None,
     *,
     extractor: ExtractorChoice,
     samples: int,
@@ -230,78 +168,85 @@ def make_scorer(
     cascade: CascadeFile | None = None,
     infinity: bool = False,
 ) -> tuple[Scorer, Floor]:
-    """Measure the reference (all complete real pictures) once and fix what generators are asked for.
+    """Measure the reference (all fully tagged real images) once, and draw the labels that generators are scored on.
 
-    Pictures with an unusable tag never enter the reference.
+    Images with a missing tag are not part of the reference.
 
     Args:
         images: the data.
-        judge: of the tags; ``None`` for unconditional systems.
-        extractor: of the features.
-        samples: pictures that a finished generator is scored on, ``LEAST`` or more; at most those that can be
-            translated once each, where generators translate.
-        seed: of noise and asked tags.
-        cache: folder that features of real pictures are kept in.
-        groups: ``(complete,)`` near-duplicate group of each complete picture.
+        tag_classifier: ``None`` for unconditional systems.
+        extractor: the feature network.
+        samples: images that a finished generator is scored on, ``MIN_IMAGES`` or more; systems that translate are
+            scored on at most as many as can be translated without repetition.
+        seed: seed of noise and labels.
+        cache: folder for features of real images.
+        groups: ``(complete,)`` near-duplicate group of each complete image.
         device: where the features are computed.
-        translates: whether the generators translate pictures; the floor of the distance is then that of the scores
-            for it, and the fingerprint says so.
-        cascade: of the faces to look for on the pictures of a finished generator.
-        infinity: also extrapolate the distance of a finished generator that draws to infinitely many pictures.
+        translates: whether the generators translate images. The floor and the fingerprint are then those of
+            translations.
+        cascade: face detector for the images of finished generators.
+        infinity: also extrapolate the distance of finished generators that draw to infinitely many images.
 
     Raises:
-        UserError: too few real pictures, or samples for so many classes to translate to.
+        UserError: too few real images, or too few samples for the number of target classes.
     """
     complete = images.labels[: images.complete]
-    if len(complete) < LEAST:
-        raise UserError(f"{len(complete)} pictures with every tag are too few to score by; {LEAST} are needed")
+    if len(complete) < MIN_IMAGES:
+        raise UserError(f"{len(complete)} images with every tag are too few to score against; {MIN_IMAGES} are needed")
     network = extractor.open(device)
     features, key = _real_features(images, network, cache)
     task = TranslationTask.of(images, features, samples, seed) if translates else None
     if task:
         samples = len(task.sources)
-    real = PictureSet(features, np.arange(len(complete)) if groups is None else groups, complete)
+    real = ImageSet(features, np.arange(len(complete)) if groups is None else groups, complete)
     reference, floor = _reference(real, samples, network.score, seed, cache / f"reference-{key}-{samples}-{seed}.npz")
-    fingerprint = _fingerprint(images, network, judge, samples, TRANSLATED if translates else DRAWN, cascade)
+    fingerprint = _fingerprint(
+        images, network, tag_classifier, samples, TRANSLATION_POLICY if translates else SAMPLING_POLICY, cascade
+    )
     tags = complete[np.random.default_rng(seed).integers(len(complete), size=samples)]
     if task:
         each = samples // len(task.domains)
         scores = floor.scores | task.floor(features, network.score, seed)
-        floor = dataclasses.replace(floor, scores=scores, warning=too_few(each, features.shape[1]))
+        floor = dataclasses.replace(floor, scores=scores, warning=sample_size_warning(each, features.shape[1]))
     if cascade:
         floor = dataclasses.replace(
-            floor, scores=floor.scores | _real_faces(images, cascade, floor.samples, seed, cache)
+            floor, scores=floor.scores | _real_face_rate(images, cascade, floor.samples, seed, cache)
         )
-    return Scorer(extractor, reference, judge, tags, seed, fingerprint, task, cascade, infinity), floor
+    return Scorer(extractor, reference, tag_classifier, tags, seed, fingerprint, task, cascade, infinity), floor
 
 
-def _real_features(images: TaggedImages, network: Extractor, cache: Path) -> tuple[NDArray[np.float32], str]:
-    """Features ``(complete, d)`` of the complete real pictures, kept in the cache, and the key of what made them."""
+def features_file(images: TaggedImages, network: Extractor, cache: Path) -> Path:
+    """Return the path at which ``make_scorer`` looks for the features of the fully tagged real images."""
     measured = (
         f"{images.fingerprint} {images.size} {network.name} {network.weights} {network.resize} {network.precision}"
     )
-    key = hashlib.sha256(measured.encode()).hexdigest()[:16]
+    return cache / f"features-{hashlib.sha256(measured.encode()).hexdigest()[:16]}.npz"
+
+
+def _real_features(images: TaggedImages, network: Extractor, cache: Path) -> tuple[NDArray[np.float32], str]:
+    """Features ``(complete, d)`` of the fully tagged real images, cached, and their cache key."""
+    path = features_file(images, network, cache)
     pixels = as_tensor(images.pixels[: images.complete]).permute(0, 3, 1, 2)
-    kept = _kept(cache / f"features-{key}.npz", ["features"], lambda: {"features": network(pixels).numpy()})
-    return kept["features"], key
+    kept = cached_arrays(path, ["features"], lambda: {"features": network(pixels).numpy()})
+    return kept["features"], path.stem.removeprefix("features-")
 
 
-def _real_faces(images: TaggedImages, cascade: CascadeFile, count: int, seed: int, cache: Path) -> dict[str, float]:
-    """On which share of ``count`` complete real pictures there is a face, kept in the cache."""
+def _real_face_rate(images: TaggedImages, cascade: CascadeFile, count: int, seed: int, cache: Path) -> dict[str, float]:
+    """``face_rate`` of ``count`` fully tagged real images, cached."""
     measured = f"{images.fingerprint} {images.size} {cascade.fingerprint} {count} {seed}"
     path = cache / f"faces-{hashlib.sha256(measured.encode()).hexdigest()[:16]}.npz"
 
     def measure() -> dict[str, NDArray[Any]]:
         chosen = np.random.default_rng(seed).permutation(images.complete)[:count]
-        return {"faces": detected_faces(images.pixels[chosen], cascade.open())}
+        return {"faces": detect_faces(images.pixels[chosen], cascade.open())}
 
-    return {FACE_RATE: float(_kept(path, ["faces"], measure)["faces"].mean())}
+    return {FACE_RATE: float(cached_arrays(path, ["faces"], measure)["faces"].mean())}
 
 
 def _fingerprint(
     images: TaggedImages,
     network: Extractor,
-    judge: Judge | None,
+    tag_classifier: TagClassifier | None,
     samples: int,
     seed_policy: str,
     cascade: CascadeFile | None,
@@ -316,7 +261,7 @@ def _fingerprint(
         reference=images.complete,
         image_size=images.size,
         data=images.fingerprint,
-        judge=judge.fingerprint if judge else "none",
+        tag_classifier=tag_classifier.fingerprint if tag_classifier else "none",
         seed_policy=seed_policy,
         cascade=cascade.fingerprint if cascade else None,
     )
@@ -324,40 +269,31 @@ def _fingerprint(
 
 @dataclass(frozen=True)
 class Floor:
-    """What ``samples`` real pictures score against the other real pictures; ``warning`` where those are few."""
+    """Scores of ``samples`` real images against the other real images; ``warning`` if they are few."""
 
     samples: int
     scores: dict[str, float]
     warning: str | None
 
 
-def _reference(real: PictureSet, samples: int, distance: str, seed: int, path: Path) -> tuple[Reference, Floor]:
-    """The reference with all that a trial reads of it, and the floor; what takes long is kept at ``path``."""
+def _reference(real: ImageSet, samples: int, distance: str, seed: int, path: Path) -> tuple[Reference, Floor]:
+    """Compute the reference and the floor; their expensive parts are cached at ``path``."""
     count = min(samples, len(real) // 2)
 
     def measure() -> dict[str, NDArray[Any]]:
-        floor = measure_floor(real, count, distance, seed)
-        known = {name: value for name, value in floor.items() if value is not None}
+        floor, statistics = measure_floor(real, count, distance, seed), FeatureStatistics.of(real.features)
+        defined = {name: value for name, value in floor.items() if value is not None}
         return {
-            "between": distances_between(real, seed),
-            "names": np.array(list(known)),
-            "floor": np.array(list(known.values())),
+            "between": nearest_real_distances(real, seed),
+            "names": np.array(list(defined)),
+            "floor": np.array(list(defined.values())),
+            "mean": statistics.mean,
+            "covariance": statistics.covariance,
+            "root": statistics.root,
         }
 
-    kept = _kept(path, ["between", "names", "floor"], measure)
-    reference = Reference.of(real, samples, seed, between=kept["between"])
-    _ = reference.statistics.root  # computed here rather than in every trial
+    kept = cached_arrays(path, ["between", "names", "floor", "mean", "covariance", "root"], measure)
+    statistics = FeatureStatistics(kept["mean"], kept["covariance"], len(real), kept["root"])
+    reference = Reference.of(real, samples, seed, copy_distances=kept["between"], statistics=statistics)
     scores = dict(zip(kept["names"].tolist(), kept["floor"].tolist(), strict=True))
-    return reference, Floor(count, scores, too_few(samples, real.features.shape[1]))
-
-
-def _kept(path: Path, names: Sequence[str], make: Callable[[], dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """Arrays by name from the file at ``path``, which is made where it is missing, damaged or lacks one of them."""
-    damaged = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
-    if path.exists():
-        with contextlib.suppress(*damaged), np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in names}
-    arrays = make()
-    with whole_file(path) as partial:
-        np.savez(partial, allow_pickle=False, **arrays)
-    return arrays
+    return reference, Floor(count, scores, sample_size_warning(samples, real.features.shape[1]))

@@ -1,1 +1,1 @@
-"""How networks and losses make one GAN system."""
+"""GAN systems, composed of networks and losses."""

@@ -1,4 +1,4 @@
-"""The system that a configuration describes, or its generator alone."""
+"""Construction of the system that a configuration describes, or of its generator alone."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def build_system(
     pairs: Pairs = (),
     precision: Precision = "float32",
 ) -> System:
-    """Untrained networks and their losses.
+    """Build untrained networks and their losses.
 
     Args:
-        config: what to build.
-        tag_sizes: classes of each tag group.
-        targets: places of the groups that a translation changes; none stands for all.
-        pairs: the combinations that occur in the data, for ``tags.encoding`` pairs.
-        precision: of the forward passes in training.
+        config: the configuration of the system.
+        tag_sizes: number of classes of each tag group.
+        targets: indices of the groups that a translation changes; empty for all groups.
+        pairs: the combinations that occur in the data, if ``tags.encoding`` is pairs.
+        precision: precision of the forward passes in training.
 
     Raises:
-        UsageError: the system cannot translate between so many classes.
+        UsageError: the system cannot translate between this number of groups or classes.
     """
     if not config.translates:
         return ConditionalGan(config, tag_sizes, pairs, precision)
@@ -49,7 +49,7 @@ def build_system(
 def build_generator(
     config: GanConfig, tag_sizes: Sequence[int], targets: Sequence[int] = (), pairs: Pairs = ()
 ) -> nn.Module:
-    """The untrained generator of ``build_system``, for weights to be loaded into."""
+    """Build only the untrained generator of ``build_system``, to load weights into it."""
     if not config.translates:
         return Generator(config, tag_sizes, pairs)
     places = targets or range(len(tag_sizes))

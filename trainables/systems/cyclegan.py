@@ -1,4 +1,4 @@
-"""System H: CycleGAN (Zhu et al. 2017), which translates between two domains that have no pairs."""
+"""System H: CycleGAN (Zhu et al. 2017), unpaired translation between two domains."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainables.augment import diff_augment
+from trainables.data.augment import augment
 from trainables.errors import UsageError
 from trainables.losses.adversarial import generator_loss
 from trainables.networks.translation import CycleGenerator, PatchDiscriminator
 from trainables.precision import Precision, in_precision
 from trainables.systems.image_pool import ImagePool
 from trainables.systems.system import Loss
-from trainables.systems.terms import NetworkPair, in_steps, realness_loss, weighted, with_penalty
+from trainables.systems.terms import GanBase, in_steps, realness_loss, weighted, with_penalty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from trainables.systems.system import Batch
 
 
-class CycleGan(NetworkPair):
-    """Two translators and a discriminator for each domain: A and B, the classes of the one target group.
+class CycleGan(GanBase):
+    """Two translators, and a discriminator for each domain. Domains A and B are the two classes of the target group.
 
     Every loss and figure is the mean over the domains or directions: half of the paper's sums.
 
     Args:
-        config: what to build.
-        tag_sizes: classes of each tag group.
-        targets: the place of the group that a translation changes.
-        precision: of the forward passes.
+        config: the configuration of the system.
+        tag_sizes: number of classes of each tag group.
+        targets: the index of the group that a translation changes.
+        precision: precision of the forward passes.
 
     Raises:
-        UsageError: there are several such groups, or it has more than two classes.
+        UsageError: there is more than one target group, or it does not have two classes.
     """
 
     def __init__(
@@ -46,22 +46,22 @@ class CycleGan(NetworkPair):
         if sizes != [2]:
             raise UsageError(
                 "cyclegan translates between the two classes of one tag group; the data would have it change "
-                f"{len(sizes)}, of {' and '.join(map(str, sizes))} classes: choose the two kinds of pictures with "
+                f"{len(sizes)}, of {' and '.join(map(str, sizes))} classes: choose the two kinds of images with "
                 "--domain-a and --domain-b, or a group of two with --attributes"
             )
         self.config, self.precision = config, precision
         self.generator = CycleGenerator(config, targets[0])
         self.discriminator: nn.ModuleList = nn.ModuleList(PatchDiscriminator(config) for _ in "AB")
         self.pools = [ImagePool(config.training.pool_size) for _ in "AB"]
-        """Of pictures translated to A, and to B."""
+        """Pools of the images translated to A, and to B."""
 
     def discriminator_losses(self, batch: Batch) -> Iterator[Loss]:
-        """What one discriminator update minimises, in order; take a step on each before asking for the next."""
-        a, b = real = batch.pictures.chunk(2)
+        """Yield the losses of one discriminator update in order; take an optimizer step on each before the next."""
+        a, b = real = batch.images.chunk(2)
         with torch.no_grad():
             a_to_b, b_to_a = self._translators()
             translated = (b_to_a(b), a_to_b(a))
-        fake = [pool.exchange(pictures) for pool, pictures in zip(self.pools, translated, strict=True)]
+        fake = [pool.exchange(images) for pool, images in zip(self.pools, translated, strict=True)]
         yield from in_steps(
             [
                 lambda: _mean([self._real_loss(domain, real[domain], fake[domain]) for domain in range(2)]),
@@ -71,15 +71,19 @@ class CycleGan(NetworkPair):
         )
 
     def generator_loss(self, batch: Batch) -> Loss:
-        """Translations should be called real, come back as what they were, and leave alone what is there already."""
+        """Return the loss of one generator step: adversarial, cycle and identity terms.
+
+        Translations should be classified as real, be restored by the translation back, and leave images of the
+        requested domain unchanged.
+        """
         weights, (a_to_b, b_to_a) = self.config.losses, self._translators()
-        a, b = batch.pictures.chunk(2)
+        a, b = batch.images.chunk(2)
         translated = (b_to_a(b), a_to_b(a))
-        called = [
+        adversarial = [
             generator_loss(weights.adversarial, self._realness(domain, translated[domain])) for domain in range(2)
         ]
         terms = {
-            "adversarial": torch.stack(called).mean(),
+            "adversarial": torch.stack(adversarial).mean(),
             "cycle": (F.l1_loss(b_to_a(translated[1]), a) + F.l1_loss(a_to_b(translated[0]), b)) / 2,
         }
         if weights.identity_weight:
@@ -87,33 +91,33 @@ class CycleGan(NetworkPair):
         return weighted(weights, terms)
 
     def state_dict(self) -> dict[str, Any]:
-        """The pictures in the pools."""
-        return {"pools": [pool.pictures for pool in self.pools]}
+        """Return the images in the pools."""
+        return {"pools": [pool.images for pool in self.pools]}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Fill the pools with what ``state_dict`` gave."""
-        for pool, pictures in zip(self.pools, state["pools"], strict=True):
-            pool.pictures = None if pictures is None else pictures.to(device)
+        """Restore the pools from ``state_dict``."""
+        for pool, images in zip(self.pools, state["pools"], strict=True):
+            pool.images = None if images is None else images.to(device)
 
     def _translators(self) -> list[Callable[[Tensor], Tensor]]:
-        """From A to B, and from B to A, as training runs them."""
-        return [in_precision(one, self.precision) for one in (self.generator.a_to_b, self.generator.b_to_a)]
+        """Return the translators from A to B and from B to A, in the precision of training."""
+        return [in_precision(network, self.precision) for network in (self.generator.a_to_b, self.generator.b_to_a)]
 
     def _real_loss(self, domain: int, real: Tensor, fake: Tensor) -> Loss:
-        def critic(pictures: Tensor, codes: Tensor) -> Tensor:
-            scores: Tensor = self.discriminator[domain](pictures).realness
+        def critic(images: Tensor, codes: Tensor) -> Tensor:
+            scores: Tensor = self.discriminator[domain](images).realness
             return scores.mean(dim=(1, 2))
 
         weights = self.config.losses
         loss = realness_loss(weights, self._realness(domain, real), real=True)
-        return loss if weights.penalty == "none" else with_penalty(loss, weights, critic, real, fake)
+        return with_penalty(loss, weights, critic, (real, fake), scale=self.penalty_scale)
 
     def _fake_loss(self, domain: int, fake: Tensor) -> Loss:
         return realness_loss(self.config.losses, self._realness(domain, fake), real=False)
 
-    def _realness(self, domain: int, pictures: Tensor) -> Tensor:
-        seen = diff_augment(pictures) if self.config.training.diff_augment else pictures
-        realness: Tensor = in_precision(self.discriminator[domain], self.precision)(seen).realness
+    def _realness(self, domain: int, images: Tensor) -> Tensor:
+        inputs = augment(images, self.config.training)
+        realness: Tensor = in_precision(self.discriminator[domain], self.precision)(inputs).realness
         return realness
 
 

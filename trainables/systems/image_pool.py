@@ -1,4 +1,4 @@
-"""The image pool of Shrivastava et al. 2017, by which a discriminator also sees a generator's older pictures (H)."""
+"""The image pool of Shrivastava et al. 2017, which also shows a discriminator a generator's older images (H)."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from torch import Tensor
 
 
 class ImagePool:
-    """Keeps up to ``size`` pictures; 0 keeps none. Random numbers come from torch's generator of the CPU."""
+    """Keeps up to ``size`` images; 0 keeps none. Random numbers come from torch's global CPU generator."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.pictures: Tensor | None = None
+        self.images: Tensor | None = None
         """``(kept, 3, s, s)``."""
 
-    def exchange(self, pictures: Tensor) -> Tensor:
-        """Pictures to show in place of ``(n, 3, s, s)`` new ones, one after the other.
+    def exchange(self, images: Tensor) -> Tensor:
+        """Return the images to show in place of ``(n, 3, s, s)`` new ones.
 
-        Until the pool is full, a new picture is kept and shown. Then every second one, by chance, is kept in the place
-        of a random older one, which is shown instead.
+        Until the pool is full, every new image is kept and shown. After that, a new image replaces a random older one
+        with probability 0.5, and the older one is shown instead.
         """
         if not self.size:
-            return pictures
-        old = pictures[:0] if self.pictures is None else self.pictures
-        swaps = (torch.rand(len(pictures)) < 0.5).tolist()
-        places = torch.randint(self.size, (len(pictures),)).tolist()
+            return images
+        old = images[:0] if self.images is None else self.images
+        swaps = (torch.rand(len(images)) < 0.5).tolist()
+        places = torch.randint(self.size, (len(images),)).tolist()
         kept, shown = list(range(len(old))), []
-        for new, swap, place in zip(range(len(old), len(old) + len(pictures)), swaps, places, strict=True):
+        for new, swap, place in zip(range(len(old), len(old) + len(images)), swaps, places, strict=True):
             if len(kept) < self.size:
                 kept.append(new)
                 shown.append(new)
@@ -35,6 +35,6 @@ class ImagePool:
                 kept[place] = new
             else:
                 shown.append(new)
-        both = torch.cat([old, pictures])
-        self.pictures = both[kept]
+        both = torch.cat([old, images])
+        self.images = both[kept]
         return both[shown]

@@ -8,29 +8,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trainables.augment import diff_augment
+from trainables.data.augment import augment
 from trainables.losses.adversarial import generator_loss
 from trainables.losses.tags import tag_cross_entropy
 from trainables.networks.translation import StarDiscriminator, StarGenerator
 from trainables.precision import Precision, in_precision
-from trainables.systems.terms import NetworkPair, in_steps, realness_loss, weighted, with_penalty, with_tags
+from trainables.systems.terms import GanBase, in_steps, realness_loss, weighted, with_penalty, with_tags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from trainables.config import GanConfig
-    from trainables.networks.discriminator import Judgement
+    from trainables.networks.discriminator import DiscriminatorOutput
     from trainables.systems.system import Batch, Loss
 
 
-class StarGan(NetworkPair):
-    """A translator that is told its targets, and a discriminator that guesses them.
+class StarGan(GanBase):
+    """A translator conditioned on target classes, and a discriminator that classifies them.
 
     Args:
-        config: what to build.
-        tag_sizes: classes of each tag group.
-        targets: places of the groups that a translation changes.
-        precision: of the forward passes.
+        config: the configuration of the system.
+        tag_sizes: number of classes of each tag group.
+        targets: indices of the groups that a translation changes.
+        precision: precision of the forward passes.
     """
 
     def __init__(
@@ -41,54 +41,58 @@ class StarGan(NetworkPair):
         self.discriminator = StarDiscriminator(config, [tag_sizes[place] for place in targets])
 
     def discriminator_losses(self, batch: Batch) -> Iterator[Loss]:
-        """What one discriminator update minimises, in order; take a step on each before asking for the next."""
+        """Yield the losses of one discriminator update in order; take an optimizer step on each before the next."""
         with torch.no_grad():
-            fake = self._translate(batch.pictures, batch.tags)
+            fake = self._translate(batch.images, batch.tags)
         yield from in_steps(
             [lambda: self._real_loss(batch, fake), lambda: self._fake_loss(batch, fake)],
             split=self.config.updates.split_discriminator,
         )
 
     def generator_loss(self, batch: Batch) -> Loss:
-        """Translations should be called real, be classified as asked for, and come back as what they were."""
+        """Return the loss of one generator step: adversarial, tag and cycle terms.
+
+        Translations should be classified as real and as the requested classes, and be restored by the translation
+        back.
+        """
         weights = self.config.losses
-        translated = self._translate(batch.pictures, batch.tags)
-        judged = self._judge(translated)
+        translated = self._translate(batch.images, batch.tags)
+        output = self._discriminate(translated)
         terms = {
-            "adversarial": generator_loss(weights.adversarial, judged.realness),
-            "tag": self._tag_loss(judged, batch.tags),
-            "cycle": F.l1_loss(self._translate(translated, batch.labels), batch.pictures),
+            "adversarial": generator_loss(weights.adversarial, output.realness),
+            "tag": self._tag_loss(output, batch.tags),
+            "cycle": F.l1_loss(self._translate(translated, batch.labels), batch.images),
         }
         if weights.identity_weight:
-            terms["identity"] = F.l1_loss(self._translate(batch.pictures, batch.labels), batch.pictures)
+            terms["identity"] = F.l1_loss(self._translate(batch.images, batch.labels), batch.images)
         return weighted(weights, terms)
 
     def _real_loss(self, batch: Batch, fake: Tensor) -> Loss:
-        def critic(pictures: Tensor, codes: Tensor) -> Tensor:
-            scores: Tensor = self.discriminator(pictures).realness
+        def critic(images: Tensor, codes: Tensor) -> Tensor:
+            scores: Tensor = self.discriminator(images).realness
             return scores.mean(dim=(1, 2))
 
-        weights, judged = self.config.losses, self._judge(batch.pictures)
-        loss = realness_loss(weights, judged.realness, real=True)
-        loss = with_tags(loss, weights, self._tag_loss(judged, batch.labels), real=True)
-        return loss if weights.penalty == "none" else with_penalty(loss, weights, critic, batch.pictures, fake)
+        weights, output = self.config.losses, self._discriminate(batch.images)
+        loss = realness_loss(weights, output.realness, real=True)
+        loss = with_tags(loss, weights, self._tag_loss(output, batch.labels), real=True)
+        return with_penalty(loss, weights, critic, (batch.images, fake), scale=self.penalty_scale)
 
     def _fake_loss(self, batch: Batch, fake: Tensor) -> Loss:
-        weights, judged = self.config.losses, self._judge(fake)
-        loss = realness_loss(weights, judged.realness, real=False)
+        weights, output = self.config.losses, self._discriminate(fake)
+        loss = realness_loss(weights, output.realness, real=False)
         if not weights.tag_loss_on_fakes:
             return loss
-        return with_tags(loss, weights, self._tag_loss(judged, batch.tags), real=False)
+        return with_tags(loss, weights, self._tag_loss(output, batch.tags), real=False)
 
-    def _tag_loss(self, judged: Judgement, labels: Tensor) -> Tensor:
-        return tag_cross_entropy(judged.tags, labels[:, self.targets])
+    def _tag_loss(self, output: DiscriminatorOutput, labels: Tensor) -> Tensor:
+        return tag_cross_entropy(output.tags, labels[:, self.targets])
 
-    def _translate(self, pictures: Tensor, labels: Tensor) -> Tensor:
-        translated: Tensor = in_precision(self.generator, self.precision)(pictures, labels)
+    def _translate(self, images: Tensor, labels: Tensor) -> Tensor:
+        translated: Tensor = in_precision(self.generator, self.precision)(images, labels)
         return translated
 
-    def _judge(self, pictures: Tensor) -> Judgement:
-        judged: Judgement = in_precision(self.discriminator, self.precision)(
-            diff_augment(pictures) if self.config.training.diff_augment else pictures
+    def _discriminate(self, images: Tensor) -> DiscriminatorOutput:
+        output: DiscriminatorOutput = in_precision(self.discriminator, self.precision)(
+            augment(images, self.config.training)
         )
-        return judged
+        return output

@@ -1,4 +1,4 @@
-"""What the training loop needs of a system: networks, what each of them minimises, and what else training changes."""
+"""Interface between the training loop and a system: networks, losses, and further state that training changes."""
 
 from __future__ import annotations
 
@@ -16,54 +16,57 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Batch:
-    """``n`` real pictures with their labels, and the noise and asked tags of as many fakes.
+    """``n`` real images with their labels, and the noise and requested tags of as many fakes.
 
-    A translation is of these pictures, for the generator's steps too; where pictures come from two domains (H), the
-    first half is from the first.
+    Systems that translate, and the relativistic loss, use these images in the generator's steps too. If images come
+    from two domains (H), the first half is from the first domain.
     """
 
-    pictures: Tensor
+    images: Tensor
     """``(n, 3, s, s)`` in [-1, 1]."""
     labels: Tensor
     """``(n, groups)``, ``UNKNOWN`` where masked."""
     noise: Tensor
     """``(n, noise_dim)``, standard normal."""
     tags: Tensor
-    """``(n, groups)``, drawn from the data's distribution, every one known."""
+    """``(n, groups)``, drawn from the data's distribution, without unknown tags; with the relativistic loss, the labels
+    of the images."""
 
 
 class Loss(NamedTuple):
-    """A scalar to minimise and the figures worth logging, all still on the device."""
+    """A scalar to minimise, and the figures to log, all on the device."""
 
     total: Tensor
     figures: dict[str, Tensor]
 
 
 class System(Protocol):
-    """A generator, a discriminator and the losses between them. No optimiser, logger or Ray."""
+    """A generator, a discriminator and their losses, independent of optimisers, loggers and Ray."""
 
     config: GanConfig
-    """Learning rates, loss weights and update ratios may change while it is trained."""
+    """Learning rates, loss weights and update ratios may change during training."""
+    penalty_scale: int
+    """Factor of the gradient penalty in the next discriminator step; 0 leaves it out."""
 
     @property
     def generator(self) -> nn.Module:
-        """All that the generator's optimiser trains."""
+        """The module that the generator's optimiser trains."""
 
     @property
     def discriminator(self) -> nn.Module:
-        """All that the discriminator's optimiser trains: two networks, where there are two domains."""
+        """The module that the discriminator's optimiser trains; two networks if there are two domains."""
 
     def discriminator_losses(self, batch: Batch) -> Iterator[Loss]:
-        """What one discriminator update minimises, in order; take a step on each before asking for the next."""
+        """Yield the losses of one discriminator update in order; take an optimizer step on each before the next."""
 
     def generator_loss(self, batch: Batch) -> Loss:
-        """What one generator step minimises."""
+        """Return the loss of one generator step."""
 
     def constrain(self) -> None:
-        """Bring weights back to where they may be; call it after each of the discriminator's steps."""
+        """Enforce constraints on the weights; call it after each of the discriminator's steps."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What training changes besides the networks: tensors and plain values."""
+        """Return the state that training changes besides the networks: tensors and plain values."""
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Take over what ``state_dict`` gave."""
+        """Restore what ``state_dict`` returned."""

@@ -1,4 +1,4 @@
-"""Terms of losses that systems share, and the figures that go with them."""
+"""Loss terms that systems share, with their figures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from trainables.losses import penalties
-from trainables.losses.adversarial import LOSSES, gap
+from trainables.losses.adversarial import LOSSES, gap, relativistic
 from trainables.systems.system import Loss
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from trainables.losses.penalties import Critic
 
 AT_FLOOR = 0.01
-"""A discriminator's loss this near to its least is at its floor: with BCE it is 99% sure of nearly every picture, and a
-generator's gradient has all but gone."""
+"""Distance from the minimum of a discriminator's loss up to which the loss counts as at its floor. With BCE, the
+discriminator is then 99% sure of nearly every image, and the generator's gradient almost vanishes."""
 
 
 def in_steps(losses: Sequence[Callable[[], Loss]], *, split: bool) -> Iterator[Loss]:
-    """The losses in turn, each computed when it is asked for, or their sum in one."""
+    """Yield the losses one by one, each computed when it is requested, or (without ``split``) their sum."""
     if split:
         for loss in losses:
             yield loss()
@@ -33,12 +33,15 @@ def in_steps(losses: Sequence[Callable[[], Loss]], *, split: bool) -> Iterator[L
 
 
 def added(first: Loss, second: Loss) -> Loss:
-    """The sum of two losses, with the figures of both."""
+    """Return the sum of two losses, with the figures of both."""
     return Loss(first.total + second.total, first.figures | second.figures)
 
 
 def realness_loss(weights: LossConfig, realness: Tensor, *, real: bool) -> Loss:
-    """A discriminator calls pictures real or fake; ``realness`` has one score per picture, or one per patch."""
+    """Return a discriminator's adversarial loss on real or fake images.
+
+    ``realness`` has one score per image, or one per patch.
+    """
     kind = "real" if real else "fake"
     adversarial = LOSSES[weights.adversarial](realness, real=real, labels=weights.labels)
     total = weights.adversarial_weight * adversarial
@@ -54,53 +57,80 @@ def realness_loss(weights: LossConfig, realness: Tensor, *, real: bool) -> Loss:
     return Loss(total, figures)
 
 
+def paired_loss(weights: LossConfig, real: Tensor, fake: Tensor) -> Loss:
+    """Return a discriminator's relativistic loss on the scores ``(n,)`` of real images and of their generated pairs."""
+    adversarial = relativistic(real, fake)
+    at_floor = (adversarial.detach() <= AT_FLOOR).float()
+    total = weights.adversarial_weight * adversarial
+    figures = {
+        "d_adversarial_loss": adversarial.detach(),
+        "d_score_real": real.detach().mean(),
+        "d_score_fake": fake.detach().mean(),
+        "d_loss": total.detach(),
+        "d_at_floor_real": at_floor,
+        "d_at_floor_fake": at_floor,
+    }
+    return Loss(total, figures)
+
+
 def with_tags(loss: Loss, weights: LossConfig, tags: Tensor, *, real: bool) -> Loss:
-    """The loss and that of guessing the tags."""
+    """Add the weighted loss of classifying the tags."""
     kind, total = "real" if real else "fake", loss.total + weights.tag_weight * tags
-    return Loss(total, {**loss.figures, f"d_tag_loss_{kind}": tags.detach(), f"d_loss_{kind}": total.detach()})
+    name = "d_loss" if "d_loss" in loss.figures else f"d_loss_{kind}"  # of pairs there is one loss
+    return Loss(total, {**loss.figures, f"d_tag_loss_{kind}": tags.detach(), name: total.detach()})
 
 
 def with_penalty(
-    loss: Loss, weights: LossConfig, critic: Critic, real: Tensor, fake: Tensor, codes: Tensor | None = None
-) -> Loss:
-    """The loss and the configured penalty, of which there is one; a critic without tags looks at no codes."""
-    codes = real.new_empty(0) if codes is None else codes
+    loss: Loss, weights: LossConfig, critic: Critic, images: tuple[Tensor, Tensor],
+    codes: tuple[Tensor, Tensor] | None = None, scale: int = 1,
+) -> Loss:  # fmt: skip
+    """Add the configured gradient penalty, times ``scale``; 0 leaves it out.
+
+    ``images`` and ``codes`` are those of real and of generated images; a critic that does not read tags needs no codes.
+    """
+    if weights.penalty == "none" or not scale:
+        return loss
+    (real, fake), (code, fake_code) = images, codes or (images[0].new_empty(0),) * 2
     if weights.penalty == "dragan":
-        penalty = penalties.dragan(critic, real, codes, weights.penalty_noise)
+        penalty = penalties.dragan(critic, real, code, weights.penalty_noise)
     elif weights.penalty == "r1":
-        penalty = penalties.r1(critic, real, codes)
+        penalty = penalties.r1(critic, real, code)
+    elif weights.penalty == "r1_r2":
+        penalty = penalties.r1_r2(critic, real, fake, code, fake_code)
     else:
-        penalty = penalties.wgan_gp(critic, real, fake, codes, on_tags=weights.penalty_on_tags)
-    return Loss(loss.total + weights.penalty_weight * penalty, {**loss.figures, "d_gradient_penalty": penalty.detach()})
+        penalty = penalties.wgan_gp(critic, real, fake, code, on_tags=weights.penalty_on_tags)
+    total = loss.total + weights.penalty_weight * scale * penalty
+    return Loss(total, {**loss.figures, "d_gradient_penalty": penalty.detach()})
 
 
 def weighted(weights: LossConfig, terms: dict[str, Tensor]) -> Loss:
-    """A generator's terms by name, each times the weight of its name."""
+    """Return the sum of a generator's terms, each times the weight of the same name."""
     total = torch.stack([getattr(weights, f"{name}_weight") * term for name, term in terms.items()]).sum()
     return Loss(total, {**{f"g_{name}_loss": term.detach() for name, term in terms.items()}, "g_loss": total.detach()})
 
 
-class NetworkPair:
-    """What systems share: a critic that may be clipped, and, unless a system says more, no state but the networks."""
+class GanBase:
+    """Base of all systems: optional weight clipping of the critic, and no state besides the networks by default."""
 
     config: GanConfig
     discriminator: nn.Module
+    penalty_scale: int = 1
 
     def constrain(self) -> None:
-        """Clip the critic's weights, where asked for; call it after each of its steps."""
+        """Clip the critic's weights if configured; call it after each of its steps."""
         clip_weights(self.discriminator, self.config.losses.weight_clip)
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing besides the networks."""
+        """Return an empty state."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Nothing."""
+        """Do nothing: there is no state besides the networks."""
 
 
 def clip_weights(network: nn.Module, largest: float) -> None:
-    """Cut a critic's weights to ``largest``; 0 leaves them."""
+    """Clamp a critic's weights to [-``largest``, ``largest``]; 0 leaves them unchanged."""
     if largest > 0:
         with torch.no_grad():
-            torch._foreach_clamp_min_(list(network.parameters()), -largest)
-            torch._foreach_clamp_max_(list(network.parameters()), largest)
+            for weight in network.parameters():
+                weight.clamp_(-largest, largest)

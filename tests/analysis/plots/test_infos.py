@@ -11,18 +11,19 @@ import pandas as pd
 import pytest
 
 from analysis import schema
-from analysis.effect import Effect
+from analysis.effects.effect import Effect
 from analysis.plots.along import along_info, draw_along
-from analysis.plots.best import best_info, draw_best, paint_best
+from analysis.plots.best import best_info, best_matplotlib, draw_best
 from analysis.plots.confusion import confusion_info, draw_confusion
-from analysis.plots.curves import curves_info, draw_curves, paint_curves
-from analysis.plots.front import draw_front, front_info, paint_front
+from analysis.plots.curves import curves_info, curves_matplotlib, draw_curves
+from analysis.plots.front import draw_front, front_info, front_matplotlib
 from analysis.plots.importance import PALE, draw_importance, importance_info
 from analysis.plots.parallel import axis, draw_parallel, parallel_info
-from analysis.plots.select import comparable, thin
+from analysis.plots.select import thin
 from analysis.plots.slices import draw_slice, slices_info
-from analysis.plots.timeline import draw_timeline, paint_timeline, timeline_info
-from analysis.rank import Ranking, rank
+from analysis.plots.timeline import draw_timeline, timeline_info, timeline_matplotlib
+from analysis.ranking.filters import comparable_mask
+from analysis.ranking.ranking import Ranking, rank
 from tests.support.sweeps import make_sweep
 
 
@@ -43,11 +44,11 @@ def test_thinning_keeps_what_it_must_and_spreads_the_rest() -> None:
     assert thin(table, 2, table["x"] < 4)[0]["x"].tolist() == [0, 1, 2, 3]
 
 
-def test_only_scores_on_the_most_pictures_of_trials_that_held_compare() -> None:
+def test_only_scores_on_the_most_images_of_trials_that_held_compare() -> None:
     found = ranked(
         [trial(10, 0.5), trial(9, 0.4, samples=50.0), trial(8, 0.3, status=schema.FAILED), trial(math.inf, 0.9)]
     )
-    marks = dict(zip(found.trials["key"], comparable(found.trials, ["distance"]), strict=True))
+    marks = dict(zip(found.trials["key"], comparable_mask(found.trials, ["distance"]), strict=True))
     assert marks == {"hand-00000": True, "hand-00001": False, "hand-00002": False, "hand-00003": False}
 
 
@@ -57,7 +58,7 @@ def test_the_front_of_four_trials() -> None:
         trial(8, 0.4),
         trial(12, 0.9),
         trial(13, 0.8),  # beaten by the one before
-        trial(1, 0.99, samples=50.0),  # on fewer pictures
+        trial(1, 0.99, samples=50.0),  # on fewer images
     ]
     rows[1] |= {"metrics.interval/distance/low": 7.5, "metrics.interval/distance/high": 8.5}
     info = front_info(ranked(rows))
@@ -65,16 +66,16 @@ def test_the_front_of_four_trials() -> None:
     points = info.points.set_index("key")
     assert list(points.index) == ["hand-00001", "hand-00000", "hand-00002", "hand-00003"]
     assert points["pareto"].tolist() == [True, True, True, False]
-    assert points.index[points["best"]].tolist() == ["hand-00001"]
+    assert points.index[points["best"]].tolist() == ["hand-00002"]  # of at least 0.8 of 0.9
     assert (points.loc["hand-00001", "low"], points.loc["hand-00001", "high"]) == (7.5, 8.5)
     assert (info.incomparable, info.left_out) == (1, 0)
     figure = draw_front(info)
     line = figure.data[0]
     assert (list(line.x), list(line.y)) == ([8, 10, 12], [0.4, 0.5, 0.9])
     assert [list(one.customdata) for one in figure.data[1:]] == [
-        ["hand-00003"], ["hand-00002"], ["hand-00000"], ["hand-00001"],
+        ["hand-00003"], ["hand-00001"], ["hand-00000"], ["hand-00002"],
     ]  # fmt: skip
-    assert len(paint_front(info).axes) == 1
+    assert len(front_matplotlib(info).axes) == 1
 
 
 def test_an_unconditional_sweep_has_no_front_of_two() -> None:
@@ -98,7 +99,7 @@ def test_best_so_far_by_time_and_by_training() -> None:
     assert info["best_tag_accuracy"].tolist() == [0.7, 0.7, 0.7, 0.7]
     assert math.isnan(info["distance"][1])
     assert list(draw_best(info, "distance", "total_kimg").data[1].x) == [20, 65, 105]
-    assert len(paint_best(info).axes) == 2
+    assert len(best_matplotlib(info).axes) == 2
 
 
 def test_axes_hold_numbers_logarithms_and_names() -> None:
@@ -180,7 +181,7 @@ def test_curves_say_where_trials_ended_and_why() -> None:
     assert "not among the best third" in figure.data[0].text[0]
     assert figure.data[1].line.width > figure.data[0].line.width
     assert [shape.x0 for shape in figure.layout.shapes] == [10]
-    assert len(paint_curves(info).axes[0].lines) == 2
+    assert len(curves_matplotlib(info).axes[0].lines) == 2
 
 
 def test_the_timeline_has_a_bar_for_each_stretch() -> None:
@@ -197,7 +198,7 @@ def test_the_timeline_has_a_bar_for_each_stretch() -> None:
         ["hand-00000", "a 1", 0, 1], ["hand-00001", "b 1", 1, 2], ["hand-00000", "b 2", 2, 3],
     ]  # fmt: skip
     assert list(draw_timeline(info).layout.yaxis.categoryarray) == ["b 2", "b 1", "a 1"]
-    assert len(paint_timeline(info).axes[0].patches) == 3
+    assert len(timeline_matplotlib(info).axes[0].patches) == 3
 
 
 def test_trials_without_stretches_lie_on_as_few_slots_as_hold_them() -> None:

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from pipeline.simulate.compare import Plan, Spread, best, best_so_far, compare, kimg_to, to_json
-from pipeline.simulate.events import Course, Ended
-from pipeline.simulate.show import format_comparison, plot_comparison
-from tests.pipeline.simulate.conftest import MAX, curve, recorded
+from pipeline.simulate.compare import Plan, Spread, best, best_so_far, compare, kimg_to, to_json, warnings
+from pipeline.simulate.plot import plot_comparison
+from pipeline.simulate.simulator import FinishedTrial, SimulatedSweep
+from pipeline.simulate.text import format_comparison
+from tests.support.pipeline.curves import MAX, curve, recorded
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.simulate.curves import Recording
+    from pipeline.simulate.recording import Recording
 
 
-def course(*ends: tuple[str, float, float]) -> Course:
+def course(*ends: tuple[str, float, float]) -> SimulatedSweep:
     """Status, distance and kimg used of each trial that ended."""
     ended = [
-        Ended(n, status, MAX, float(n), used, {"distance": distance, "tag_accuracy": 0.1 * n})
+        FinishedTrial(n, status, MAX, float(n), used, {"distance": distance, "tag_accuracy": 0.1 * n})
         for n, (status, distance, used) in enumerate(ends)
     ]
-    return Course(ended)
+    return SimulatedSweep(ended)
 
 
 COURSE = course(
@@ -127,11 +131,50 @@ def test_seeds_decide_everything() -> None:
     assert told(1) == told(1) != told(5)
 
 
-def test_table_and_picture(tmp_path: Path) -> None:
+def test_table_and_image(tmp_path: Path) -> None:
     found = compare(ranked(), [("tpe", "asha")], Plan(2, 6, 3, 0))
     text = format_comparison(found, "faces")
     assert "12 recorded curves of 90 kimg; 2 workers, 3 repeats" in text
-    assert "may train for 540 kimg" in text
+    assert "540 kimg" in text
     assert [line.split()[:2] for line in text.splitlines()[4:6]] == [["random", "none"], ["tpe", "asha"]]
+    assert all(f"warning: {warning}" in text for warning in warnings(found))
     plot_comparison(found, "faces", tmp_path / "p.png")
-    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    with Image.open(tmp_path / "p.png") as image:
+        colours = {color for _, color in image.convert("RGB").getcolors(2**24) or []}
+    assert (0x00, 0x72, 0xB2) in colours  # the median of each search
+
+
+def test_cells_name_no_quartile_that_was_not_reached() -> None:
+    """Of four searches two reach the target: half did, but not three quarters."""
+    found = compare(ranked(), [], Plan(1, 4, 4, 0))
+    reach = [course(("complete", found.target, used)) for used in (100.0, 200.0)]
+    miss = [course(("complete", found.target + 1, 300.0))]
+
+    def cells(courses: list[SimulatedSweep]) -> list[str]:
+        one = dataclasses.replace(found.baseline, courses=courses, scheduler="x", among=None)
+        text = format_comparison(dataclasses.replace(found, results=(one,)), "s")
+        (row,) = (line for line in text.splitlines() if line.startswith("random   x"))
+        return [cell.strip() for cell in re.split(r"\s{2,}", row)][9:11]
+
+    assert cells([*reach, *reach]) == ["4 of 4", "150 [100 to 200]"]
+    assert cells([*reach, *reach, *miss * 2]) == ["4 of 6", "200 [from 200]"]
+    assert cells([reach[0], *miss * 3]) == ["1 of 4", "-"]
+
+
+@pytest.mark.parametrize(
+    ("curves", "trials", "said"),
+    [
+        (40, 10, []),
+        (39, 10, ["39 recorded curves are few"]),
+        (40, 9, ["9 trials per search are few"]),
+        (40, 20, []),
+        (40, 21, ["searches of 21 trials use more than half of the 40"]),
+        (12, 3, ["12 recorded curves", "3 trials per search"]),
+    ],
+)
+def test_too_few_curves_and_trials_are_named(curves: int, trials: int, said: list[str]) -> None:
+    found = compare(ranked(curves), [], Plan(1, trials, 1, 0))
+    texts = warnings(found)
+    assert len(texts) == len(said)
+    assert all(text.startswith(start) for text, start in zip(texts, said, strict=True))
+    assert to_json(found, "s")["warnings"] == texts

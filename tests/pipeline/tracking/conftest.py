@@ -11,9 +11,10 @@ from mlflow import MlflowClient
 
 from pipeline.home import Home
 from pipeline.settings import SweepSettings
-from pipeline.tracking import Tracker, open_client
-from tests.support.tracking import DATA, FINGERPRINT, SETTINGS, settle
-from trainables.storage import Storage
+from pipeline.tracking.client import open_client
+from pipeline.tracking.tracker import Tracker
+from tests.support.pipeline.tracking import DATA, FINGERPRINT, SETTINGS, settle
+from trainables.storage.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """One database for the module: creating its schema takes seconds. Each test has a sweep of its own."""
+    """One database for the module, since creating its schema takes seconds. Each test has another sweep."""
     made = Home.find(tmp_path_factory.mktemp("tracked"))
     open_client(made, None)
     return made
@@ -48,7 +49,7 @@ def storage(tmp_path: Path) -> Storage:
 
 @pytest.fixture
 def said() -> list[str]:
-    """What the user was told."""
+    """Messages to the user."""
     return []
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainables.data.attribute_list import attribute_vocabulary, read_attributes
 from trainables.data.defects import Defect
+from trainables.data.tag_files.attribute_list import attribute_vocabulary, read_attributes
+from trainables.data.tags import UNKNOWN
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,14 +50,15 @@ def test_a_list_without_the_count_and_ids_without_suffix(write) -> None:
 
 
 def test_damaged_rows_are_named_and_the_others_used(write) -> None:
-    text = LIST.replace("3\n", "9\n", 1) + "4.jpg 1 1\n5.jpg 0 1 1\n../6.jpg 1 1 1\n1.jpg 1 1 -1\n"
+    text = LIST.replace("3\n", "9\n", 1) + "4.jpg 1 1\n5.jpg 0 1 1\n55.jpg 2 1 1\n../6.jpg 1 1 1\n1.jpg 1 1 -1\n"
     _, table = read_attributes(write(text))
-    assert [row.id for row in table.rows] == ["1", "2", "3"]
+    assert {row.id: row.labels for row in table.rows}["5"] == (UNKNOWN, 1, 1)  # 0 is unspecified, in that cell alone
+    assert [row.id for row in table.rows] == ["1", "2", "3", "5"]
     assert table.problems == (
-        Defect("unreadable row", "list.txt:6", "expected a file and 3 times 1 or -1, found 2 values"),
-        Defect("unreadable row", "list.txt:7", "expected a file and 3 times 1 or -1, found 3 values"),
-        Defect("unreadable row", "list.txt:8", "'../6.jpg' is no picture id"),
-        Defect("wrong count", "list.txt", "says 9 rows, has 7"),
+        Defect("unreadable row", "list.txt:6", "expected a file and 3 times 1, -1 or 0, found 2 values"),
+        Defect("unreadable row", "list.txt:8", "expected a file and 3 times 1, -1 or 0, found 3 values"),
+        Defect("unreadable row", "list.txt:9", "'../6.jpg' is no image id"),
+        Defect("wrong count", "list.txt", "says 9 rows, has 8"),
         Defect("duplicate id", "1"),
         Defect("conflicting tags", "1", "(0, 1, 0) and (1, 1, 0)"),
     )
@@ -123,5 +125,5 @@ def test_whatever_a_file_holds_it_is_a_list_or_none(tmp_path: Path, lines: list[
         assert attribute_vocabulary(names).names == tuple(name.lower() for name in names)
         for row in table.rows:
             assert len(row.labels) == len(names)
-            assert set(row.labels) <= {0, 1}
-            assert "/" not in row.id
+            assert set(row.labels) <= {0, 1, UNKNOWN}
+            assert ".." not in row.id.split("/")

@@ -34,7 +34,7 @@ def kinds(images: TaggedImages) -> Counter[str]:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Pictures 1, 2, 9 and 10 with every tag; 3 lacks the eyes."""
+    """Images 1, 2, 9 and 10 with every tag; 3 lacks the eyes."""
     place = tmp_path / "data"
     write(place, "10.png", "1.bmp", "faces/9.PNG", "faces/deep/2.webp", "3.gif")
     (place / "tags.csv").write_text(
@@ -44,7 +44,7 @@ def folder(tmp_path) -> Path:
     return place
 
 
-def test_complete_pictures_come_first_in_natural_order(folder) -> None:
+def test_complete_images_come_first_in_natural_order(folder) -> None:
     images = load_folder(folder, 4)
     assert images.ids == ("1", "2", "9", "10", "3")
     assert (images.complete, images.size, len(images)) == (4, 4, 5)
@@ -62,8 +62,8 @@ def test_complete_pictures_come_first_in_natural_order(folder) -> None:
     assert images.defects == (Defect("missing eyes", "3"),)
 
 
-def test_pixels_follow_their_ids_past_a_bad_picture(folder) -> None:
-    (folder / "faces/9.PNG").write_bytes(b"not a picture")
+def test_pixels_follow_their_ids_past_a_bad_image(folder) -> None:
+    (folder / "faces/9.PNG").write_bytes(b"not an image")
     images = load_folder(folder, 4, max_bad_share=0.2)
     assert images.ids == ("1", "2", "10", "3")
     assert images.complete == 3
@@ -73,21 +73,21 @@ def test_pixels_follow_their_ids_past_a_bad_picture(folder) -> None:
     assert images.defects[0].name == "faces/9.PNG"
 
 
-def test_pictures_without_tags_and_tags_without_pictures(folder) -> None:
+def test_images_without_tags_and_tags_without_images(folder) -> None:
     write(folder, "extra.png")
     with (folder / "tags.csv").open("a") as file:
         file.write("\n77,blue hair red eyes\n")
     images = load_folder(folder, 4, max_bad_share=0.5)
     assert images.ids == ("1", "2", "9", "10", "3", "extra")
     assert images.labels[5].tolist() == [UNKNOWN, UNKNOWN]
-    assert Defect("picture without tags", "extra") in images.defects
-    assert Defect("tags without picture", "77") in images.defects
+    assert Defect("image without tags", "extra") in images.defects
+    assert Defect("tags without image", "77") in images.defects
 
 
 def test_bad_share_is_the_line_between_skipping_and_refusing(folder) -> None:
     (folder / "1.bmp").write_bytes(b"")
     (folder / "tags.csv").open("a").write("\n77,blue hair red eyes\n")
-    assert len(load_folder(folder, 4, max_bad_share=2 / 6)) == 4  # 2 bad of 5 pictures and 1 row without
+    assert len(load_folder(folder, 4, max_bad_share=2 / 6)) == 4  # 2 bad of 5 images and 1 row without
     with pytest.raises(
         UserError, match=r"2 of 6 files are bad \(33\.3%, allowed are 30\.0%\): 1\.bmp \(empty\), 77 "
     ) as e:
@@ -99,15 +99,24 @@ def test_bad_share_is_the_line_between_skipping_and_refusing(folder) -> None:
 
 def test_only_the_first_three_bad_names_are_shown(folder) -> None:
     (folder / "tags.csv").open("a").write("".join(f"\nx{number},blue hair red eyes" for number in range(5)))
-    with pytest.raises(UserError, match=r": x0 \(tags without picture\), x1 .*, x2 \(tags without picture\), \.\.\.;"):
+    with pytest.raises(UserError, match=r": x0 \(tags without image\), x1 .*, x2 \(tags without image\), \.\.\.;"):
         load_folder(folder, 4)
 
 
-def test_the_same_stem_twice_is_named_and_the_first_used(folder) -> None:
+def test_the_same_stem_twice_are_two_images_and_the_whole_path_decides(folder) -> None:
     write(folder, "zzz/1.png")
     images = load_folder(folder, 4)
-    assert len(images) == 5
-    assert Defect("same id twice", "zzz/1.png", "1.bmp is used") in images.defects
+    assert images.ids == ("1", "2", "9", "10", "3", "zzz/1")
+    assert (images.complete, images.defects[0]) == (4, Defect("image without tags", "zzz/1"))
+
+
+def test_rows_that_fit_two_images_count_as_bad(folder) -> None:
+    write(folder, "zzz/9.png")
+    images = load_folder(folder, 4, max_bad_share=0.5)
+    assert images.ids == ("1", "2", "10", "3", "faces/9", "zzz/9")
+    assert images.defects[0] == Defect("ambiguous id", "9", "fits faces/9.PNG and zzz/9.png")
+    with pytest.raises(UserError, match=r"1 of 7 files are bad .*: 9 \(ambiguous id\)"):
+        load_folder(folder, 4)
 
 
 def test_of_two_tag_files_the_more_complete_row_wins(folder) -> None:
@@ -126,7 +135,7 @@ def test_prompts_beside_tags_are_ignored_by_name(folder) -> None:
     ignored = {d.name: d.detail for d in images.defects if d.kind == "ignored file"}
     assert set(ignored) == {"prompts.txt", "README.txt"}
     assert "prompts: numbered 1 to 25, 5 of them" in ignored["prompts.txt"]
-    assert kinds(images)["tags without picture"] == 0
+    assert kinds(images)["tags without image"] == 0
 
 
 def test_numbered_tags_are_not_taken_for_prompts(tmp_path) -> None:
@@ -148,23 +157,39 @@ def test_other_files_are_named_and_hidden_ones_passed_over(folder) -> None:
     assert [(d.kind, d.name) for d in images.defects[:1]] == [("ignored file", "faces/notes.csv")]
 
 
-def test_links_out_of_the_folder_are_not_followed(folder, tmp_path) -> None:
-    write(tmp_path, "outside/secret.png")
-    (folder / "secret.png").symlink_to(tmp_path / "outside/secret.png")
-    (folder / "linked").symlink_to(tmp_path / "outside")
+def test_links_are_followed_each_folder_once(folder, tmp_path) -> None:
+    write(tmp_path, "outside/deep/secret.png", "outside/shown.png", "beside/linked-file.png")
+    (folder / "linked-file.png").symlink_to(tmp_path / "beside/linked-file.png")
     (folder / "11.png").symlink_to(folder / "10.png")
+    (folder / "linked").symlink_to(tmp_path / "outside")
+    (folder / "linked-again").symlink_to(tmp_path / "outside/deep")
+    (folder / "inside").symlink_to(folder / "faces")
+    (folder / "above").symlink_to(tmp_path)
+    (tmp_path / "outside/back").symlink_to(folder)
+    (tmp_path / "outside/loop").symlink_to(tmp_path / "outside/loop")
+    (folder / "device.csv").symlink_to("/dev/zero")
     images = load_folder(folder, 4)
-    assert "secret" not in images.ids
-    assert "11" in images.ids
-    assert {d.name for d in images.defects if d.kind == "link not followed"} == {"linked", "secret.png"}
+    assert sorted(images.ids) == sorted(["1", "2", "3", "9", "10", "11", "linked-file", "secret", "shown"])
+    assert {d.name for d in images.defects if d.kind == "link not followed"} == {
+        "linked-again", "inside", "above", "linked/back", "device.csv"
+    }  # fmt: skip
+    assert [d.name for d in images.defects if d.kind == "ignored file"] == ["linked/loop"]
 
 
-def test_a_folder_of_links_alone_says_why_it_has_no_pictures(tmp_path) -> None:
-    write(tmp_path, "outside/1.png")
+def test_class_folders_may_be_links(tmp_path) -> None:
+    for name in ("cat", "dog"):
+        write(tmp_path, *(f"elsewhere/{name}/{name}{number}.png" for number in range(4)))
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / name).symlink_to(tmp_path / "elsewhere" / name)
+    images = load_folder(tmp_path / "data", 4)
+    assert (images.complete, images.counts("class").tolist(), images.defects) == (8, [4, 4], ())
+
+
+def test_a_folder_of_links_alone_says_why_it_has_no_images(tmp_path) -> None:
     (tmp_path / "data").mkdir()
     for name in ("A", "B"):
-        (tmp_path / "data" / name).symlink_to(tmp_path / "outside")
-    with pytest.raises(UserError, match=r"has no pictures; .* links out of the folder are not followed: A, B$"):
+        (tmp_path / "data" / name).symlink_to(tmp_path)
+    with pytest.raises(UserError, match=r"has no images; .* links to folders above it, .* are not followed: A, B$"):
         load_folder(tmp_path / "data", 4)
 
 
@@ -191,9 +216,9 @@ def test_refusals(tmp_path, folder) -> None:
     for place, message in (
         (tmp_path / "none", "does not exist"),
         (folder / "tags.csv", "is not a folder"),
-        (empty, r"has no pictures; looked for \.bmp"),
-        (untagged, r"no tag file.*'7,orange hair gray eyes'"),
-        (masked, r"no picture with complete tags \(hair and eyes\) among 1"),
+        (empty, r"has no images; looked for .*\.bmp"),
+        (untagged, "has no labels: expected two or more class folders"),
+        (masked, r"no image with complete tags \(hair and eyes\) among 1"),
     ):
         with pytest.raises(UserError, match=message) as caught:
             load_folder(place, 4)
@@ -272,7 +297,7 @@ def test_labels_are_no_part_of_the_pixel_key(folder, cache, monkeypatch) -> None
     assert second.fingerprint != first.fingerprint
 
 
-def test_a_changed_picture_and_another_size_are_decoded(folder, cache, monkeypatch) -> None:
+def test_a_changed_image_and_another_size_are_decoded(folder, cache, monkeypatch) -> None:
     load_folder(folder, 4, cache=cache)
     counting = Counting(monkeypatch)
     load_folder(folder, 5, cache=cache)
@@ -282,7 +307,7 @@ def test_a_changed_picture_and_another_size_are_decoded(folder, cache, monkeypat
     assert counting.calls == {"decode_image": 10, "read_bytes": 5 + 1 + 5}
 
 
-def test_a_touched_or_copied_picture_is_read_but_not_decoded(folder, cache, monkeypatch) -> None:
+def test_a_touched_or_copied_image_is_read_but_not_decoded(folder, cache, monkeypatch) -> None:
     load_folder(folder, 4, cache=cache)
     os.utime(folder / "1.bmp", (1, 1))
     counting = Counting(monkeypatch)
@@ -308,23 +333,25 @@ def scribble(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, flip, scribble, Path.unlink])
-@pytest.mark.parametrize("pattern", ["pixels-*.npy", "pixels-*.json", "index-*.json"])
+@pytest.mark.parametrize("pattern", ["pixels-*.npy", "pixels-*.json", "index-*.json", "folder-*.json"])
 def test_a_damaged_cache_is_rebuilt(folder, cache, damage, pattern) -> None:
     expected = np.array(load_folder(folder, 4, cache=cache).pixels)
     (victim,) = cache.glob(pattern)
     intact = victim.read_bytes()
     damage(victim)
+    if pattern in ("pixels-*.json", "index-*.json"):  # not read while what was found in the folder is known
+        next(cache.glob("folder-*.json")).unlink()
     assert (load_folder(folder, 4, cache=cache).pixels == expected).all()
     assert victim.read_bytes() == intact
 
 
 def test_a_cache_that_cannot_be_written_is_named(folder, tmp_path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot keep decoded pictures in .*file"):
+    with pytest.raises(UserError, match=r"cannot keep decoded images in .*file"):
         load_folder(folder, 4, cache=tmp_path / "file")
 
 
-def test_a_picture_that_vanishes_is_missing(folder, cache) -> None:
+def test_a_image_that_vanishes_is_missing(folder, cache) -> None:
     (folder / "11.png").symlink_to(folder / "gone.png")
     for _ in range(2):
         images = load_folder(folder, 4, cache=cache, max_bad_share=0.5)

@@ -44,7 +44,7 @@ def tagged(tmp_path) -> Path:
 
 @pytest.fixture
 def pair(tmp_path) -> Path:
-    """Three pictures in A, two in B, one name in both."""
+    """Three images in A, two in B, one name in both."""
     place = tmp_path / "pair"
     write(place, "A/10.png", "A/2.png", "A/deep/x.png", "B/2.png", "B/7.png")
     return place
@@ -73,15 +73,14 @@ def test_folders_a_and_b_are_the_classes_of_a_domain(pair) -> None:
 def test_what_lies_beside_the_domains_is_named(pair) -> None:
     write(pair, "C/1.png", "loose.png", "A/2.bmp")
     images = load_folder(pair, 4)
-    assert len(images) == 5
+    assert images.ids == ("A/2.bmp", "A/2.png", "A/10", "A/deep/x", "B/2", "B/7")
     assert set(images.defects) == {
         Defect("ignored file", "C/1.png", "in neither A nor B"),
         Defect("ignored file", "loose.png", "in neither A nor B"),
-        Defect("same id twice", "A/2.png", "A/2.bmp is used"),
     }
 
 
-def test_equal_names_in_nested_subfolders_of_a_domain_are_different_pictures(pair) -> None:
+def test_equal_names_in_nested_subfolders_of_a_domain_are_different_images(pair) -> None:
     write(pair, "A/first/1.png", "A/second/1.png", "B/first/1.png", "B/first/1.v2.png")
     images = load_folder(pair, 4)
     assert {"A/first/1", "A/second/1", "B/first/1", "B/first/1.v2"} <= set(images.ids)
@@ -97,10 +96,17 @@ def test_train_folders_with_test_folders_beside_them(tmp_path) -> None:
 
 
 def test_tags_go_before_folders_and_one_folder_is_no_pair(pair, tmp_path) -> None:
-    (pair / "tags.csv").write_text("10,blue hair red eyes\n7,red hair red eyes\n2,red hair red eyes\nx,red hair\n")
+    rows = (
+        "10,blue hair red eyes",
+        "7,red hair red eyes",
+        "A/2,red hair red eyes",
+        "B/2,red hair red eyes",
+        "x,red hair",
+    )
+    (pair / "tags.csv").write_text("\n".join(rows))
     assert load_folder(pair, 4).vocabulary.names == ("hair", "eyes")
-    write(tmp_path / "half", "A/1.png", "b/1.png")
-    with pytest.raises(UserError, match=r"no tag file at its top .* and no pictures in subfolders A and B"):
+    write(tmp_path / "half", "A/1.png", "2.png")
+    with pytest.raises(UserError, match="A/ is the only folder of images"):
         load_folder(tmp_path / "half", 4)
 
 
@@ -125,7 +131,7 @@ def test_several_tags_of_a_selection_must_all_be_there(tagged) -> None:
     assert images.vocabulary.groups[0].classes == ("black hair red eyes", "blonde hair blue eyes")
 
 
-def test_pictures_of_both_selections_are_left_out(tagged) -> None:
+def test_images_of_both_selections_are_left_out(tagged) -> None:
     images = load_folder(tagged, 4, selection=Selection("hair=black", "eyes=red"))
     assert images.ids == ("2", "3", "4", "6", "7")  # 1 is both
     assert images.labels.tolist() == [[1], [0], [1], [0], [1]]
@@ -138,17 +144,17 @@ def test_names_that_would_be_too_long_give_way_to_letters(tmp_path) -> None:
                                                for place, word in enumerate(("no", "yes"))))  # fmt: skip
     write(tmp_path, "0.png", "1.png")
     both = [f"{'x' * 30}={word},{'y' * 30}={word}" for word in ("no", "yes")]
-    with pytest.raises(UserError, match="no picture with complete tags"):  # z is never known
+    with pytest.raises(UserError, match="no image with complete tags"):  # z is never known
         load_folder(tmp_path, 4, selection=Selection(*both))
     chosen = Selection(*(f"{text},{'z' * 30}=no" for text in both))
-    with pytest.raises(UsageError, match=f"--domain-a '{'x' * 30}.*' fits no picture"):
+    with pytest.raises(UsageError, match=f"--domain-a '{'x' * 30}.*' fits no image"):
         load_folder(tmp_path, 4, selection=chosen)
     (tmp_path / "tags.csv").write_text("".join(f"{place},{word} {'x' * 30} {word} {'y' * 30} no {'z' * 30}\n"
                                                for place, word in enumerate(("no", "yes"))))  # fmt: skip
     assert load_folder(tmp_path, 4, selection=chosen).vocabulary.groups[0].classes == ("a", "b")
 
 
-def test_rows_without_pictures_count_only_where_they_are_selected(tagged) -> None:
+def test_rows_without_images_count_only_where_they_are_selected(tagged) -> None:
     (tagged / "tags.csv").open("a").write("".join(f"\nx{n},red hair red eyes" for n in range(20)))
     with pytest.raises(UserError, match="20 of 27 files are bad"):
         load_folder(tagged, 4)
@@ -162,19 +168,41 @@ def test_chosen_attributes_are_all_that_is_used(attributes) -> None:
     assert images.ids == ("1", "2", "3")
 
 
-def test_an_attribute_list_wants_a_choice_but_can_be_looked_at(attributes) -> None:
-    with pytest.raises(UserError, match="3 attributes; choose, for instance --attributes Black_Hair,Male, from: "
-                                        "Black_Hair, Male, Young") as caught:  # fmt: skip
-        load_folder(attributes, 4)
-    assert "\n" not in str(caught.value)
+def test_an_attribute_list_needs_no_choice(attributes) -> None:
     report = inspect_folder(attributes, 4)
-    assert report["classes"]["male"] == {"no": 2, "yes": 1}
-    assert "choose" in report["refusal"]
+    assert report["classes"] == {
+        "black_hair": {"no": 2, "yes": 1}, "male": {"no": 2, "yes": 1}, "young": {"no": 1, "yes": 2}
+    }  # fmt: skip
+    assert (report["complete"], report["refusal"]) == (3, None)
     chosen = inspect_folder(attributes, 4, selection=Selection(attributes="Male"))
     assert (chosen["targets"], chosen["unselected"], chosen["refusal"]) == (["male"], 0, None)
 
 
-def test_an_attribute_list_may_name_more_pictures_than_there_are(attributes) -> None:
+def test_of_many_attributes_the_most_balanced_are_used_and_all_may_be_chosen(tmp_path) -> None:
+    """Of 20 images, attribute a<n> is on the first n: a0 and a20 on none and all of them."""
+    write(tmp_path, *(f"{place}.png" for place in range(20)))
+    rows = "".join(f"{place}.jpg {' '.join(str(1 if place < n else -1) for n in range(21))}\n" for place in range(20))
+    (tmp_path / "list.txt").write_text(f"{' '.join(f'A{n}' for n in range(21))}\n{rows}")
+    report = inspect_folder(tmp_path, 4)
+    assert list(report["classes"]) == [f"a{n}" for n in (6, 7, 8, 9, 10, 11, 12, 13)]
+    assert report["left_out"]["A0"].startswith("rare: 0.0% of the images")
+    assert report["left_out"]["A20"].startswith("on nearly all: 100.0% of the images")
+    assert "more than 8 attributes" in report["left_out"]["A5"]
+    assert (report["refusal"], report["defects"]) == (None, {})
+    rare = load_folder(tmp_path, 4, selection=Selection(attributes="A20,A1"))
+    assert (rare.vocabulary.names, rare.counts("a1").tolist()) == (("a20", "a1"), [19, 1])
+
+
+def test_an_unspecified_cell_of_an_attribute_that_nobody_asked_for_does_not_matter(attributes) -> None:
+    (attributes / "list_attr.txt").write_text("3\nBlack_Hair Male Young\n1.jpg 1 -1 0\n2.jpg -1 1 1\n3.jpg -1 -1 -1\n")
+    asked = load_folder(attributes, 4, selection=Selection(attributes="Male,Black_Hair"))
+    assert (asked.complete, asked.defects) == (3, ())
+    whole = load_folder(attributes, 4)
+    assert (whole.complete, whole.ids) == (2, ("2", "3", "1"))
+    assert whole.labels[2].tolist() == [1, 0, UNKNOWN]
+
+
+def test_an_attribute_list_may_name_more_images_than_there_are(attributes) -> None:
     rows = "".join(f"{number}.jpg 1 -1 1\n" for number in range(4, 104))
     (attributes / "list_attr.txt").write_text(
         f"103\nBlack_Hair Male Young\n1.jpg 1 -1 1\n2.jpg -1 1 1\n3.jpg -1 -1 -1\n{rows}"
@@ -182,9 +210,9 @@ def test_an_attribute_list_may_name_more_pictures_than_there_are(attributes) -> 
     for selection in (Selection(attributes="Male"), Selection("Male=no", "Male=yes")):
         images = load_folder(attributes, 4, selection=selection)
         assert images.ids == ("1", "2", "3")
-        names = [defect.name for defect in images.defects if defect.kind == "tags without picture"]
+        names = [defect.name for defect in images.defects if defect.kind == "tags without image"]
         assert sorted(map(int, names)) == list(range(4, 104))
-    (attributes / "images/4.png").write_bytes(b"no picture")
+    (attributes / "images/4.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"1 of 4 files are bad \(25.0%"):
         load_folder(attributes, 4, selection=Selection(attributes="Male"))
 
@@ -229,7 +257,7 @@ def test_inspection_of_a_selection(tagged) -> None:
     report = inspect_folder(tagged, 4, selection=DOMAINS)
     assert report["classes"]["domain"] == {"black hair": 3, "blonde hair": 2}
     assert (report["targets"], report["unselected"], report["pictures"]) == (["domain"], 2, 5)
-    assert "to translate: domain; 2 pictures not selected" in format_inspection(report)
+    assert "to translate: domain; 2 images not selected" in format_inspection(report)
     assert "to translate" not in format_inspection(inspect_folder(tagged, 4))
 
 
@@ -259,9 +287,9 @@ def test_selections_that_say_nothing_are_refused(given, message: str) -> None:
         (Selection("hair=blak", "hair=red"), "--domain-a: unknown hair 'blak'; allowed: .*did you mean 'black'"),
         (Selection("hair=red", "hare=black"), "--domain-b: unknown tag group 'hare'; .*did you mean 'hair'"),
         (Selection("hair=red,hair=black", "hair=blue"), "--domain-a names hair twice"),
-        (Selection("hair=red", "hair=green"), "--domain-b 'hair=green' fits no picture of .*data inspect"),
-        (Selection("hair=red", "hair=red"), "--domain-a 'hair=red' selects only pictures that the other .* too"),
-        (Selection("eyes=red", "hair=red"), "--domain-b 'hair=red' selects only pictures that the other .* too"),
+        (Selection("hair=red", "hair=green"), "--domain-b 'hair=green' fits no image of .*data inspect"),
+        (Selection("hair=red", "hair=red"), "--domain-a 'hair=red' selects only images that the other .* too"),
+        (Selection("eyes=red", "hair=red"), "--domain-b 'hair=red' selects only images that the other .* too"),
         (Selection(attributes="hairs"), "unknown tag group 'hairs' of .*; there are: hair, eyes; did you mean 'hair'"),
     ],
 )
@@ -276,9 +304,9 @@ def test_an_unknown_attribute_is_refused_with_the_nearest(attributes) -> None:
         load_folder(attributes, 4, selection=Selection(attributes="Male,Yung"))
 
 
-def test_only_pictures_that_are_there_make_a_domain(tagged) -> None:
+def test_only_images_that_are_there_make_a_domain(tagged) -> None:
     (tagged / "tags.csv").open("a").write("\nx,green hair red eyes")
-    with pytest.raises(UsageError, match="--domain-a 'hair=green' fits no picture"):
+    with pytest.raises(UsageError, match="--domain-a 'hair=green' fits no image"):
         load_folder(tagged, 4, selection=Selection("hair=green", "hair=red"))
 
 
@@ -303,9 +331,30 @@ def test_whatever_is_selected_is_a_part_of_the_folder_or_refused(tagged: Path, t
         part, targets = Selection(*texts).apply(found)
     except UsageError:
         return
-    assert set(part.pictures) <= set(found.pictures)
+    assert set(part.images) <= set(found.images)
     assert set(targets) <= set(part.vocabulary.names)
     for row in part.tags.values():
         assert all(-1 <= label < size for label, size in zip(row.labels, part.vocabulary.sizes, strict=True))
     if texts[0] is not None:
         assert {row.labels[0] for row in part.tags.values()} == {0, 1}
+
+
+def test_a_tag_group_called_domain_is_refused_beside_domains(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{number}.png" for number in range(4)))
+    groups = [{"name": "hair", "classes": ["black", "red"]}, {"name": "domain", "classes": ["photo", "comic"]}]
+    (tmp_path / "vocabulary.json").write_text(json.dumps({"groups": groups}))
+    texts = ["black hair photo domain", "red hair comic domain", "black hair comic domain", "red hair photo domain"]
+    (tmp_path / "tags.csv").write_text("\n".join(f"{number},{text}" for number, text in enumerate(texts)))
+    with pytest.raises(UsageError, match=r"--domain-a and --domain-b make a tag group 'domain', and .* has one"):
+        load_folder(tmp_path, 4, selection=Selection("hair=black", "hair=red"))
+    by_it = load_folder(tmp_path, 4, selection=Selection("domain=photo", "domain=comic"))
+    assert by_it.vocabulary.names == ("domain", "hair")
+
+
+def test_a_class_called_unknown_is_a_class(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{number}.png" for number in range(4)))
+    (tmp_path / "tags.csv").write_text("id,hair\n0,unknown\n1,red\n2,unknown\n3,\n")
+    images = load_folder(tmp_path, 4)
+    assert images.vocabulary.groups[0].classes == ("red", "unknown")
+    labels = {name: images.vocabulary.describe(row) for name, row in zip(images.ids, images.labels, strict=True)}
+    assert labels == {"0": "unknown hair", "1": "red hair", "2": "unknown hair", "3": ""}

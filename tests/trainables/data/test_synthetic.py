@@ -1,4 +1,4 @@
-"""The drawn faces: the same per seed, varied over seeds, and showing the colours that their tags name."""
+"""Synthetic faces: the same per seed, varied over seeds, and in the colours of their tags."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def test_labels_follow_another_vocabulary():
     assert labels.max(axis=0).tolist() == [2, 11, 10]
 
 
-def test_pictures_repeat_per_seed_and_extend_a_shorter_draw(labels):
+def test_images_repeat_per_seed_and_extend_a_shorter_draw(labels):
     faces = draw_faces(labels[:12], seed=5, size=32)
     assert faces.shape == (12, 32, 32, 3)
     assert faces.dtype == np.uint8
     np.testing.assert_array_equal(draw_faces(labels[:5], seed=5, size=32), faces[:5])
 
 
-def test_pictures_differ_over_seeds_and_places():
+def test_images_differ_over_seeds_and_places():
     same = np.zeros((4, 2), dtype=np.int64)
     faces = np.concatenate([draw_faces(same, seed, size=32) for seed in (5, 6)]).astype(float)
     for index in range(8):
@@ -85,8 +85,8 @@ def test_a_face_has_its_size_and_is_the_same_face_at_any(size):
     assert face.mode == "RGB"
     assert face.size == (size, size)
     here, elsewhere, another = (
-        np.asarray(picture.resize((8, 8), Image.Resampling.BOX)).astype(float)
-        for picture in (face, *(draw_face(2, 2, np.random.default_rng(seed), 128) for seed in (0, 1)))
+        np.asarray(image.resize((8, 8), Image.Resampling.BOX)).astype(float)
+        for image in (face, *(draw_face(2, 2, np.random.default_rng(seed), 128) for seed in (0, 2)))
     )
     assert np.abs(here - elsewhere).mean() < 8
     assert np.abs(here - another).mean() > 16
@@ -138,7 +138,7 @@ def test_a_folder_holds_the_drawn_faces_and_their_tags(tmp_path):
     np.testing.assert_array_equal(faces, draw_faces(labels, seed=4, size=64))
 
 
-def test_partly_tagged_pictures_follow_with_true_but_missing_tags(tmp_path):
+def test_partly_tagged_images_follow_with_true_but_missing_tags(tmp_path):
     write_folder(tmp_path, count=3, seed=4, size=16, partial=30)
     assert len(list((tmp_path / "faces").iterdir())) == 33
     assert len(_rows(tmp_path / "tags.csv")) == 3
@@ -153,14 +153,14 @@ def test_partly_tagged_pictures_follow_with_true_but_missing_tags(tmp_path):
 
 
 def test_a_folder_in_use_is_refused_and_left_alone(tmp_path):
-    (tmp_path / "mine.txt").write_text("keep")
+    (tmp_path / "mine").write_text("keep")
     with pytest.raises(UserError, match="not empty") as refusal:
         write_folder(tmp_path, count=1, size=16)
     assert not isinstance(refusal.value, UsageError)
     assert "\n" not in str(refusal.value)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     with pytest.raises(UserError, match="cannot write"):
-        write_folder(tmp_path / "mine.txt", count=1, size=16)
+        write_folder(tmp_path / "mine", count=1, size=16)
 
 
 @pytest.mark.parametrize(

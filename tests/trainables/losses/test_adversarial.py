@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainables.losses.adversarial import LOSSES, bce, generator_loss, hinge, lsgan, targets, wgan
+from trainables.losses.adversarial import LOSSES, bce, generator_loss, hinge, lsgan, relativistic, targets, wgan
 
 LOGITS = [-30.0, -2.0, -0.5, 0.0, 1.0, 4.0, 30.0]
 
@@ -87,12 +87,25 @@ def test_other_losses_by_hand(loss, real, expected) -> None:
         ("bce", log1p_exp(-np.array(SCORES)).mean()),
         ("lsgan", (6.25 + 1 + 0.25 + 4) / 4),
         ("wgan", -0.5),
-        ("hinge", -0.5),  # not the hinge: max(0, 1 - s) would let go of a picture that scores 1
+        ("hinge", -0.5),  # not the hinge: max(0, 1 - s) would let go of an image that scores 1
     ],
 )
 def test_what_a_generator_minimises(name, expected) -> None:
     assert set(LOSSES) == {"bce", "lsgan", "wgan", "hinge"}
     assert generator_loss(name, torch.tensor(SCORES)).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_pair_pays_for_the_score_that_should_be_higher() -> None:
+    higher = torch.tensor([3.0, 1.0, 0.5], dtype=torch.double, requires_grad=True)
+    lower = torch.tensor([1.0, 1.0, 2.0], dtype=torch.double, requires_grad=True)
+    loss = relativistic(higher, lower)
+    loss.backward()
+    gaps = (2.0, 0.0, -1.5)
+    assert loss.item() == pytest.approx(sum(math.log1p(math.exp(-gap)) for gap in gaps) / 3, rel=1e-12)
+    # d/dgap log(1 + e^-gap) = -1 / (1 + e^gap)
+    slopes = [-1 / (1 + math.exp(gap)) / 3 for gap in gaps]
+    assert higher.grad.tolist() == pytest.approx(slopes, rel=1e-12)
+    assert lower.grad.tolist() == pytest.approx([-slope for slope in slopes], rel=1e-12)
 
 
 @pytest.mark.parametrize(("real", "low", "high"), [(True, 0.75, 1.25), (False, 0.0, 0.25)])

@@ -16,7 +16,7 @@ def logits() -> list[torch.Tensor]:
     return [torch.tensor(HAIR, requires_grad=True), torch.tensor(EYES, requires_grad=True)]
 
 
-def test_groups_add_up_and_pictures_average() -> None:
+def test_groups_add_up_and_images_average() -> None:
     loss = tag_cross_entropy([group[:2] for group in logits()], torch.tensor([[2, 1], [0, 0]]))
     # softmax: hair 1/3 and 2/4, eyes 1/2 and 1/4
     hair = (math.log(3) + math.log(2)) / 2
@@ -58,7 +58,7 @@ def test_multilabel_is_a_yes_or_no_for_each_class() -> None:
     hair = torch.tensor([[0.0, math.log(3.0)], [math.log(3.0), 0.0]])
     eyes = torch.tensor([[0.0, 0.0, math.log(7.0)], [0.0, 0.0, 0.0]])
     loss = multilabel_bce([hair, eyes], torch.tensor([[1, 2], [1, 0]]))
-    # Probabilities: hair 1/2 3/4 and 3/4 1/2, eyes 1/2 1/2 7/8 and 1/2 each; classes add up, pictures average.
+    # Probabilities: hair 1/2 3/4 and 3/4 1/2, eyes 1/2 1/2 7/8 and 1/2 each; classes add up, images average.
     first_hair, second_hair = math.log(2) + math.log(4 / 3), math.log(4) + math.log(2)
     first_eyes, second_eyes = 2 * math.log(2) + math.log(8 / 7), 3 * math.log(2)
     assert loss.item() == pytest.approx((first_hair + second_hair) / 2 + (first_eyes + second_eyes) / 2, abs=1e-6)
@@ -122,7 +122,7 @@ def test_wrong_tags_from_the_data_are_as_frequent_as_there() -> None:
 
 
 @pytest.mark.parametrize("how", ["data", "balanced"])
-def test_a_picture_without_tags_can_be_given_any(how) -> None:
+def test_a_image_without_tags_can_be_given_any(how) -> None:
     torch.manual_seed(0)
     wrong = wrong_tags(torch.full((500, 2), UNKNOWN), torch.tensor([[2, 1], [0, 0]]), (3, 2), how)
     assert wrong.min() >= 0

@@ -108,15 +108,15 @@ def test_oversize_adds_a_doubling_and_a_convolution_back() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("oversize", [False, True])
-def test_pictures_have_the_size_asked_for(size, oversize) -> None:
-    pictures = generator(size, oversize=oversize)(torch.randn(2, 4), labels(2))
-    assert pictures.shape == (2, 3, size, size)
-    assert pictures.isfinite().all()
+def test_images_have_the_size_asked_for(size, oversize) -> None:
+    images = generator(size, oversize=oversize)(torch.randn(2, 4), labels(2))
+    assert images.shape == (2, 3, size, size)
+    assert images.isfinite().all()
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("conditioning", "heads"), [("acgan", [(2, 3), (2, 2)]), ("concat", [])])
-def test_judgements_have_one_logit_a_picture_and_one_head_a_group(size, conditioning, heads) -> None:
+def test_judgements_have_one_logit_a_image_and_one_head_a_group(size, conditioning, heads) -> None:
     realness, tags = discriminator(size, conditioning=conditioning)(torch.randn(2, 3, size, size), ENCODE(labels(2)))
     assert realness.shape == (2,)
     assert [tuple(head.shape) for head in tags] == heads
@@ -131,12 +131,12 @@ def test_concatenation_feeds_the_tags_to_a_hidden_layer() -> None:
 @pytest.mark.parametrize("conditioning", ["acgan", "concat"])
 def test_only_concatenation_lets_tags_change_realness(conditioning) -> None:
     network = discriminator(conditioning=conditioning).eval()
-    pictures = torch.randn(1, 3, 16, 16)
-    first, second = (network(pictures, ENCODE(torch.tensor([tags]))).realness.item() for tags in ([0, 0], [1, 1]))
+    images = torch.randn(1, 3, 16, 16)
+    first, second = (network(images, ENCODE(torch.tensor([tags]))).realness.item() for tags in ([0, 0], [1, 1]))
     assert (first == second) is (conditioning == "acgan")
 
 
-def test_tags_and_noise_both_change_the_picture() -> None:
+def test_tags_and_noise_both_change_the_image() -> None:
     network, noise = generator().eval(), torch.randn(2, 4)
     base = network(noise[:1], torch.tensor([[0, 0]]))
     assert torch.equal(base, network(noise[:1], torch.tensor([[0, 0]])))  # no embedding noise in use

@@ -10,7 +10,7 @@ from trainables.networks.blocks import (
     count_parameters,
     initialise,
     norm_layer,
-    settle_batch_norm,
+    recalibrate_batch_norm,
 )
 
 
@@ -43,7 +43,7 @@ def test_only_what_is_trained_is_counted() -> None:
 
 
 class Recorder(nn.Module):
-    """Passes pictures on and remembers in which mode it did."""
+    """Passes images on and remembers in which mode it did."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ def test_settled_statistics_are_the_mean_over_the_draws() -> None:
     recorder.modes.clear()
     # Means 1, 4 and 13; variances with divisor n - 1: of (0, 2) it is 2, of (1, 7) 18, of (13, 13) 0.
     draws = iter([[0.0, 2.0], [1.0, 7.0], [13.0, 13.0]])
-    settle_batch_norm(network, lambda: network(torch.tensor(next(draws)).view(2, 1, 1, 1)), batches=3)
+    recalibrate_batch_norm(network, lambda: network(torch.tensor(next(draws)).view(2, 1, 1, 1)), batches=3)
     assert norm.running_mean.item() == pytest.approx((1 + 4 + 13) / 3)
     assert norm.running_var.item() == pytest.approx((2 + 18 + 0) / 3)
     assert recorder.modes == [False, False, False]
@@ -69,17 +69,17 @@ def test_settled_statistics_are_the_mean_over_the_draws() -> None:
     assert not any(module.training for module in network.modules())
 
 
-def test_settled_pictures_do_not_depend_on_their_batch() -> None:
+def test_settled_images_do_not_depend_on_their_batch() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    settle_batch_norm(network, lambda: network(torch.randn(8, 3, 5, 5)))
-    pictures = torch.randn(4, 3, 5, 5)
-    assert torch.allclose(network(pictures)[:1], network(pictures[:1]), atol=1e-6)
+    recalibrate_batch_norm(network, lambda: network(torch.randn(8, 3, 5, 5)))
+    images = torch.randn(4, 3, 5, 5)
+    assert torch.allclose(network(images)[:1], network(images[:1]), atol=1e-6)
 
 
 def test_a_network_without_norms_is_not_drawn_from() -> None:
     network = nn.Sequential(nn.Linear(1, 1)).train()
-    settle_batch_norm(network, lambda: pytest.fail("drawn for nothing"))
+    recalibrate_batch_norm(network, lambda: pytest.fail("drawn for nothing"))
     assert not network.training
 
 

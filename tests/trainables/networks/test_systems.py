@@ -11,6 +11,7 @@ from trainables.data.tags import REPORT_PAIRS, REPORT_VOCABULARY
 from trainables.networks.blocks import count_parameters
 from trainables.networks.conditioning import TagEncoder
 from trainables.networks.discriminator import Discriminator
+from trainables.systems.build import build_system
 from trainables.systems.conditional import ConditionalGan
 
 SIZES = (16, 32, 48, 64, 96, 128)
@@ -167,10 +168,10 @@ def test_cs_alpha_dropout_follows_every_activation() -> None:
 @pytest.mark.parametrize("architecture", GENERATORS)
 def test_every_body_draws_every_size(architecture, size) -> None:
     system = make(image_size=size, generator__architecture=architecture, generator__blocks=1)
-    pictures = system.generator(torch.randn(2, 4), labels(2))
-    assert pictures.shape == (2, 3, size, size)
-    assert pictures.isfinite().all()
-    assert pictures.std() > 0
+    images = system.generator(torch.randn(2, 4), labels(2))
+    assert images.shape == (2, 3, size, size)
+    assert images.isfinite().all()
+    assert images.std() > 0
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -184,7 +185,7 @@ def test_a_valid_convolution_first_draws_every_size(size) -> None:
 @pytest.mark.parametrize("conditioning", HEADS)
 @pytest.mark.parametrize("architecture", TRUNKS)
 def test_every_trunk_takes_every_head_and_norm(architecture, conditioning, size) -> None:
-    pictures = torch.randn(2, 3, size, size)
+    images = torch.randn(2, 3, size, size)
     guessing = conditioning in ("acgan", "multilabel")
     told = conditioning in ("concat", "map", "combo", "projection")
     for kind in NORMS:
@@ -195,13 +196,13 @@ def test_every_trunk_takes_every_head_and_norm(architecture, conditioning, size)
             discriminator__conditioning=conditioning,
             discriminator__norm=kind,
         )
-        judge = system.discriminator.eval()
-        first, second = (judge(pictures, system.encode(torch.tensor([tags] * 2))) for tags in ([0, 0], [2, 1]))
+        tag_classifier = system.discriminator.eval()
+        first, second = (tag_classifier(images, system.encode(torch.tensor([tags] * 2))) for tags in ([0, 0], [2, 1]))
         assert first.realness.shape == (2,)
         assert [tuple(head.shape) for head in first.tags] == ([(2, 3), (2, 2)] if guessing else [])
         assert first.realness.isfinite().all()
         assert torch.equal(first.realness, second.realness) is not told
-        counted = {module_kind for module_kind in map(type, judge.modules()) if "Norm" in module_kind.__name__}
+        counted = {module_kind for module_kind in map(type, tag_classifier.modules()) if "Norm" in module_kind.__name__}
         assert len(counted) == (kind != "none")
 
 
@@ -250,7 +251,7 @@ def test_c_repeats_the_tags_over_the_whole_map() -> None:
 
 
 @pytest.mark.parametrize("name", COUNTED)
-def test_pictures_do_not_fade_on_their_way_through_a_discriminator(name) -> None:
+def test_images_do_not_fade_on_their_way_through_a_discriminator(name) -> None:
     """With weights of N(0, 0.02), B's 42 layers without norms let 1e-4 through at this width, and never learnt."""
     small = {"image_size": 64, "discriminator.width": 16, "generator.width": 2, "discriminator.dropout": 0.0}
     torch.manual_seed(0)
@@ -262,10 +263,10 @@ def test_pictures_do_not_fade_on_their_way_through_a_discriminator(name) -> None
 
 def test_spectral_norm_holds_every_weight_to_slope_one() -> None:
     system = make(discriminator__spectral_norm=True, discriminator__conditioning="combo", image_size=32)
-    judge = system.discriminator.train()
+    tag_classifier = system.discriminator.train()
     for _ in range(30):
-        judge(torch.randn(4, 3, 32, 32), system.encode(labels(4)))
-    weights = [m for m in judge.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))]
+        tag_classifier(torch.randn(4, 3, 32, 32), system.encode(labels(4)))
+    weights = [m for m in tag_classifier.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))]
     assert len(weights) == 3 + 2 + 2  # trunk; square and deconvolution of the tags; convolution and output
     for layer in weights:
         transposed = isinstance(layer, nn.ConvTranspose2d)
@@ -275,14 +276,14 @@ def test_spectral_norm_holds_every_weight_to_slope_one() -> None:
     assert torch.linalg.matrix_norm(free.flatten(1), 2).item() != pytest.approx(1.0, abs=0.3)
 
 
-def test_a_generator_whose_network_works_in_zero_to_one_still_gives_pictures_in_minus_one_to_one() -> None:
+def test_a_generator_whose_network_works_in_zero_to_one_still_gives_images_in_minus_one_to_one() -> None:
     network = make(generator__final_activation="sigmoid").generator.eval()
     noise = 3 * torch.randn(8, 4)
-    own, shown = network(noise, labels(8)), network.picture(noise, labels(8))
+    own, shown = network(noise, labels(8)), network.image(noise, labels(8))
     assert 0 <= own.min() < own.max() <= 1
     assert torch.allclose(shown, 2 * own - 1)
     plain = make().generator.eval()
-    assert torch.equal(plain.picture(noise, labels(8)), plain(noise, labels(8)))
+    assert torch.equal(plain.image(noise, labels(8)), plain(noise, labels(8)))
 
 
 def test_a_generator_without_tags_draws_the_same_for_any() -> None:
@@ -298,3 +299,32 @@ def labels(count: int) -> Tensor:
 def make(**changes) -> ConditionalGan:
     torch.manual_seed(0)
     return ConditionalGan(tiny_config(losses__labels="hard", **changes), PAIR.sizes, ((0, 0), (1, 1)))
+
+
+@pytest.mark.parametrize("name", [name for name in SPACES if not name.startswith("anything")])
+def test_grey_networks_differ_in_their_first_and_last_layers_alone(name: str) -> None:
+    sizes = (2,) if SPACES[name].recipe["system"] == "cyclegan" else PAIR.sizes
+    small = {"image_size": 16, "generator.width": 2, "discriminator.width": 2, "generator.blocks": 1}
+    systems = {
+        channels: build_system(
+            GanConfig.from_params({**SPACES[name].recipe, **small, "channels": channels}), sizes, (), ((0, 0), (1, 1))
+        )
+        for channels in (1, 3)
+    }
+    for part in ("generator", "discriminator"):
+        grey, colour = (
+            {key: tuple(value.shape) for key, value in getattr(systems[channels], part).state_dict().items()}
+            for channels in (1, 3)
+        )
+        assert grey.keys() == colour.keys()
+        differ = {key for key in grey if grey[key] != colour[key]}
+        assert differ
+        for key in differ:
+            changes = [other - one for one, other in zip(grey[key], colour[key], strict=True) if one != other]
+            # An unshuffled image has four places per channel.
+            unshuffled = part == "discriminator" and SPACES[name].recipe["discriminator.architecture"] == "unshuffle"
+            assert set(changes) == {8 if unshuffled else 2}
+    images, labels = torch.rand(2, 1, 16, 16), torch.zeros(2, len(sizes), dtype=torch.int64)
+    generator = systems[1].generator.eval()
+    noise = torch.randn(2, generator.noise_dim) if not generator.translates else images
+    assert generator(noise, labels).shape == images.shape

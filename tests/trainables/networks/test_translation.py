@@ -83,7 +83,7 @@ def test_hs_discriminator_layer_by_layer(size, shapes, map_side) -> None:
 
 
 @pytest.mark.parametrize("name", ["cyclegan", "stargan"])
-def test_pictures_do_not_fade_on_their_way_through_a_recipes_discriminator(name) -> None:
+def test_images_do_not_fade_on_their_way_through_a_recipes_discriminator(name) -> None:
     torch.manual_seed(0)
     config = GanConfig.from_params({**SPACES[name].recipe, "image_size": 64, "discriminator.width": 16})
     network = PatchDiscriminator(config) if name == "cyclegan" else StarDiscriminator(config, (2,))
@@ -94,9 +94,9 @@ def test_pictures_do_not_fade_on_their_way_through_a_recipes_discriminator(name)
 def test_hs_patch_is_seventy_pixels_wide() -> None:
     """A score of the published 70 x 70 patch changes with the pixels of its patch alone."""
     network = PatchDiscriminator(tiny_translator(image_size=128, discriminator__norm="none")).eval()
-    pictures = torch.randn(1, 3, 128, 128, requires_grad=True)
-    network(pictures).realness[0, 7, 7].backward()
-    rows = pictures.grad[0].abs().sum(dim=(0, 2)).nonzero()[:, 0]
+    images = torch.randn(1, 3, 128, 128, requires_grad=True)
+    network(images).realness[0, 7, 7].backward()
+    rows = images.grad[0].abs().sum(dim=(0, 2)).nonzero()[:, 0]
     assert rows.max() - rows.min() + 1 == 70
 
 
@@ -115,31 +115,31 @@ def test_is_discriminator_layer_by_layer() -> None:
 @pytest.mark.parametrize("norm", ["batch", "instance", "layer", "none"])
 def test_every_size_and_norm(norm, size) -> None:
     changes = {"image_size": size, "generator__norm": norm, "discriminator__norm": norm}
-    pictures, labels = torch.rand(2, 3, size, size) * 2 - 1, torch.tensor([[0, 1], [1, 0]])
+    images, labels = torch.rand(2, 3, size, size) * 2 - 1, torch.tensor([[0, 1], [1, 0]])
     for generator in (
         CycleGenerator(tiny_translator(**changes), 0),
         StarGenerator(tiny_translator("stargan", **changes), (2, 2), (0, 1)),
     ):
-        translated = generator(pictures, labels)
-        assert translated.shape == pictures.shape
+        translated = generator(images, labels)
+        assert translated.shape == images.shape
         assert translated.abs().max() <= 1
         assert translated.std() > 0
     for network in (PatchDiscriminator(tiny_translator(**changes)),
                     StarDiscriminator(tiny_translator("stargan", **changes), (2, 2))):  # fmt: skip
-        assert network(pictures).realness.isfinite().all()
+        assert network(images).realness.isfinite().all()
 
 
 @pytest.mark.parametrize("asked", [[1, 0, 0, 1, 1], [0] * 5, [1] * 5])
 def test_the_asked_class_of_the_target_group_picks_the_direction(asked) -> None:
     generator = CycleGenerator(tiny_translator(), target=1).eval()
-    pictures = torch.rand(5, 3, 16, 16) * 2 - 1
+    images = torch.rand(5, 3, 16, 16) * 2 - 1
     labels = torch.tensor([[2, label] for label in asked])
     with torch.no_grad():
-        translated = generator(pictures, labels)
+        translated = generator(images, labels)
         for row, label in enumerate(asked):
             network = generator.a_to_b if label == 1 else generator.b_to_a
-            torch.testing.assert_close(translated[row : row + 1], network(pictures[row : row + 1]))
-        assert not torch.allclose(generator.a_to_b(pictures), generator.b_to_a(pictures))
+            torch.testing.assert_close(translated[row : row + 1], network(images[row : row + 1]))
+        assert not torch.allclose(generator.a_to_b(images), generator.b_to_a(images))
 
 
 @pytest.mark.parametrize("system", ["cyclegan", "stargan"])
@@ -147,13 +147,13 @@ def test_an_exported_translator_takes_any_mix_and_number(system) -> None:
     torch.manual_seed(0)
     config = tiny_translator(system)
     generator = (CycleGenerator(config, 0) if system == "cyclegan" else StarGenerator(config, (2, 3), (0,))).eval()
-    pictures, labels = torch.rand(5, 3, 16, 16) * 2 - 1, torch.tensor([[1, 0], [0, 0], [0, 2], [1, 1], [0, 0]])
+    images, labels = torch.rand(5, 3, 16, 16) * 2 - 1, torch.tensor([[1, 0], [0, 0], [0, 2], [1, 1], [0, 0]])
     count = torch.export.Dim("count")
-    program = torch.export.export(generator, (pictures[:2], labels[:2]), dynamic_shapes=({0: count}, {0: count}))
+    program = torch.export.export(generator, (images[:2], labels[:2]), dynamic_shapes=({0: count}, {0: count}))
     with torch.no_grad():
         for rows in (slice(0, 5), slice(1, 3), slice(0, 4)):
             torch.testing.assert_close(
-                program.module()(pictures[rows], labels[rows]), generator(pictures[rows], labels[rows])
+                program.module()(images[rows], labels[rows]), generator(images[rows], labels[rows])
             )
 
 
@@ -162,10 +162,10 @@ def test_stargan_heeds_the_targets_and_nothing_else(norm) -> None:
     torch.manual_seed(0)
     config = tiny_translator("stargan", generator__norm=norm, generator__width=8, generator__init="lecun")
     generator = StarGenerator(config, (3, 2, 2), (0, 2)).eval()
-    pictures = torch.rand(1, 3, 16, 16) * 2 - 1
+    images = torch.rand(1, 3, 16, 16) * 2 - 1
     with torch.no_grad():
         first, *others = (
-            generator(pictures, torch.tensor([row])) for row in ([0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1])
+            generator(images, torch.tensor([row])) for row in ([0, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1])
         )
     moved = [(first - other).abs().mean().item() for other in others]
     assert moved[0] == 0

@@ -1,4 +1,4 @@
-"""Scores by hand: replayed pictures, painted tags, cached statistics, fingerprints."""
+"""Scores by hand: replayed images, painted tags, cached statistics, fingerprints."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from tests.support.tiny import (
     PAIR,
     STEP,
     Extractors,
-    JudgeStub,
+    TagClassifierStub,
     drawn_faces,
     paint,
     painted_images,
@@ -21,43 +21,44 @@ from tests.support.tiny import (
 from trainables.data.tags import REPORT_VOCABULARY, UNKNOWN
 from trainables.errors import UserError
 from trainables.scoring import scorer as module
-from trainables.scoring.extrapolation import frechet_infinity
-from trainables.scoring.scorer import ExtractorChoice, Scorer, make_scorer
-from trainables.scoring.tagger_report import wilson
+from trainables.scoring.extractors.registry import ExtractorChoice
+from trainables.scoring.metrics.fid_infinity import frechet_infinity
+from trainables.scoring.scorer import Scorer, make_scorer
+from trainables.scoring.tag_classifier.report import wilson
 
 
 @pytest.fixture
 def extractors(monkeypatch) -> Extractors:
     stub = Extractors()
-    monkeypatch.setattr(module, "open_extractor", stub)
+    monkeypatch.setattr("trainables.scoring.extractors.registry.open_extractor", stub)
     return stub
 
 
 @dataclasses.dataclass(frozen=True)
 class BrightFaces:
-    """Stands in for a cascade: sees a face on a picture whose red is above the middle, and counts what it sees."""
+    """Stands in for a cascade: sees a face on an image whose red is above the middle, and counts what it sees."""
 
     fingerprint: str = "cccc"
     looked: list = dataclasses.field(default_factory=list)
 
     def open(self):
-        def detector(picture: np.ndarray) -> bool:
-            assert picture.shape[2] == 3
-            self.looked.append(len(picture))
-            return picture[:, :, 0].mean() > 128
+        def detector(image: np.ndarray) -> bool:
+            assert image.shape[2] == 3
+            self.looked.append(len(image))
+            return image[:, :, 0].mean() > 128
 
         return detector
 
 
-def make(images, cache, judge=None, *, samples: int = 40, seed: int = 0, **more) -> Scorer:
-    judge = judge or JudgeStub(images.vocabulary)
+def make(images, cache, tag_classifier=None, *, samples: int = 40, seed: int = 0, **more) -> Scorer:
+    tag_classifier = tag_classifier or TagClassifierStub(images.vocabulary)
     choice = ExtractorChoice("stub")
-    return make_scorer(images, judge, extractor=choice, samples=samples, seed=seed, cache=cache, **more)[0]
+    return make_scorer(images, tag_classifier, extractor=choice, samples=samples, seed=seed, cache=cache, **more)[0]
 
 
-def replay(pictures):
-    """A generator that ignores what is asked and shows these pictures one after the other."""
-    rest = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
+def replay(images):
+    """A generator that ignores what is asked and shows these images one after the other."""
+    rest = torch.from_numpy(images).permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
 
     def draw(noise, tags):
         nonlocal rest
@@ -74,7 +75,7 @@ def by_hand(first: np.ndarray, second: np.ndarray) -> float:
     return float(shift @ shift + np.trace(one + two - 2 * scipy.linalg.sqrtm(one @ two).real))
 
 
-def test_replayed_real_pictures_are_at_no_distance(extractors, tmp_path) -> None:
+def test_replayed_real_images_are_at_no_distance(extractors, tmp_path) -> None:
     images = drawn_faces()
     real = images.pixels[: images.complete]
     scores = make(images, tmp_path, samples=len(real)).score(replay(real), noise_dim=3).values
@@ -82,7 +83,7 @@ def test_replayed_real_pictures_are_at_no_distance(extractors, tmp_path) -> None
     assert scores["fd_stub"] == scores["distance"]
 
 
-def test_the_distance_is_to_complete_pictures_alone(extractors, tmp_path) -> None:
+def test_the_distance_is_to_complete_images_alone(extractors, tmp_path) -> None:
     images = drawn_faces()
     noise = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
     scorer = make(images, tmp_path)
@@ -93,7 +94,7 @@ def test_the_distance_is_to_complete_pictures_alone(extractors, tmp_path) -> Non
     assert scorer.reference.statistics.count == images.complete == scorer.fingerprint.reference
 
 
-def test_pictures_beyond_the_range_are_cut_before_they_are_measured(extractors, tmp_path) -> None:
+def test_images_beyond_the_range_are_cut_before_they_are_measured(extractors, tmp_path) -> None:
     scorer = make(drawn_faces(), tmp_path)
     random = torch.Generator().manual_seed(0)
     wild = 3 * torch.randn(40, 3, 16, 16, generator=random)
@@ -180,7 +181,7 @@ def test_statistics_are_measured_once(extractors, tmp_path) -> None:
     np.testing.assert_array_equal(other.mean, one.mean)
     np.testing.assert_array_equal(other.covariance, one.covariance)
     np.testing.assert_allclose(other.root @ other.root, one.covariance, atol=1e-6)
-    np.testing.assert_array_equal(again.reference.between, first.reference.between)
+    np.testing.assert_array_equal(again.reference.copy_distances, first.reference.copy_distances)
     assert other.count == images.complete
 
 
@@ -214,7 +215,7 @@ def test_damaged_cache_files_are_made_anew(extractors, tmp_path, damage) -> None
         file.write_bytes(DAMAGES[damage](file.read_bytes()))
     rebuilt = make(images, tmp_path).reference
     np.testing.assert_array_equal(rebuilt.statistics.covariance, expected.statistics.covariance)
-    np.testing.assert_array_equal(rebuilt.between, expected.between)
+    np.testing.assert_array_equal(rebuilt.copy_distances, expected.copy_distances)
     make(images, tmp_path)
     assert extractors.measured == [images.complete] * 2  # the third time, the new file was read
 
@@ -224,10 +225,10 @@ def test_cache_files_that_lack_a_part_are_made_anew(extractors, tmp_path) -> Non
     expected = make(images, tmp_path).reference
     for file in tmp_path.iterdir():
         np.savez(file, other=np.zeros(12))
-    np.testing.assert_array_equal(make(images, tmp_path).reference.between, expected.between)
+    np.testing.assert_array_equal(make(images, tmp_path).reference.copy_distances, expected.copy_distances)
 
 
-def test_early_scores_are_of_the_first_pictures_and_say_so(extractors, tmp_path) -> None:
+def test_early_scores_are_of_the_first_images_and_say_so(extractors, tmp_path) -> None:
     images = painted_images(random_labels(60))
     scorer, drawn = make(images, tmp_path), []
 
@@ -243,7 +244,7 @@ def test_early_scores_are_of_the_first_pictures_and_say_so(extractors, tmp_path)
         "distance", "fd_stub", "kid", "tag_accuracy", "tag_accuracy_hair", "tag_accuracy_eyes",
         "tag_accuracy_macro_hair", "tag_accuracy_macro_eyes", "diversity",
     }  # fmt: skip
-    # Painted pictures of equal tags are equal: nothing can be as diverse as they are within a tag.
+    # Painted images of equal tags are equal: nothing can be as diverse as they are within a tag.
     more = {"precision", "recall", "density", "coverage", "memorised"}
     assert set(full.values) == set(early.values) | more
     assert early.intervals == {}
@@ -269,10 +270,15 @@ def test_a_generator_without_tags_has_no_score_of_them(extractors, tmp_path) -> 
     assert found.tags is None
 
 
-def test_the_floor_is_of_real_pictures_against_the_others(extractors, tmp_path) -> None:
+def test_the_floor_is_of_real_images_against_the_others(extractors, tmp_path) -> None:
     images = drawn_faces(200, 0)
     scorer, floor = make_scorer(
-        images, JudgeStub(images.vocabulary), extractor=ExtractorChoice("stub"), samples=60, seed=0, cache=tmp_path
+        images,
+        TagClassifierStub(images.vocabulary),
+        extractor=ExtractorChoice("stub"),
+        samples=60,
+        seed=0,
+        cache=tmp_path,
     )
     assert floor.samples == 60
     distances = []
@@ -282,7 +288,12 @@ def test_the_floor_is_of_real_pictures_against_the_others(extractors, tmp_path) 
     assert min(distances) * 0.8 < floor.scores["fd_stub"] < max(distances) * 1.2
     assert floor.warning is None
     again = make_scorer(
-        images, JudgeStub(images.vocabulary), extractor=ExtractorChoice("stub"), samples=60, seed=0, cache=tmp_path
+        images,
+        TagClassifierStub(images.vocabulary),
+        extractor=ExtractorChoice("stub"),
+        samples=60,
+        seed=0,
+        cache=tmp_path,
     )[1]
     assert again == floor
     few = make_scorer(images, None, extractor=ExtractorChoice("stub"), samples=500, seed=0, cache=tmp_path)[1]
@@ -291,7 +302,7 @@ def test_the_floor_is_of_real_pictures_against_the_others(extractors, tmp_path) 
     assert scorer.fingerprint.samples == 60
 
 
-def test_faces_are_counted_at_the_end_alone_beside_those_on_real_pictures(extractors, tmp_path) -> None:
+def test_faces_are_counted_at_the_end_alone_beside_those_on_real_images(extractors, tmp_path) -> None:
     pytest.importorskip("cv2", reason="OpenCV is not installed (pip install 'gansweep[faces]')")
     images, cascade = drawn_faces(), BrightFaces()
     bright = images.pixels[:40, :, :, 0].mean(axis=(1, 2)) > 128
@@ -306,7 +317,7 @@ def test_faces_are_counted_at_the_end_alone_beside_those_on_real_pictures(extrac
     assert floor.scores["face_rate"] == bright[chosen].mean()
     assert 0 < floor.scores["face_rate"] < 1
     assert measured()[1] == floor
-    assert len(cascade.looked) == 20  # once: what real pictures show is kept
+    assert len(cascade.looked) == 20  # once: what real images show is kept
     early = scorer.score(replay(images.pixels), 3, conditional=False, samples=16)
     assert not [name for name in early.metrics() if "face_rate" in name]
     found = scorer.score(replay(images.pixels), 3, conditional=False)
@@ -328,15 +339,15 @@ def test_the_distance_is_extrapolated_at_the_end_alone_where_that_is_asked_for(e
     limit = frechet_infinity(scorer.reference.statistics, seen, seed=5)
     name = f"{scorer.fingerprint.score}_infinity"
     assert found.values[name] == pytest.approx(limit)
-    assert limit < found.values["distance"]  # fewer pictures are farther away
+    assert limit < found.values["distance"]  # fewer images are farther away
     low, high = found.intervals[name]
     assert low < limit < high
     plain = make(images, tmp_path, samples=20, seed=5).score(replay(images.pixels), 3, conditional=False)
     assert {**plain.values, name: found.values[name]} == found.values
 
 
-def test_too_few_real_pictures_are_refused(extractors, tmp_path) -> None:
-    with pytest.raises(UserError, match="15 pictures with every tag are too few to score by; 16 are needed"):
+def test_too_few_real_images_are_refused(extractors, tmp_path) -> None:
+    with pytest.raises(UserError, match=r"15 images with every tag .* 16 are needed"):
         make(painted_images(random_labels(15)), tmp_path)
 
 
@@ -357,13 +368,13 @@ def test_the_fingerprint_says_what_was_measured_and_how(extractors, tmp_path) ->
     }
 
 
-def test_the_fingerprint_changes_with_samples_data_judge_and_weights(extractors, tmp_path) -> None:
+def test_the_fingerprint_changes_with_samples_data_tag_classifier_and_weights(extractors, tmp_path) -> None:
     images = painted_images(random_labels(40))
     prints = [
         make(images, tmp_path),
         make(images, tmp_path, samples=41),
         make(dataclasses.replace(images, fingerprint="other"), tmp_path),
-        make(images, tmp_path, JudgeStub(fingerprint="other")),
+        make(images, tmp_path, TagClassifierStub(fingerprint="other")),
     ]
     extractors.weights = "bbbb"
     prints.append(make(images, tmp_path))
@@ -374,9 +385,11 @@ def test_the_fingerprint_changes_with_samples_data_judge_and_weights(extractors,
     assert make(images, tmp_path).fingerprint == prints[0].fingerprint
 
 
-def test_the_stub_judge_reads_what_is_painted() -> None:
+def test_the_stub_tag_classifier_reads_what_is_painted() -> None:
     """The other tests lean on it."""
     labels = torch.from_numpy(random_labels(20))
-    assert torch.equal(JudgeStub().predict(paint(labels)), labels)
-    assert JudgeStub(REPORT_VOCABULARY).predict(torch.ones(2, 3, 4, 4)).tolist() == [[1, 2]] * 2  # 255 / 20 -> 13
+    assert torch.equal(TagClassifierStub().predict(paint(labels)), labels)
+    assert (
+        TagClassifierStub(REPORT_VOCABULARY).predict(torch.ones(2, 3, 4, 4)).tolist() == [[1, 2]] * 2
+    )  # 255 / 20 -> 13
     assert max(PAIR.sizes) * STEP < 255

@@ -6,10 +6,10 @@ import torch
 
 from tests.support.tiny import PAIR, random_data, tiny_config
 from trainables.data.tags import UNKNOWN
-from trainables.loop import TrainingLoop
 from trainables.losses.tags import wrong_tags
 from trainables.systems.conditional import ConditionalGan
 from trainables.systems.system import Batch
+from trainables.training.loop import TrainingLoop
 
 
 def make(**changes) -> ConditionalGan:
@@ -22,8 +22,8 @@ def make(**changes) -> ConditionalGan:
 def batch(count: int = 6) -> Batch:
     random = torch.Generator().manual_seed(1)
     labels = torch.stack([torch.randint(size, (count,), generator=random) for size in PAIR.sizes], 1)
-    pictures = torch.rand(count, 3, 16, 16, generator=random) * 2 - 1
-    return Batch(pictures, labels, torch.randn(count, 4, generator=random), labels.flip(0))
+    images = torch.rand(count, 3, 16, 16, generator=random) * 2 - 1
+    return Batch(images, labels, torch.randn(count, 4, generator=random), labels.flip(0))
 
 
 def log1p_exp(x: np.ndarray) -> np.ndarray:
@@ -35,9 +35,9 @@ def cross_entropy(logits: torch.Tensor, wanted: torch.Tensor) -> float:
     return float(np.mean(np.log(np.exp(scores).sum(1)) - scores[np.arange(len(scores)), wanted.numpy()]))
 
 
-def by_hand(system: ConditionalGan, pictures, tags, *, real: bool) -> tuple[float, float]:
+def by_hand(system: ConditionalGan, images, tags, *, real: bool) -> tuple[float, float]:
     """Adversarial and tag loss in numpy from what the discriminator says."""
-    realness, heads = system.discriminator(pictures, system.encode(tags))
+    realness, heads = system.discriminator(images, system.encode(tags))
     adversarial = log1p_exp((-1 if real else 1) * realness.detach().double().numpy()).mean()
     return float(adversarial), sum(cross_entropy(head, tags[:, place]) for place, head in enumerate(heads))
 
@@ -61,15 +61,13 @@ def test_the_discriminator_learns_real_from_fake_and_tags(on_fakes) -> None:
     system = make(losses__adversarial_weight=2, losses__tag_weight=3, losses__tag_loss_on_fakes=on_fakes)
     given = batch()
     real, fake = system.discriminator_losses(given)
-    adversarial, tags = by_hand(system, given.pictures, given.labels, real=True)
+    adversarial, tags = by_hand(system, given.images, given.labels, real=True)
     assert real.total.item() == pytest.approx(2 * adversarial + 3 * tags, rel=1e-5)
     fakes = system.generator(given.noise, given.tags)
     adversarial, tags = by_hand(system, fakes, given.tags, real=False)
     assert fake.total.item() == pytest.approx(2 * adversarial + 3 * tags * on_fakes, rel=1e-5)
     assert ("d_tag_loss_fake" in fake.figures) is on_fakes
-    score = 1 / (
-        1 + np.exp(-system.discriminator(given.pictures, system.encode(given.labels)).realness.detach().numpy())
-    )
+    score = 1 / (1 + np.exp(-system.discriminator(given.images, system.encode(given.labels)).realness.detach().numpy()))
     assert real.figures["d_score_real"].item() == pytest.approx(score.mean(), rel=1e-5)
 
 
@@ -109,13 +107,13 @@ def test_concatenation_has_no_tag_losses() -> None:
     system, given = make(discriminator__conditioning="concat", losses__tag_weight=5), batch()
     losses = [*system.discriminator_losses(given), system.generator_loss(given)]
     assert not [name for loss in losses for name in loss.figures if "tag" in name]
-    realness = system.discriminator(given.pictures, system.encode(given.labels)).realness.detach().double().numpy()
+    realness = system.discriminator(given.images, system.encode(given.labels)).realness.detach().double().numpy()
     assert losses[0].total.item() == pytest.approx(log1p_exp(-realness).mean(), rel=1e-5)
 
 
 def test_masked_tags_leave_the_discriminator_finite_and_weigh_nothing() -> None:
     system, given = make(), batch()
-    masked = Batch(given.pictures, torch.full_like(given.labels, UNKNOWN), given.noise, given.tags)
+    masked = Batch(given.images, torch.full_like(given.labels, UNKNOWN), given.noise, given.tags)
     real, _ = system.discriminator_losses(masked)
     assert real.figures["d_tag_loss_real"].item() == 0.0
     assert real.total.item() == real.figures["d_adversarial_loss_real"].item()
@@ -190,9 +188,9 @@ def test_wrong_tags_take_their_share_of_what_should_be_called_fake(monkeypatch, 
 
     monkeypatch.setattr("trainables.systems.conditional.wrong_tags", stand_in)
     losses = list(system.discriminator_losses(given))
-    right, _ = by_hand(system, given.pictures, given.labels, real=True)
+    right, _ = by_hand(system, given.images, given.labels, real=True)
     fake, _ = by_hand(system, system.generator(given.noise, given.tags), given.tags, real=False)
-    mismatch, _ = by_hand(system, given.pictures, wrong, real=False)
+    mismatch, _ = by_hand(system, given.images, wrong, real=False)
     expected = [2 * right, 2 * ((1 - share) * fake + share * mismatch)]
     totals = [loss.total.item() for loss in losses]
     assert totals == pytest.approx(expected if split else [sum(expected)], rel=1e-5)
@@ -216,16 +214,42 @@ def test_cs_objective_is_the_reports() -> None:
     torch.set_rng_state(state)
     wrong = wrong_tags(given.labels, given.tags, PAIR.sizes, "data")
 
-    def score(pictures, tags) -> float:
-        return system.discriminator(pictures, system.encode(tags)).realness.mean().item()
+    def score(images, tags) -> float:
+        return system.discriminator(images, system.encode(tags)).realness.mean().item()
 
     fake = system.generator(given.noise, given.tags)
-    objective = score(given.pictures, given.labels) - 0.5 * score(fake, given.tags) - 0.5 * score(given.pictures, wrong)
+    objective = score(given.images, given.labels) - 0.5 * score(fake, given.tags) - 0.5 * score(given.images, wrong)
     assert loss.total.item() == pytest.approx(-objective, abs=1e-6)
     assert system.generator_loss(given).total.item() == pytest.approx(-score(fake, given.tags), abs=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["wgan_gp", "dragan", "r1"])
+@pytest.mark.parametrize("heads", [True, False])
+def test_relativistic_networks_compare_each_image_with_its_pair(heads) -> None:
+    conditioning = "acgan" if heads else "projection"
+    system = make(
+        losses__adversarial="relativistic", updates__split_discriminator=False, losses__adversarial_weight=2,
+        losses__tag_weight=3, discriminator__conditioning=conditioning,
+    )  # fmt: skip
+    given = batch()
+    given = Batch(given.images, given.labels, given.noise, given.labels)
+    (loss,) = system.discriminator_losses(given)
+    fakes = system.generator(given.noise, given.tags)
+    real, heads_of_real = system.discriminator(given.images, system.encode(given.labels))
+    fake, heads_of_fakes = system.discriminator(fakes, system.encode(given.tags))
+    higher, lower = (score.detach().double().numpy() for score in (real, fake))
+    tags = [
+        sum(cross_entropy(head, given.tags[:, place]) for place, head in enumerate(logits))
+        for logits in (heads_of_real, heads_of_fakes)
+    ]
+    assert loss.total.item() == pytest.approx(2 * log1p_exp(lower - higher).mean() + 3 * tags[0], rel=1e-5)
+    assert loss.figures["d_loss"].item() == loss.total.item()
+    assert loss.figures["d_score_real"].item() == pytest.approx(higher.mean(), rel=1e-5)
+    assert loss.figures["d_at_floor_fake"].item() == 0
+    ours = system.generator_loss(given)
+    assert ours.total.item() == pytest.approx(2 * log1p_exp(higher - lower).mean() + 3 * tags[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["wgan_gp", "dragan", "r1", "r1_r2"])
 def test_a_penalty_joins_the_real_loss_with_its_weight(kind) -> None:
     given, totals = batch(), {}
     for weight in (0.0, 1.0, 10.0):
@@ -239,6 +263,13 @@ def test_a_penalty_joins_the_real_loss_with_its_weight(kind) -> None:
     for weight in (1.0, 10.0):
         assert totals[weight][0] - totals[0.0][0] == pytest.approx(weight * penalty, rel=1e-4)
         assert totals[weight][1] == totals[0.0][1]
+    torch.manual_seed(0)
+    system = make(losses__penalty=kind, losses__penalty_weight=1.0)
+    for scale in (0, 8):
+        torch.manual_seed(5)
+        system.penalty_scale = scale
+        total = next(iter(system.discriminator_losses(given))).total.item()
+        assert total - totals[0.0][0] == pytest.approx(scale * penalty, rel=1e-4, abs=1e-6)
 
 
 def seen_by_the_discriminator(system: ConditionalGan, given: Batch) -> list[torch.Tensor]:
@@ -250,22 +281,22 @@ def seen_by_the_discriminator(system: ConditionalGan, given: Batch) -> list[torc
     return seen
 
 
-def test_a_sigmoid_system_works_on_pictures_in_zero_to_one() -> None:
+def test_a_sigmoid_system_works_on_images_in_zero_to_one() -> None:
     given = batch()
     real, fake, ours = seen_by_the_discriminator(make(generator__final_activation="sigmoid"), given)
-    assert torch.allclose(real, given.pictures / 2 + 0.5)
-    assert all(0 <= pictures.min() < pictures.max() <= 1 for pictures in (real, fake, ours))
+    assert torch.allclose(real, given.images / 2 + 0.5)
+    assert all(0 <= images.min() < images.max() <= 1 for images in (real, fake, ours))
     real, fake, ours = seen_by_the_discriminator(make(), given)
-    assert torch.equal(real, given.pictures)
-    assert min(pictures.min() for pictures in (fake, ours)) < 0
+    assert torch.equal(real, given.images)
+    assert min(images.min() for images in (fake, ours)) < 0
 
 
-def test_real_and_fake_pictures_are_augmented_alike_and_for_both_networks(monkeypatch) -> None:
-    monkeypatch.setattr("trainables.systems.conditional.diff_augment", lambda pictures: pictures * 0 + 7)
+def test_real_and_fake_images_are_augmented_alike_and_for_both_networks(monkeypatch) -> None:
+    monkeypatch.setattr("trainables.data.augment.diff_augment", lambda images, probability: images * 0 + 7)
     seen = seen_by_the_discriminator(make(training__diff_augment=True), batch())
     assert len(seen) == 3
-    assert all(pictures.eq(7).all() for pictures in seen)
-    assert not any(pictures.eq(7).any() for pictures in seen_by_the_discriminator(make(), batch()))
+    assert all(images.eq(7).all() for images in seen)
+    assert not any(images.eq(7).any() for images in seen_by_the_discriminator(make(), batch()))
 
 
 def test_weights_are_clipped_after_every_step_of_the_critic() -> None:
@@ -286,7 +317,7 @@ def test_a_system_without_tags_heeds_no_labels_and_has_no_tag_figures() -> None:
     for moved in (0, 1):
         system, given = make(**UNTAGGED), batch()
         labels, tags = ((rows + moved) % torch.tensor(PAIR.sizes) for rows in (given.labels, given.tags))
-        given = Batch(given.pictures, labels, given.noise, tags)
+        given = Batch(given.images, labels, given.noise, tags)
         torch.manual_seed(1)
         losses = [*system.discriminator_losses(given), system.generator_loss(given)]
         figures.append({name: value.item() for loss in losses for name, value in loss.figures.items()})
@@ -297,14 +328,14 @@ def test_a_system_without_tags_heeds_no_labels_and_has_no_tag_figures() -> None:
 
 
 def _moved(given: Batch):
-    return given.pictures, (given.labels + 1) % torch.tensor(PAIR.sizes), given.noise, given.tags
+    return given.images, (given.labels + 1) % torch.tensor(PAIR.sizes), given.noise, given.tags
 
 
 def test_a_multilabel_head_learns_by_the_multilabel_loss() -> None:
     given = batch()
     system = make(discriminator__conditioning="multilabel")
     real = next(iter(system.discriminator_losses(given)))
-    heads = system.discriminator(given.pictures, system.encode(given.labels)).tags
+    heads = system.discriminator(given.images, system.encode(given.labels)).tags
     expected = 0.0
     for place, head in enumerate(heads):
         scores = head.detach().double().numpy()

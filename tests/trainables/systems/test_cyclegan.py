@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from tests.support.tiny import random_data, same, tiny_translator
 from trainables.errors import UsageError
-from trainables.loop import TrainingData, TrainingLoop
 from trainables.systems.cyclegan import CycleGan
 from trainables.systems.system import Batch
+from trainables.training.loop import TrainingData, TrainingLoop
 
 SIZES = (3, 2)
 EYES = 1
@@ -26,8 +26,8 @@ class Scale(nn.Module):
         super().__init__()
         self.factor = nn.Parameter(torch.tensor(factor))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.factor * pictures
+    def forward(self, images: Tensor) -> Tensor:
+        return self.factor * images
 
 
 def make(**changes) -> CycleGan:
@@ -42,17 +42,17 @@ def scaled(to_b: float, to_a: float, **changes) -> CycleGan:
 
 
 def batch(count: int = 3) -> Batch:
-    """``count`` pictures of A, then of B."""
+    """``count`` images of A, then of B."""
     torch.manual_seed(1)
     empty = torch.empty(0)
     return Batch(torch.rand(2 * count, 3, 16, 16) * 2 - 1, empty, empty, empty)
 
 
 def two_domains() -> TrainingData:
-    """16 pictures of A and 12 of B."""
+    """16 images of A and 12 of B."""
     data = random_data()
     return TrainingData(
-        data.pictures, data.labels, data.tags,
+        data.images, data.labels, data.tags,
         tuple((data.labels[:, EYES] == label).nonzero()[4 * label :, 0] for label in range(2)),
     )  # fmt: skip
 
@@ -63,8 +63,8 @@ def loop(seed: int = 0, **changes) -> TrainingLoop:
     return TrainingLoop(CycleGan(config, SIZES, (EYES,)), two_domains(), config, budget=160)
 
 
-def realness(system: CycleGan, domain: int, pictures: Tensor) -> np.ndarray:
-    return system.discriminator[domain](pictures).realness.detach().double().numpy()
+def realness(system: CycleGan, domain: int, images: Tensor) -> np.ndarray:
+    return system.discriminator[domain](images).realness.detach().double().numpy()
 
 
 def test_the_cycle_of_identical_networks_costs_nothing() -> None:
@@ -74,10 +74,10 @@ def test_the_cycle_of_identical_networks_costs_nothing() -> None:
 
 def test_cycle_and_identity_by_hand() -> None:
     given = batch()
-    a, b = (part.abs().mean().item() for part in given.pictures.chunk(2))
+    a, b = (part.abs().mean().item() for part in given.images.chunk(2))
     system = scaled(2.0, 0.25, losses__identity_weight=5, losses__cycle_weight=3, losses__adversarial_weight=2)
     loss = system.generator_loss(given)
-    cycle = (a + b) / 4  # there and back is half the picture
+    cycle = (a + b) / 4  # there and back is half the image
     identity = (1.0 * b + 0.75 * a) / 2
     assert loss.figures["g_cycle_loss"].item() == pytest.approx(cycle, rel=1e-5)
     assert loss.figures["g_identity_loss"].item() == pytest.approx(identity, rel=1e-5)
@@ -107,7 +107,7 @@ def log1p_exp(x: np.ndarray) -> np.ndarray:
 )
 def test_adversarial_losses_by_hand_over_every_patch(kind, wants_real, wants_fake) -> None:
     system, given = scaled(0.5, -0.5, losses__adversarial=kind, losses__adversarial_weight=2), batch()
-    a, b = given.pictures.chunk(2)
+    a, b = given.images.chunk(2)
     to_a, to_b = -0.5 * b, 0.5 * a
     loss = system.generator_loss(given)
     expected = (wants_real(realness(system, 0, to_a)) + wants_real(realness(system, 1, to_b))) / 2
@@ -124,8 +124,8 @@ def test_a_critics_penalty_is_of_its_mean_score() -> None:
     """A discriminator that is replaced by a fixed sum of pixels has a known slope."""
 
     class Sum(nn.Module):
-        def forward(self, pictures: Tensor):
-            total = pictures.sum(dim=(1, 2, 3))
+        def forward(self, images: Tensor):
+            total = images.sum(dim=(1, 2, 3))
             return type("J", (), {"realness": torch.stack([3 * total, total], dim=1)[:, :, None]})
 
     changes = {"losses__adversarial": "wgan", "losses__penalty": "wgan_gp", "losses__penalty_weight": 7.0}
@@ -134,7 +134,7 @@ def test_a_critics_penalty_is_of_its_mean_score() -> None:
     real, _ = system.discriminator_losses(given)
     slope = 2 * (3 * 16 * 16) ** 0.5  # the mean score is twice the sum
     assert real.figures["d_gradient_penalty"].item() == pytest.approx((slope - 1) ** 2, rel=1e-4)
-    expected = -2 * given.pictures.sum(dim=(1, 2, 3)).mean().item() + 7 * (slope - 1) ** 2
+    expected = -2 * given.images.sum(dim=(1, 2, 3)).mean().item() + 7 * (slope - 1) ** 2
     assert real.total.item() == pytest.approx(expected, rel=1e-4)
 
 
@@ -151,22 +151,22 @@ def test_discriminators_see_the_pool_and_generators_what_is_new(monkeypatch) -> 
     for domain, network in enumerate(system.discriminator):
         network.register_forward_pre_hook(lambda _, inputs, domain=domain: seen[domain].append(inputs[0].detach()))
     old = [torch.full((3, 3, 16, 16), value) for value in (0.25, 0.75)]
-    for pool, pictures in zip(system.pools, old, strict=True):
-        monkeypatch.setattr(pool, "exchange", lambda new, pictures=pictures: pictures)
+    for pool, images in zip(system.pools, old, strict=True):
+        monkeypatch.setattr(pool, "exchange", lambda new, images=images: images)
     list(system.discriminator_losses(given))
     system.generator_loss(given)
     for domain, (real, fake, ours) in enumerate(seen):
-        assert torch.equal(real, given.pictures.chunk(2)[domain])
+        assert torch.equal(real, given.images.chunk(2)[domain])
         assert torch.equal(fake, old[domain])
         assert not torch.equal(ours, old[domain])
 
 
-def test_pictures_on_their_way_to_a_are_made_of_b() -> None:
+def test_images_on_their_way_to_a_are_made_of_b() -> None:
     system, given = scaled(2.0, 0.25, training__pool_size=50), batch()
     list(system.discriminator_losses(given))
-    a, b = given.pictures.chunk(2)
-    assert torch.equal(system.pools[0].pictures, 0.25 * b)
-    assert torch.equal(system.pools[1].pictures, 2.0 * a)
+    a, b = given.images.chunk(2)
+    assert torch.equal(system.pools[0].images, 0.25 * b)
+    assert torch.equal(system.pools[1].images, 2.0 * a)
 
 
 @pytest.mark.parametrize(
@@ -178,16 +178,16 @@ def test_it_needs_one_group_of_two_classes(sizes, targets, says) -> None:
         CycleGan(tiny_translator(), sizes, targets)
 
 
-def test_each_domain_is_drawn_from_its_own_pictures_in_equal_numbers() -> None:
+def test_each_domain_is_drawn_from_its_own_images_in_equal_numbers() -> None:
     training, seen = loop(), []
     for name in ("discriminator_losses", "generator_loss"):
         setattr(training.system, name, _recording(getattr(training.system, name), seen))
     training.train_until(2 * 16)
     assert len(seen) == 4  # two updates, each with a batch for either network
     for given in seen:
-        assert given.pictures.shape == (16, 3, 16, 16)
+        assert given.images.shape == (16, 3, 16, 16)
         assert given.labels[:, EYES].tolist() == [0] * 8 + [1] * 8
-    assert training.images == 32
+    assert training.images_seen == 32
     assert [len(domain) for domain in training.data.domains] == [16, 12]
 
 
@@ -237,7 +237,7 @@ def test_saved_and_loaded_training_goes_on_bit_for_bit_with_its_pool(decay) -> N
     whole.train_until(160)
     file.seek(0)
     state = torch.load(file, weights_only=True)
-    assert [len(pictures) for pictures in state["system"]["pools"]] == [12, 12]
+    assert [len(images) for images in state["system"]["pools"]] == [12, 12]
     other = loop(seed=9, **changes)
     other.load_state_dict(state)
     other.train_until(160)
@@ -249,7 +249,7 @@ def test_saved_and_loaded_training_goes_on_bit_for_bit_with_its_pool(decay) -> N
 
 
 def test_it_learns_to_move_from_dark_to_light() -> None:
-    """Domains of plain dark and plain light pictures: each direction must end in the other's brightness."""
+    """Domains of plain dark and plain light images: each direction must end in the other's brightness."""
     torch.manual_seed(0)
     greys = torch.cat([torch.randint(20, 60, (32,)), torch.randint(190, 230, (32,))])
     pixels = greys[:, None, None, None].expand(-1, 16, 16, 3).to(torch.uint8)
@@ -262,8 +262,8 @@ def test_it_learns_to_move_from_dark_to_light() -> None:
                              discriminator__init="lecun", losses__cycle_weight=1.0)  # fmt: skip
     training = TrainingLoop(CycleGan(config, SIZES, (EYES,)), data, config)
     training.train_until(2400)
-    pictures = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+    images = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
-        translated = training.generator.eval()(pictures, 1 - labels)
-    assert translated[:32].mean().item() == pytest.approx(pictures[32:].mean().item(), abs=0.25)
-    assert translated[32:].mean().item() == pytest.approx(pictures[:32].mean().item(), abs=0.25)
+        translated = training.generator.eval()(images, 1 - labels)
+    assert translated[:32].mean().item() == pytest.approx(images[32:].mean().item(), abs=0.25)
+    assert translated[32:].mean().item() == pytest.approx(images[:32].mean().item(), abs=0.25)

@@ -1,4 +1,4 @@
-"""The image pool against its definition, one picture at a time."""
+"""The image pool against its definition, one image at a time."""
 
 import torch
 
@@ -6,31 +6,31 @@ from trainables.systems.image_pool import ImagePool
 
 
 def numbered(first: int, count: int) -> torch.Tensor:
-    """Pictures of 2 x 2 pixels that hold their number."""
+    """Images of 2 x 2 pixels that hold their number."""
     return torch.arange(first, first + count).float()[:, None, None, None].expand(-1, 3, 2, 2)
 
 
-def numbers(pictures: torch.Tensor) -> list[int]:
-    assert pictures.shape[1:] == (3, 2, 2)
-    assert (pictures == pictures[:, :1, :1, :1]).all()
-    return pictures[:, 0, 0, 0].int().tolist()
+def numbers(images: torch.Tensor) -> list[int]:
+    assert images.shape[1:] == (3, 2, 2)
+    assert (images == images[:, :1, :1, :1]).all()
+    return images[:, 0, 0, 0].int().tolist()
 
 
 def test_a_pool_of_none_shows_what_is_new() -> None:
     pool, new = ImagePool(0), numbered(0, 5)
     assert pool.exchange(new) is new
-    assert pool.pictures is None
+    assert pool.images is None
 
 
 def test_a_pool_that_is_not_full_keeps_and_shows_what_is_new() -> None:
     pool = ImagePool(5)
     assert numbers(pool.exchange(numbered(0, 3))) == [0, 1, 2]
     assert numbers(pool.exchange(numbered(3, 2))) == [3, 4]
-    assert numbers(pool.pictures) == [0, 1, 2, 3, 4]
+    assert numbers(pool.images) == [0, 1, 2, 3, 4]
 
 
 def test_a_full_pool_follows_the_definition() -> None:
-    """The same draws, taken in the same order, picture by picture; batches are larger than the pool."""
+    """The same draws, taken in the same order, image by image; batches are larger than the pool."""
     pool, kept, first = ImagePool(3), [], 0
     for count in (2, 4, 7, 1):
         torch.manual_seed(first)
@@ -48,7 +48,7 @@ def test_a_full_pool_follows_the_definition() -> None:
             else:
                 expected.append(new)
         assert shown == expected
-        assert numbers(pool.pictures) == kept
+        assert numbers(pool.images) == kept
         first += count
 
 
@@ -59,13 +59,11 @@ def test_half_of_what_is_shown_is_older_and_nothing_is_lost() -> None:
         shown.append((first, numbers(pool.exchange(numbered(first, 10)))))
     old = sum(number < first for first, batch in shown[5:] for number in batch)
     assert 0.44 < old / 1950 < 0.53  # a half, less what was swapped within its own batch: an error of 1.1 %
-    assert sorted([*(number for _, batch in shown[5:] for number in batch), *numbers(pool.pictures)]) == list(
-        range(2000)
-    )
+    assert sorted([*(number for _, batch in shown[5:] for number in batch), *numbers(pool.images)]) == list(range(2000))
 
 
 def test_what_is_kept_is_a_copy() -> None:
     pool, new = ImagePool(4), numbered(0, 2).clone()
     pool.exchange(new)
     new.zero_()
-    assert numbers(pool.pictures) == [0, 1]
+    assert numbers(pool.images) == [0, 1]

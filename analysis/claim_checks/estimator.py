@@ -1,0 +1,162 @@
+"""Estimate the effect that each part of a claim predicts, from the best evidence that a sweep has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.claim_checks.claims import EARLY, END, Contrast, Part, ScoreContrast, Slope, TrainingChange
+from analysis.effects.comparison_point import (
+    ComparisonPoint,
+    common_point,
+    early_point,
+    points_of,
+    require_one_fingerprint,
+)
+from analysis.effects.dimensions import Axis, axes_of
+from analysis.effects.effect import (
+    FAILED,
+    MINIMUM_ARM,
+    MINIMUM_TRIALS,
+    SAME_TRIALS,
+    Effect,
+    Response,
+    is_ratio,
+    join_values,
+    make_effect,
+)
+from analysis.effects.marginal import contrast, failure_response, response_at, slope
+from analysis.effects.paired import ablation_effect, confirmation_effect
+from analysis.effects.regression import paired_effect
+from analysis.mlflow_reader.learning_curves import learning_curves
+from analysis.mlflow_reader.mutated import without_mutated
+from analysis.mlflow_reader.sweep import METRICS, PARAMS, SCORES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from analysis.mlflow_reader.sweep import Sweep
+
+
+class ClaimEstimator:
+    """Estimates effects for the parts of claims; reads the learning curves of a sweep once.
+
+    Args:
+        sweep: with its ``space.json``; mutated trials are left out.
+        metrics: metrics that parts of claims refer to; those that no trial logged are ignored.
+
+    Raises:
+        AnalysisError: the trials' scores have several fingerprints.
+    """
+
+    def __init__(self, sweep: Sweep, metrics: Sequence[str]) -> None:
+        require_one_fingerprint(sweep)
+        self.sweep = sweep = without_mutated(sweep)
+        self.axes: dict[str, Axis] = {axis.name: axis for axis in axes_of(sweep)}
+        self.systems = set(sweep.trials["system"])
+        scored = [name for name in metrics if {f"{SCORES}{name}", f"{METRICS}{name}"} & set(sweep.trials.columns)]
+        curves = learning_curves(sweep, scored) if scored else None
+        self._points = {name: points_of(curves, name) for name in scored} if curves is not None else {}
+        self.metrics = {*scored, *([FAILED] if FAILED in metrics else [])}
+
+    def fixed(self, dimension: str) -> Any:
+        """Return the value that a parameter has in all trials; ``None`` if it varies or is unknown."""
+        column = self.sweep.trials.get(f"{PARAMS}{dimension}")
+        return column.iloc[0] if column is not None and column.nunique(dropna=False) == 1 else None
+
+    def point(self, metric: str, time: str) -> ComparisonPoint | None:
+        """Return the training point at which trials are compared; ``None`` if too few trials were scored."""
+        late = common_point(self._points[metric], MINIMUM_TRIALS)
+        if time == END or late is None:
+            return late
+        return early_point(self._points[metric], MINIMUM_TRIALS, late)
+
+    def contrast(self, part: Contrast) -> Effect | None:
+        """Estimate a contrast from ablation or confirmation runs if there are enough, otherwise from the trials."""
+        axis, axes = self.axes[part.dimension], list(self.axes.values())
+        if part.time == END:
+            for repeated in (ablation_effect, confirmation_effect):
+                effect = repeated(self.sweep, axis, axes, part.values, part.against, part.metric)
+                if effect is not None:
+                    return effect
+        response = self._response(part)
+        return contrast(response, axis, axes, part.values, part.against) if response else None
+
+    def slope(self, part: Slope) -> Effect | None:
+        """Estimate the slope along a numeric dimension from the trials."""
+        response = self._response(part)
+        return slope(response, self.axes[part.dimension], list(self.axes.values())) if response else None
+
+    def training_change(self, part: TrainingChange) -> Effect | None:
+        """Compare each trial with itself at two training points: equal sample counts, the widest span of kimg."""
+        points = self._points[part.metric]
+        trials = self.sweep.trials
+        marks = trials[f"{PARAMS}{part.dimension}"].isin(list(part.values))
+        some = set(trials.loc[marks, "key"])
+        spans = [
+            (late, early)
+            for late in points
+            for early in points
+            if 2 * early.kimg <= late.kimg
+            and early.samples == late.samples
+            and len(self._both(early, late, some)) >= MINIMUM_ARM
+        ]
+        if not spans:
+            return None
+        late, early = max(spans, key=lambda span: (span[0].kimg, -span[1].kimg))
+        keys = self._both(early, late, some)
+        name = f"{join_values(part.values)} at {late.kimg} kimg"
+        return _paired(late, late.values[keys], early.values[keys], (part.dimension, name, f"{early.kimg} kimg"))
+
+    def score_contrast(self, part: ScoreContrast) -> Effect | None:
+        """Compare two scores of the same trials at one training point."""
+        point = self.point(part.metric, part.time) or self.point(part.metric, END)
+        other = next((one for one in self._points[part.other] if point and one.kimg == point.kimg), None)
+        if point is None or other is None:
+            return None
+        keys = self._both(point, other, set(point.values.index))
+        return _paired(point, point.values[keys], other.values[keys], ("", "itself", part.other))
+
+    def explain_shortage(self, part: Part) -> str:
+        """Explain why no effect could be estimated: how many trials there are and how many are needed."""
+        if part.metric == FAILED:
+            failed = int((self.sweep.trials["status"] == "failed").sum())
+            return f"{len(self.sweep.trials)} trials, {failed} of them failed"
+        point = self.point(part.metric, part.time)
+        if point is None:
+            early = " and at half of it or before" if part.time == EARLY else ""
+            most = max((len(one.values) for one in self._points[part.metric]), default=0)
+            return f"at most {most} trials scored at one point{early}; {MINIMUM_TRIALS} are needed"
+        return (
+            f"{len(point.values)} trials at {point.kimg} kimg; {MINIMUM_TRIALS} with the values it compares are "
+            f"needed, {MINIMUM_ARM} of each, and not always together with the same other values"
+        )
+
+    def _response(self, part: Contrast | Slope) -> Response | None:
+        if part.metric == FAILED:
+            return failure_response(self.sweep)
+        point = self.point(part.metric, part.time)
+        return response_at(self.sweep, point) if point else None
+
+    @staticmethod
+    def _both(one: ComparisonPoint, other: ComparisonPoint, some: set[str]) -> list[str]:
+        return sorted(some & set(one.values.index) & set(other.values.index))
+
+
+def _paired(
+    point: ComparisonPoint, values: pd.Series[float], others: pd.Series[float], names: tuple[str, str, str]
+) -> Effect | None:
+    ratio = is_ratio(point.score)
+    one, other = values.to_numpy(dtype=np.float64), others.to_numpy(dtype=np.float64)
+    differences: NDArray[np.float64] = np.log(one / other) if ratio else one - other
+    differences = differences[np.isfinite(differences)]
+    if len(differences) < MINIMUM_ARM:
+        return None
+    unit = "ratio" if ratio else "difference"
+    response = Response(point.score, unit, values.to_frame(), differences, point.kimg, point.samples or None)
+    arms = (len(differences), len(differences))
+    return make_effect(response, names[0], names[1:], paired_effect(differences), arms, SAME_TRIALS)

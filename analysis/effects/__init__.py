@@ -1,0 +1,1 @@
+"""What a dimension does to a score: marginal, adjusted, paired and over time."""

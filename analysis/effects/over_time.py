@@ -1,0 +1,151 @@
+"""Effects along training: what a trick does early and late, in the same trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from analysis.effects.comparison_point import (
+    SHARE,
+    ComparisonPoint,
+    common_point,
+    early_point,
+    points_of,
+    require_one_fingerprint,
+)
+from analysis.effects.dimensions import Axis, axes_of
+from analysis.effects.effect import MINIMUM_TRIALS
+from analysis.effects.marginal import contrast, response_at, slope
+from analysis.errors import AnalysisUsageError
+from analysis.mlflow_reader.mutated import without_mutated
+from analysis.mlflow_reader.sweep import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    import pandas as pd
+
+    from analysis.effects.effect import Effect
+    from analysis.mlflow_reader.sweep import Sweep
+
+
+@dataclass(frozen=True)
+class Turn:
+    """An effect early and late in training, among the trials that were scored at both points."""
+
+    early: Effect
+    late: Effect
+
+    @property
+    def reverses(self) -> bool:
+        """Whether it helps at one point and hurts at the other, both beyond doubt: draws sooner but ends worse."""
+        none = 1.0 if self.early.unit == "ratio" else 0.0
+        opposite = (self.early.estimate - none) * (self.late.estimate - none) < 0
+        return self.early.separable and self.late.separable and opposite
+
+    def to_json(self) -> dict[str, Any]:
+        """Both effects, and whether they are opposite."""
+        return {"early": self.early.to_json(), "late": self.late.to_json(), "reverses": self.reverses}
+
+
+def effect_over_time(
+    sweep: Sweep, curves: pd.DataFrame, metric: str, dimension: str, values: Collection[Any] = (),
+    against: Collection[Any] = (),
+) -> list[Effect]:  # fmt: skip
+    """Estimate an effect at every point of training that at least half of the scored trials reached.
+
+    The trials are those scored at that point: where fewer reach the next, another effect may come from them. Mutated
+    trials are left out, here and in ``turn``.
+
+    Args:
+        sweep: with its ``space.json``.
+        curves: from ``learning_curves``, with the metric.
+        metric: a score.
+        dimension: its name.
+        values: choices that are compared; none follows a number by its slope.
+        against: choices with which they are compared.
+    """
+    require_one_fingerprint(sweep)
+    sweep = without_mutated(sweep)
+    axes = axes_of(sweep)
+    axis = _axis(axes, dimension)
+    included = curves[curves["key"].isin(sweep.trials["key"])]
+    points = [point for point in points_of(included, metric) if point.share >= SHARE]
+    effects = [_at(sweep, point, axis, axes, values, against) for point in points] if axis else []
+    return [effect for effect in effects if effect is not None]
+
+
+def effects_over_time(sweep: Sweep, curves: pd.DataFrame, metric: str) -> list[list[Effect]]:
+    """Estimate every effect along training: each choice against the default's, and the slope of every number.
+
+    Arguments as for ``effect_over_time``; comparisons that are known at fewer than two points are left out.
+    """
+    compared = [
+        (axis.name, ([choice], [axis.default]) if axis.choices else ((), ()))
+        for axis in axes_of(sweep)
+        for choice in (axis.choices or (None,))
+        if not axis.choices or choice != axis.default
+    ]
+    paths = [effect_over_time(sweep, curves, metric, name, *values) for name, values in compared]
+    return [path for path in paths if len(path) > 1]
+
+
+def turn(
+    sweep: Sweep, curves: pd.DataFrame, metric: str, dimension: str, values: Collection[Any] = (),
+    against: Collection[Any] = (),
+) -> Turn | None:  # fmt: skip
+    """Compare an effect at the earliest and the latest comparable point; arguments as for ``effect_over_time``.
+
+    Returns:
+        ``None`` if too few trials were scored at both points.
+
+    Raises:
+        AnalysisUsageError: the sweep has no such dimension, or the dimension no such choice.
+    """
+    require_one_fingerprint(sweep)
+    sweep = without_mutated(sweep)
+    axes = axes_of(sweep)
+    axis = _require_axis(axes, dimension, [*values, *against])
+    points = points_of(curves[curves["key"].isin(sweep.trials["key"])], metric)
+    late = common_point(points, MINIMUM_TRIALS)
+    early = early_point(points, MINIMUM_TRIALS, late) if late else None
+    if early is None or late is None:
+        return None
+    both = early.values.index.intersection(late.values.index)
+    sides = [
+        _at(sweep, replace(point, values=point.values.loc[both]), axis, axes, values, against)
+        for point in (early, late)
+    ]  # fmt: skip
+    return Turn(sides[0], sides[1]) if sides[0] and sides[1] else None
+
+
+def _require_axis(axes: Sequence[Axis], name: str, values: Collection[Any]) -> Axis:
+    """Return an axis that has all these choices.
+
+    Raises:
+        AnalysisUsageError: there is none.
+    """
+    axis = _axis(axes, name)
+    if axis is None:
+        names = [other.name for other in axes]
+        raise AnalysisUsageError(f"no dimension {name!r}{nearest(name, names)}; the sweep has: {', '.join(names)}")
+    if unknown := [value for value in values if value not in axis.choices]:
+        allowed = ", ".join(map(repr, axis.choices)) or "none, it is a range: leave values and against empty"
+        raise AnalysisUsageError(f"{name} has no choice {unknown[0]!r}; allowed: {allowed}")
+    return axis
+
+
+def _axis(axes: Sequence[Axis], name: str) -> Axis | None:
+    return next((axis for axis in axes if axis.name == name), None)
+
+
+def _at(
+    sweep: Sweep,
+    point: ComparisonPoint,
+    axis: Axis,
+    axes: Sequence[Axis],
+    values: Collection[Any],
+    against: Collection[Any],
+) -> Effect | None:
+    outcome = response_at(sweep, point)
+    return contrast(outcome, axis, axes, values, against) if values else slope(outcome, axis, axes)

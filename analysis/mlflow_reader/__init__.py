@@ -1,0 +1,1 @@
+"""Read a sweep from MLflow into one tidy table."""

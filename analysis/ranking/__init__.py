@@ -1,0 +1,1 @@
+"""Rank trials: filters, Pareto front, table, caveats."""

@@ -1,0 +1,1 @@
+"""Statistics of repeated seeds: confirmations and ablations."""

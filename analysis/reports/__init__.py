@@ -1,0 +1,1 @@
+"""The HTML report, its sections and the sweep's page in MLflow."""

@@ -1,0 +1,1 @@
+"""An export as an object: its manifest, its backends, its ONNX programs."""

@@ -1,0 +1,1 @@
+"""Ray's nodes, the memory of trials, and how trials are placed on them."""

@@ -1,0 +1,1 @@
+"""Compare the images of the best trials by eye, and record blind choices between them."""

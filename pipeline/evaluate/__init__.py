@@ -1,0 +1,1 @@
+"""`gansweep score`: compare any two folders of images."""

@@ -1,0 +1,1 @@
+"""Write the winner's folder and its model card."""

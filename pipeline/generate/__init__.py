@@ -1,0 +1,1 @@
+"""Draw and translate images with an export."""

@@ -1,0 +1,1 @@
+"""Confirmation and ablation: the same configuration again on fresh seeds."""

@@ -1,0 +1,1 @@
+"""One sweep, from its settings to its last trial."""

@@ -1,0 +1,139 @@
+"""A sweep's settings, parsed once into the parts that the rooms below it take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.home import Home
+from pipeline.schedulers.evaluation_schedule import resolve_budget
+from trainables.scoring.extractors.registry import ExtractorChoice
+from trainables.trial.failure_detection import parse_rules
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.resources import ResourceRequest
+    from pipeline.schedulers.evaluation_schedule import Budget
+    from pipeline.settings import SweepSettings
+    from search_spaces.space import Space
+    from trainables.config import Channels, Fit, PixelPlace, Precision
+    from trainables.data.selection import Selection
+    from trainables.storage.storage import Storage
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """The images to train on."""
+
+    folder: Path
+    image_size: int
+    """Pixels along each side."""
+    selection: Selection
+    max_bad_share: float
+    """Largest share of unreadable or unmatched images, 0 to 1."""
+    fit: Fit
+    """How images become square."""
+    channels: Channels
+    """3 for RGB, 1 for grey."""
+
+
+@dataclass(frozen=True)
+class ScoringSettings:
+    """How trials are scored."""
+
+    extractor: ExtractorChoice
+    cascade: Path | None
+    """OpenCV cascade of the face rate."""
+    samples: int
+    """Generated images of a final score."""
+    infinity: bool
+    """Also extrapolate the distance to infinitely many images."""
+    seed: int
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """How each trial is trained, apart from its budget and its resources."""
+
+    precision: Precision
+    checkpoint_seconds: float
+    failure_rules: tuple[str, ...]
+    """Early failures that end a trial."""
+    pixels: PixelPlace
+    """Where trials take their batches from."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a sweep runs, and where it keeps its files and databases."""
+
+    home: Home
+    folder: Path
+    """Folder of the sweep in the home."""
+    storage: Storage
+    """Where the trials keep their files."""
+    tracking: str | None
+    """MLflow tracking URI; ``None``: the home's database."""
+    study: str
+    """Optuna storage URL."""
+    address: str | None
+    """Ray cluster; ``None``: this machine."""
+
+    @property
+    def artifacts(self) -> Path | None:
+        """Folder of MLflow's artifacts; ``None`` where the tracking server decides."""
+        return self.home.artifacts(self.folder.name) if self.tracking is None else None
+
+
+@dataclass(frozen=True)
+class ResolvedSweep:
+    """The settings of a sweep after parsing; ``Prepared`` adds the results of loading the data and of placement."""
+
+    settings: SweepSettings
+    """As given; they are saved with the sweep."""
+    name: str
+    space: Space
+    data: DataSource
+    scoring: ScoringSettings
+    training: TrialSettings
+    budget: Budget
+    request: ResourceRequest
+    places: Places
+
+
+def resolve_sweep(settings: SweepSettings) -> ResolvedSweep:
+    """Parse the settings of a sweep.
+
+    Raises:
+        UsageError: a space or a change to it that does not exist.
+    """
+    home = Home.find(settings.home)
+    extractor = ExtractorChoice(settings.extractor, settings.weights, settings.resize, settings.extractor_precision)
+    return ResolvedSweep(
+        settings=settings,
+        name=settings.name,
+        space=settings.resolve_space(),
+        data=DataSource(
+            settings.data,
+            settings.image_size,
+            settings.selection(),
+            settings.max_bad_share,
+            settings.fit,
+            settings.channels,
+        ),
+        scoring=ScoringSettings(extractor, settings.cascade, settings.samples, settings.fid_infinity, settings.seed),
+        training=TrialSettings(
+            settings.precision, settings.checkpoint_seconds, parse_rules(settings.end_hopeless), settings.pixels
+        ),
+        budget=resolve_budget(settings),
+        request=settings.resource_request(),
+        places=Places(
+            home=home,
+            folder=home.sweep(settings.name),
+            storage=home.storage(settings.name, settings.storage),
+            tracking=settings.tracking,
+            study=settings.study or home.study,
+            address=settings.address,
+        ),
+    )

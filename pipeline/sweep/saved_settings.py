@@ -1,0 +1,118 @@
+"""The settings saved with a sweep, and the check that a restart does not change them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+from pipeline.settings import AUTO_PLACEMENT, RESUME_OVERRIDES, SweepSettings
+from pipeline.sweep.data_changes import data_changes, write_images
+from search_spaces.space import without_prose
+from trainables.config import GanConfig
+from trainables.data.addresses import as_address
+from trainables.errors import UserError
+from trainables.storage.atomic import write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from search_spaces.space import Space
+    from trainables.data.dataset import TaggedImages
+
+
+SETTINGS_FILE = "sweep.json"
+
+
+def require_same_sweep(
+    path: Path, settings: SweepSettings, space: Space, images: TaggedImages, given: SweepSettings | None = None
+) -> None:
+    """Save what defines a sweep; refuse a name that is used by another sweep.
+
+    Args:
+        path: the saved settings.
+        settings: with the resources that placement decided.
+        space: searched space.
+        images: the data.
+        given: the settings before placement.
+
+    Raises:
+        UserError: the saved sweep differs, with the first differences.
+    """
+    mine = {
+        "settings": {name: value for name, value in settings.to_json().items() if name not in RESUME_OVERRIDES},
+        "space": space.to_json(),
+        "data": images.fingerprint,
+    }
+    # Resuming may happen in another folder, and must not adopt the sweep again.
+    own = {
+        "concurrent": settings.concurrent,
+        "data": as_address(settings.data) or str(settings.data.resolve()),
+        "adopt": False,
+    }
+    asked = {name: getattr(given or settings, name) for name in AUTO_PLACEMENT}
+    full = {**mine, "started_with": {**settings.public(), **own}, "asked": asked}
+    if not path.exists():
+        write_images(path.parent, images)
+        write_json(path, full)
+        return
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        before = {name: saved.get(name) for name in mine}
+        options = dict(before["settings"])
+        space_before = without_prose(before["space"])
+        # Parameters added since the sweep began have the default with which they change nothing.
+        space_before["recipe"] = {**GanConfig().to_params(), **space_before["recipe"]}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+    changed = differences(options, json.loads(json.dumps(mine["settings"])))
+    if changed:
+        first = [f"{option} ({old}, now {new})" for option, (old, new) in changed.items()][:3]
+        raise UserError(
+            f"sweep {settings.name!r} exists with another {'; '.join(first)}; "
+            "use another --name, or the same settings to continue it"
+        )
+    if before["data"] != mine["data"]:
+        what = data_changes(path.parent, images) or f"fingerprint {before['data']}, now {mine['data']}"
+        raise UserError(
+            f"data folder {settings.data} is not what sweep {settings.name!r} began with: {what}; restore it to "
+            "continue, or use another --name"
+        )
+    if space_before != without_prose(json.loads(json.dumps(mine["space"]))):
+        raise UserError(
+            f"sweep {settings.name!r} exists with another space (its dimensions or recipe have changed); use another "
+            "--name, or the version of gansweep that started it"
+        )
+
+
+def keep_scheduler(settings: SweepSettings, path: Path) -> SweepSettings:
+    """Return the settings with the saved scheduler of a sweep that is continued and for which none is given.
+
+    Versions before the scheduler ``auto`` saved the name of their default.
+
+    Args:
+        settings: as given.
+        path: the saved settings; ``require_same_sweep`` reports what cannot be read.
+    """
+    if settings.scheduler != "auto":
+        return settings
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))["settings"]["scheduler"]
+        return dataclasses.replace(settings, scheduler=saved)
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        return settings
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the options in which two saved settings differ, with the value in each.
+
+    An option that an earlier version did not have counts as its default.
+    """
+    fields = dataclasses.fields(SweepSettings)
+    defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+    before = {**json.loads(json.dumps(defaults)), **old}
+    return {
+        f"--{name.replace('_', '-')}": (before.get(name), value)
+        for name, value in new.items()
+        if before.get(name) != value
+    }

@@ -1,0 +1,1 @@
+"""Everything that subclasses Ray Tune."""

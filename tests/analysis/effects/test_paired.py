@@ -1,0 +1,75 @@
+"""Effects of repeated runs: what failed, what has not ended, and budgets beside each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from analysis.effects.dimensions import Axis
+from analysis.effects.paired import ablation_effect, confirmation_effect
+from tests.support.sweeps import make_repeats, make_sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from analysis.effects.effect import Effect
+    from analysis.mlflow_reader.sweep import Sweep
+
+FLIP = "training.flip"
+SPACE = {"dimensions": [{"name": FLIP, "kind": "choice", "choices": [True, False], "default": True}]}
+WILSON = 1.959964**2
+"""Square of the normal quantile."""
+
+
+def runs(kind: str, statuses: dict[bool, str], budget: int = 40, **more: Any) -> list[dict[str, Any]]:
+    """One run per letter and value: c complete, f failed at once, r running, i interrupted."""
+    names = {"c": "complete", "f": "failed", "r": "running", "i": "interrupted"}
+    return [
+        {
+            "kind": kind, "key": f"{kind}-{value}-{seed}-{budget}", "seed": seed, "budget": budget,
+            "of": f"hand-{value:05d}" if kind == "confirmation" else "hand-00000", "status": names[letter],
+            "kimg": math.nan if letter == "f" else float(budget), "samples": math.nan if letter == "f" else 1000.0,
+            f"params.{FLIP}": value, "scores.distance": math.nan if letter == "f" else 10.0 + seed + value, **more,
+        }
+        for value, letters in statuses.items()
+        for seed, letter in enumerate(letters)
+    ]  # fmt: skip
+
+
+def effect(repeats: list[dict[str, Any]], metric: str, how: Callable[..., Effect | None]) -> Effect | None:
+    sweep: Sweep = make_sweep([{"key": "hand-00000"}, {"key": "hand-00001"}], space=SPACE)
+    sweep = dataclasses.replace(sweep, repeats=make_repeats(repeats))
+    axis = Axis(FLIP, (True, False), True)
+    return how(sweep, axis, [axis], [True], [False], metric)
+
+
+@pytest.mark.parametrize(("kind", "how"), [("confirmation", confirmation_effect), ("ablation", ablation_effect)])
+def test_failed_runs_count_whenever_they_failed(kind: str, how: Callable[..., Effect | None]) -> None:
+    found = effect(runs(kind, {True: "fff", False: "ccc"}), "failed", how)
+    assert found is not None
+    assert (found.evidence, found.estimate, found.arms, found.kimg) == (kind, 1.0, (3, 3), 40.0)
+    # Wilson's interval of 3 of 3 begins at n / (n + z^2), that of 0 of 3 ends at z^2 / (n + z^2).
+    assert found.low == pytest.approx(1 - math.hypot(*(WILSON / (3 + WILSON),) * 2), abs=1e-5)
+    assert found.high == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("kind", "how"), [("confirmation", confirmation_effect), ("ablation", ablation_effect)])
+def test_runs_that_have_not_ended_have_not_held(kind: str, how: Callable[..., Effect | None]) -> None:
+    assert effect(runs(kind, {True: "fff", False: "cri"}), "failed", how) is None
+    found = effect(runs(kind, {True: "ffff", False: "cccr"}), "failed", how)
+    assert found is not None
+    assert found.arms == ((4, 3) if kind == "confirmation" else (3, 3))
+
+
+def test_pairs_are_of_one_budget_the_largest() -> None:
+    short = runs("ablation", {True: "cccc", False: "cccc"}, 10)
+    long = [{**run, "scores.distance": 5.0} for run in runs("ablation", {True: "ccc", False: "ccc"}, 40)]
+    found = effect(short + long, "distance", ablation_effect)
+    assert found is not None
+    assert (found.trials, found.kimg, found.estimate) == (3, 40.0, 1.0)
+    mixed = runs("ablation", {True: "fff"}, 10) + runs("ablation", {False: "ccc"}, 40)
+    assert effect(mixed, "failed", ablation_effect) is None
+    assert effect(short + long[:2], "distance", ablation_effect).kimg == 10.0  # type: ignore[union-attr]

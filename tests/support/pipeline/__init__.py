@@ -1,0 +1,1 @@
+"""Tiny sweeps, drivers in other processes, and exports."""

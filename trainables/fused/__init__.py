@@ -1,0 +1,1 @@
+"""Training of several trials with equal structure as one batched program."""

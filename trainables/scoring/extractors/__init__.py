@@ -1,0 +1,1 @@
+"""Feature networks, their weights and the resize that goes with them."""

@@ -1,0 +1,1 @@
+"""The tag classifier that is trained on real images only."""

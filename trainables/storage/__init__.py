@@ -1,0 +1,1 @@
+"""Files of a trial: atomic writes, checkpoints, shared folders and S3."""

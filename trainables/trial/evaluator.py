@@ -1,0 +1,111 @@
+"""Scores and sample grids of a trial's averaged generator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from trainables.networks.blocks import recalibrate_batch_norm
+from trainables.scoring.tag_classifier.tag_accuracy import draw_confusions
+from trainables.scoring.translation import score_translation
+from trainables.storage.atomic import write_json
+from trainables.training.inputs import calibration_inputs
+from trainables.trial.latency import latency_ms
+from trainables.visuals.image_grid import write_png
+from trainables.visuals.panels import panel_names
+from trainables.visuals.sample_sheet import draw_sheet
+from trainables.visuals.translation_sheet import draw_translations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+    from trainables.config import GanConfig
+    from trainables.networks.generator import Generator
+    from trainables.scoring.results import Scores
+    from trainables.scoring.tag_classifier.tag_accuracy import TagReport
+    from trainables.storage.storage import Storage
+    from trainables.trial.context import TrialContext
+
+
+class Evaluator:
+    """Scores one generator and draws its images.
+
+    Args:
+        context: data, scorer and device.
+        config: the configuration that the generator was built from.
+        generator: maps noise and tags, or images and labels, to images ``(n, 3, s, s)`` in [-1, 1].
+        storage: receives the sample grids and panels.
+    """
+
+    def __init__(self, context: TrialContext, config: GanConfig, generator: nn.Module, storage: Storage) -> None:
+        self.context, self.config, self.generator, self.storage = context, config, generator, storage
+        self._run = self.translate if config.translates else self.draw
+
+    @torch.no_grad()
+    def draw(self, noise: Tensor, tags: Tensor) -> Tensor:
+        """Draw images ``(n, 3, s, s)`` in [-1, 1]."""
+        return cast("Generator", self.generator).image(noise, tags)
+
+    @torch.no_grad()
+    def translate(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Translate images ``(n, 3, s, s)`` in [-1, 1] to ``labels`` ``(n, groups)``."""
+        translated: Tensor = self.generator(images, labels)
+        return translated
+
+    def recalibrate(self) -> None:
+        """Recalibrate the batch-norm statistics for the averaged weights, on inputs from a separate seed."""
+        draw_inputs = self._calibration_inputs()
+        recalibrate_batch_norm(self.generator, lambda: self._run(*draw_inputs()))
+
+    def score(self, samples: int) -> Scores:
+        """Score ``samples`` generated images."""
+        scorer, device = self.context.scorer, self.context.device
+        if self.config.translates:
+            return score_translation(scorer, self.translate, device, samples=samples)
+        return scorer.score(
+            self.draw, self.config.generator.noise_dim, device, conditional=self.config.conditional, samples=samples
+        )
+
+    def latency_ms(self, clock: Callable[[], float]) -> float:
+        """Return the median milliseconds for one image, measured by a ``clock`` in seconds."""
+        return latency_ms(self._run, self._calibration_inputs()(), self.context.device, clock)
+
+    def write_images(self, kimg: int, tags: TagReport | None, *, done: bool) -> list[str]:
+        """Write the sample grid and, at the end of the budget (``done``), all panels and the confusion matrix of tags.
+
+        Returns:
+            The names of the files in the storage.
+        """
+        first = "translation" if self.config.translates else "noise"
+        names = [self._write_panel(first, f"samples/kimg-{kimg:06d}.png")]
+        if done and self.config.conditional:
+            panels = (first,) if self.config.translates else panel_names(self.context.images.vocabulary)
+            names += [self._write_panel(name, f"panels/{name}.png") for name in panels]
+        if done and tags:
+            names += ["panels/confusion.png", "panels/confusion.json"]
+            with self.storage.writing(names[-2]) as path:
+                draw_confusions(tags, path)
+            with self.storage.writing(names[-1]) as path:
+                write_json(path, tags.confusions())
+        return names
+
+    def _write_panel(self, name: str, path: str) -> str:
+        """Draw a panel; its noise or source images are the same in every trial of the sweep."""
+        images, seed, device = self.context.images, self.context.scorer.seed + 2, self.context.device
+        if name == "translation":
+            sheet = draw_translations(self.config, images, self.translate, seed=seed, device=device)
+        else:
+            sheet = draw_sheet(
+                name, images, self.draw, noise_dim=self.config.generator.noise_dim,
+                seed=seed, device=device, conditional=self.config.conditional,
+            )  # fmt: skip
+        with self.storage.writing(path) as file:
+            write_png(sheet, file)
+        return path
+
+    def _calibration_inputs(self) -> Callable[[], tuple[Tensor, Tensor]]:
+        context = self.context
+        return calibration_inputs(self.config, context.images, context.scorer.seed + 1, context.device)

@@ -1,0 +1,1 @@
+"""Image grids, sample sheets and panels."""
