@@ -135,7 +135,11 @@ CLASS_ACCURACY: Final = "class_accuracy/"
 """``class_accuracy/<group>/<class>`` in a trial's results; logged as the table ``CLASS_ACCURACY_FILE``, not as metrics.
 Runs of earlier versions have metrics."""
 INTERVAL: Final = "interval/"
-"""``interval/<score>/low`` and ``/high``: 95% interval of a finished trial's score over its sampling noise."""
+"""``interval/<score>/low`` and ``/high`` in a trial's results: 95% interval of a finished trial's score over its
+sampling noise; logged as the tag ``INTERVALS``, not as metrics, which would be charts of one point. Runs of earlier
+versions have metrics."""
+INTERVALS: Final = "gansweep.intervals"
+"""JSON object: score to ``[low, high]``. More than MLflow takes in a tag stay metrics."""
 
 _PLUS: Final = ":plus:"
 

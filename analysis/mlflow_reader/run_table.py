@@ -120,6 +120,8 @@ def _row(run: Record, dimensions: Mapping[str, Mapping[str, Any]], fingerprint: 
         "ended": run.info.end_time or None,
         "stretches": tags.get(schema.STRETCHES),
     }
+    for score, ends in json.loads(tags.get(schema.INTERVALS, "{}")).items():
+        row |= {f"{METRICS}{schema.INTERVAL}{score}/{end}": at for end, at in zip(("low", "high"), ends, strict=True)}
     row |= {f"{SCORES if schema.is_score(name) else METRICS}{name}": value for name, value in metrics.items()}
     row |= {f"{PARAMS}{name}": _parse_value(text, dimensions.get(name)) for name, text in run.data.params.items()}
     return row

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from trainables.storage.storage import Storage
 
 SPOOL = "spool"
+
+LONGEST_TAG = 5000
+"""Characters; the limit of MLflow's servers, which was lower in earlier versions."""
 """Subfolder of the sweep with the operations that are still to be sent."""
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
@@ -268,6 +271,9 @@ class Tracker:
         }
         classes = {name: value for name, value in numbers.items() if name.startswith(schema.CLASS_ACCURACY)}
         values = {schema.logged_name(name): value for name, value in numbers.items() if name not in classes}
+        if tag := _intervals_tag(values):
+            values = {name: value for name, value in values.items() if not name.startswith(schema.INTERVAL)}
+            self._put("tag", key, tags=tag)
         if classes:
             rows = [[*name.split("/", 2)[1:], value] for name, value in classes.items()]
             table = {"columns": ["group", "class", "accuracy"], "data": rows}
@@ -333,3 +339,12 @@ class Tracker:
         self._written += 1
         self._time = max(self._time + 1, int(time.time() * 1000))
         return {"do": do, "key": key, "time": self._time, **what}
+
+
+def _intervals_tag(values: Mapping[str, float]) -> dict[str, str]:
+    """Return the intervals among a result's figures as one tag; nothing if there are none, or more than a tag holds."""
+    ends = {schema.unescaped(name): value for name, value in values.items() if name.startswith(schema.INTERVAL)}
+    scores = dict.fromkeys(name.removeprefix(schema.INTERVAL).rpartition("/")[0] for name in ends)
+    pairs = {score: [ends.get(f"{schema.INTERVAL}{score}/{end}") for end in ("low", "high")] for score in scores}
+    text = json.dumps(pairs)
+    return {schema.INTERVALS: text} if pairs and len(text) <= LONGEST_TAG else {}

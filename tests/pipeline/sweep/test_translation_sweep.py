@@ -64,7 +64,8 @@ def test_the_task_and_its_scores_are_logged(swept: Swept) -> None:
     )
     assert "tag_accuracy_hair" not in logged
     assert logged["tag_accuracy"] == logged["tag_accuracy_eyes"]
-    assert logged["interval/preserved/low"] <= logged["preserved"] <= logged["interval/preserved/high"]
+    low, high = json.loads(run.data.tags["gansweep.intervals"])["preserved"]
+    assert low <= logged["preserved"] <= high
     found = load("eyes", home=swept.home.root)
     assert found.data["targets"] == ["eyes"]
     assert json.loads(run.data.tags["gansweep.fingerprint"])["seed_policy"] == "sources and tags fixed per sweep"
@@ -122,9 +123,10 @@ def test_it_is_registered_promoted_and_served(
     assert not (tmp_path / "again").exists()
     tags = swept.client.get_model_version("m", "1").tags
     scores, logged = json.loads(tags["gansweep.scores"]), swept.runs()[0].data.metrics
+    intervals = json.loads(swept.runs()[0].data.tags["gansweep.intervals"])
     for name in ("distance", "tag_accuracy"):
         assert scores[name]["value"] == logged[name]
-        assert scores[name]["interval"] == [logged[f"interval/{name}/{end}"] for end in ("low", "high")]
+        assert scores[name]["interval"] == intervals[name]
     files = sorted(path for path in faces.rglob("*") if path.suffix in (".png", ".jpg"))[:3]
     assert main(["translate", str(tmp_path / "e"), *map(str, files), "--to", "red", "-o", str(tmp_path / "out")]) == 0
     location = swept.client.get_model_version_by_alias("m", "champion").source

@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from analysis.errors import AnalysisError
+from analysis.mlflow_reader.sweep import load
 from pipeline.home import Home
 from pipeline.tracking.client import open_client
 from pipeline.tracking.mlflow_writer import run_name
@@ -182,6 +183,31 @@ def test_metrics_have_kimg_as_their_step_and_are_finite(
     client, run = MlflowClient(home.tracking), stored("trial")[0]
     history = {m: [(p.step, p.value) for p in client.get_metric_history(run.info.run_id, m)] for m in run.data.metrics}
     assert history == {"kimg": [(10, 10.0), (20, 20.0)], "distance": [(10, 5.5)], "tag_accuracy": [(20, 0.5)]}
+
+
+def test_intervals_are_one_tag_rather_than_charts_of_one_point(
+    track: Callable[..., Tracker], space: Space, stored: Any, home: Home, name: str
+) -> None:
+    tracker = track()
+    for number in range(2):
+        tracker.start_trial(config(space, number, **{"generator.width": 8 * (1 + number)}))
+    many = {f"tag_accuracy_{group:03d}": (0.123456789, 0.234567891) for group in range(200)}  # 9,200 characters
+    own = {"distance": (36.0, 43.5), "tag_accuracy_long+short": (0.25, 0.5)}
+    for number, pairs in enumerate((own, many)):
+        ends = {
+            f"interval/{score}/{end}": pair[end == "high"] for score, pair in pairs.items() for end in ("low", "high")
+        }
+        tracker.log_result(f"k-{number:05d}", {"kimg": 10, "distance": 40.0, **ends})
+    first, second = stored("trial")
+    assert json.loads(first.data.tags["gansweep.intervals"]) == {score: list(pair) for score, pair in own.items()}
+    assert set(first.data.metrics) == {"kimg", "distance"}
+    # More than MLflow takes in one tag stay metrics.
+    assert "gansweep.intervals" not in second.data.tags
+    assert len(second.data.metrics) == 2 + 2 * 200
+    table = load(name, home=home.root).trials
+    low, high = "metrics.interval/tag_accuracy_long+short/low", "metrics.interval/tag_accuracy_007/high"
+    assert list(table[low].fillna(-1)) == [0.25, -1]
+    assert list(table[high].fillna(-1)) == [-1, 0.234567891]
 
 
 def test_results_keep_their_order_where_the_clock_is_set_back(
