@@ -1,151 +1,277 @@
-"""Share of random search's training that other searches need for an equally good configuration.
+"""Share of random search's training that other searches need for an equally good answer.
 
-    python -m benchmarks.anytime [--sweep NAME --home DIR] [--workers 4] [--trials 60] [--recorded 1500]
-                                 [--repeats 10] [--output anytime.json]
+    python -m benchmarks.anytime [--recording FILE.csv] [--searches 20] [--workers 4] [--trials 60] [--quick]
+                                 [--sampler NAME ...] [--scheduler NAME ...] [--processes N] [--output anytime.json]
 
-Without ``--sweep`` the curves are synthetic, with a known truth over the dimensions of `acgan`: the distance falls as a
-power of the training towards a level that depends on the configuration, at a speed that depends on the learning rates
-(so that curves cross), with noise at every evaluation; one configuration in twenty diverges. Distances at a ninth and a
-third of the budget have rank correlations of 0.89 and 0.99 with distances at the end. Correlations of a real sweep may
-be lower (0.67 and 0.76 in a short one of synthetic faces), so that early stopping loses more. In the first run, a
-search gets the curve of the configuration that it suggests; in the second, as in ``gansweep simulate``, the nearest of
-``--recorded`` curves, which shows the effect of snapping. With ``--sweep`` the curves come from a recorded sweep that
-stopped no trial. The JSON file, and images beside it, report the share of random search's training that each other
-search had used when its best configuration was as good (medians and quartiles over the repeats). Wide networks are
-slow: while one trains, other workers use training too, so the share grows with ``--workers``.
+Every sampler runs with every scheduler on
+
+- synthetic curves (``benchmarks.synthetic_curves``) with a good, a middling and a wrong recipe, a new recipe for each
+  search: a search gets the curve of the configuration that it suggests;
+- a recording (``benchmarks.recorded_curves``; default: ``benchmarks/data/curves.csv`` if it exists), where a suggestion
+  gets the curve of the nearest recorded configuration that is still unused;
+- a surrogate fitted to that recording, whose quality is printed: Spearman's correlation of its predictions, by
+  cross-validation, with the recorded scores at the end of the budget.
+
+Random search without stopping has the training of ``--trials`` whole trials and sets two targets, each the median over
+its searches: the distance of its winner, which has to reach the floor of the tag accuracy (0.8 of the best trial's, as
+``gansweep rank`` chooses), and the area under its front. Printed are the shares of its training, in images and where
+the recording has them in floating-point operations of ended trials, until another search has as good an answer: medians
+and quartiles over the searches; ``-`` if fewer than half of them reach it.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
 import itertools
 import json
 import math
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from analysis.mlflow_reader.sweep import load
-from benchmarks.large_history import Sampler
-from pipeline.settings import SweepSettings
-from pipeline.simulate.compare import Plan, compare, to_json
-from pipeline.simulate.plot import plot_comparison
-from pipeline.simulate.recording import Curve, Point, Recording, recording
-from pipeline.simulate.text import format_comparison
-from search_spaces.registry import SPACES
+from analysis import schema
+from analysis.ranking.pareto import hypervolume_2d
+from analysis.ranking.winner import make_rule
+from benchmarks import recorded_curves, surrogate, synthetic_curves
+from benchmarks.samplers import SAMPLERS
+from pipeline.schedulers import RULES
+from pipeline.schedulers.evaluation_schedule import resolve_budget
+from pipeline.simulate.compare import Spread
+from pipeline.simulate.nearest_trial import Pool
+from pipeline.simulate.replayed_search import RecordedSearch
+from pipeline.simulate.simulator import Limits, simulate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Sequence
 
-MAX_KIMG, EVERY = 90, 10
-SPACE = SPACES["acgan"]
-COMBINATIONS = [
-    (sampler, scheduler)
-    for sampler in ("random", "tpe")
-    for scheduler in ("none", "asha", "mo-asha", "hyperband", "median")
-]
-FAILS = 0.05
-NOISE = 0.03
-"""Standard deviation of the logarithm of a distance."""
+    from pipeline.settings import SweepSettings
+    from pipeline.simulate.recording import Curve, Recording
+    from pipeline.simulate.replayed_search import Source
+    from pipeline.simulate.simulator import FinishedTrial
 
-
-def log_level(params: Mapping[str, Any]) -> float:
-    """Return the true logarithm of the distance that a configuration tends to."""
-    value: float = 4.0 - 0.25 * math.log2(params["generator.width"] / 64)
-    value -= 0.1 * math.log2(params["discriminator.width"] / 64)
-    value += 0.06 * math.log2(params["optimizer.generator_lr"] / 4e-4) ** 2
-    value += 0.04 * math.log2(params["optimizer.discriminator_lr"] / 2e-4) ** 2
-    value += 0.3 * params["generator.oversize"] + 0.1 * (params["generator.final_activation"] == "leaky_relu")
-    value += 0.15 * (params["discriminator.conditioning"] == "concat") - 0.1 * (params["training.ema_decay"] > 0)
-    return value - 0.05 * math.log2(params["losses.adversarial_weight"])
+SCHEDULERS = ("none", "asha", "mo-asha")
+BASELINE = ("random", "none")
+RECORDING = Path(__file__).parent / "data" / "curves.csv"
+SYNTHETIC: Final[tuple[synthetic_curves.Place, ...]] = ("good", "middling", "wrong")
+TABLE, SURROGATE = "recording", "surrogate"
+NOT_REACHED = math.inf
+ROUNDING = 1e-9
+"""Of a product of two shares: 0.8 of 0.9."""
 
 
-def accuracy_level(params: Mapping[str, Any]) -> float:
-    """Return the true log-odds, at the end, that the tag classifier agrees with the requested tags."""
-    if params["discriminator.conditioning"] == "concat":
-        return -1.0
-    weight: float = 0.6 * math.log2(params["losses.tag_weight"])
-    return 0.5 + weight - 1.5 * bool(params["losses.tag_loss_on_fakes"])
+class Answer(NamedTuple):
+    """A trial that completed."""
+
+    kimg: float
+    """Training of all trials by then."""
+    flops: float
+    """Floating-point operations of all trials that had ended by then; NaN if they are unknown."""
+    distance: float
+    accuracy: float
 
 
-def synthetic(trials: int, seed: int) -> Recording:
-    """Return curves of random configurations; the first is the recipe."""
-    rng = np.random.default_rng(seed)
-    drawn = [dict(SPACE.recipe), *(SPACE.sample(Sampler(rng)) for _ in range(trials - 1))]
-    curves = tuple(_curve(f"synthetic-{number:05d}", params, rng) for number, params in enumerate(drawn))
-    settings = SweepSettings(
-        "acgan", Path("none"), "synthetic", trials=trials, max_kimg=MAX_KIMG, eval_kimg=EVERY, scheduler="none"
-    )
-    return Recording(settings, SPACE, curves)
+@dataclass(frozen=True)
+class Target:
+    """What random search found."""
 
+    floor: float
+    """Least tag accuracy of a winner."""
+    distance: float
+    """Distance of the winner."""
+    area: float
+    """Area under the front, up to ``worst`` distance and zero tag accuracy."""
+    worst: float
 
-class Truth:
-    """Returns the curve of a suggested configuration."""
+    @classmethod
+    def of(cls, searches: Sequence[Sequence[Answer]]) -> Target:
+        """Return the medians over searches."""
+        rules = [make_rule({str(index): one.accuracy for index, one in enumerate(answers)}) for answers in searches]
+        floor = float(np.median([rule.floor or 0.0 for rule in rules]))
+        worst = max(one.distance for answers in searches for one in answers)
+        winners = [min((o.distance for o in s if o.accuracy >= floor - ROUNDING), default=math.inf) for s in searches]
+        areas = [area(answers, worst) for answers in searches]
+        # Of an even number of searches, the worse middle one: more than half of them reach it.
+        distance, least = np.quantile(winners, 0.5, method="higher"), np.quantile(areas, 0.5, method="lower")
+        return cls(floor, float(distance), float(least), worst)
 
-    def __init__(self, seed: int) -> None:
-        self.space, self.distances = SPACE, list[float]()
-        self._rng = np.random.default_rng(seed)
-        self._given = itertools.count()
-
-    @property
-    def left(self) -> int:
-        return 1_000_000
-
-    def take_recipe(self) -> Curve:
-        return self.pop_nearest(SPACE.recipe)
-
-    def pop_nearest(self, params: Mapping[str, Any]) -> Curve:
-        return _curve(f"synthetic-{next(self._given):05d}", dict(params), self._rng)
-
-
-def _curve(key: str, params: dict[str, Any], rng: np.random.Generator) -> Curve:
-    # Slow learners reach lower distances at the end, so that early and late rankings differ.
-    rate = 0.7 + 0.1 * math.log2(params["optimizer.generator_lr"] / 2e-4) + rng.normal(0, 0.1)
-    level, odds = log_level(params) + 0.1 * rate, accuracy_level(params)
-    a_kimg = 2.0 + 3.0 * (params["generator.width"] / 64) ** 2
-    ends = rng.integers(1, 5) * EVERY if rng.random() < FAILS and key != "synthetic-00000" else MAX_KIMG
-    points = tuple(
-        Point(
-            kimg,
-            kimg * a_kimg,
-            {
-                "distance": float(np.exp(level + rng.normal(0, NOISE)) + 300 * (kimg / EVERY) ** -max(0.2, rate)),
-                "tag_accuracy": float(1 / (1 + np.exp(-(odds * kimg / MAX_KIMG + rng.normal(0, 0.1))))),
-            },
+    def reached(self, answers: Sequence[Answer]) -> tuple[Answer | None, Answer | None]:
+        """Return the answers with which a search reached the distance and the area."""
+        winner = next(
+            (one for one in answers if one.accuracy >= self.floor - ROUNDING and one.distance <= self.distance), None
         )
-        for kimg in range(EVERY, ends + 1, EVERY)
-    )
-    return Curve(key, params, points)
+        ends = range(1, len(answers) + 1)
+        front = next((answers[end - 1] for end in ends if area(answers[:end], self.worst) >= self.area), None)
+        return winner, front
 
 
-def main() -> None:
+def area(answers: Iterable[Answer], worst: float) -> float:
+    """Return the area under the front."""
+    return hypervolume_2d([(one.distance, one.accuracy) for one in answers], (worst, 0.0))
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """Where searches run."""
+
+    settings: SweepSettings
+    source: Callable[[int], Source]
+    """Creates a source of trials from a seed."""
+    trials: int
+    """Training of a search, as a number of whole trials."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One search."""
+
+    landscape: str
+    sampler: str
+    scheduler: str
+    seed: int
+    target: Target | None
+    """The search ends when it has reached it."""
+
+
+class WatchedSearch:
+    """A search that records the trials that complete, and suggests no more once both targets are reached."""
+
+    def __init__(self, search: RecordedSearch, target: Target | None) -> None:
+        self.answers: list[Answer] = []
+        self._search, self._target, self._flops, self._done = search, target, 0.0, False
+
+    def suggest(self) -> Curve | None:
+        """Return the next trial."""
+        return None if self._done else self._search.suggest()
+
+    def record_end(self, curve: Curve, ended: FinishedTrial) -> None:
+        """Record the end of a trial."""
+        self._search.record_end(curve, ended)
+        self._flops += curve.flops_per_kimg * ended.kimg
+        scores = [ended.scores.get(name, math.nan) for name in schema.OBJECTIVES]
+        if ended.status == schema.COMPLETE and all(map(math.isfinite, scores)):
+            self.answers.append(Answer(ended.used_kimg, self._flops, *scores))
+            self._done = self._target is not None and None not in self._target.reached(self.answers)
+
+
+@functools.cache
+def load_recording(file: Path) -> tuple[Recording, surrogate.Surrogate]:
+    """Return a recording and the model fitted to it."""
+    recorded = recorded_curves.read(file)
+    return recorded, surrogate.fit(recorded)
+
+
+@functools.cache
+def landscapes(recording: Path | None, trials: int) -> dict[str, Landscape]:
+    """Return all landscapes by name."""
+    synthetic = synthetic_curves.SETTINGS
+    found = {
+        f"synthetic, {place} recipe": Landscape(
+            synthetic, functools.partial(synthetic_curves.Truth, place=place), trials
+        )
+        for place in SYNTHETIC
+    }
+    if recording is not None:
+        recorded, model = load_recording(recording)
+        pool = functools.partial(Pool, recorded.space, recorded.curves)
+        found[TABLE] = Landscape(recorded.settings, pool, min(trials, len(recorded.curves) // 4))
+        found[SURROGATE] = Landscape(recorded.settings, model.source, trials)
+    return found
+
+
+def search(job: Job, recording: Path | None, trials: int, workers: int) -> list[Answer]:
+    """Run one search, and return its answers in the order of their ends."""
+    place = landscapes(recording, trials)[job.landscape]
+    scheduler: dict[str, Any] = {"scheduler": job.scheduler}
+    settings = dataclasses.replace(place.settings, **scheduler)
+    source = place.source(job.seed)
+    rule = RULES[job.scheduler](resolve_budget(settings).rungs, settings.max_kimg)
+    watched = WatchedSearch(RecordedSearch(SAMPLERS[job.sampler](job.seed, source.space), source), job.target)
+    limits = Limits(workers, settings.max_kimg, total_kimg=place.trials * settings.max_kimg)
+    simulate(watched, rule, limits, f"simulated-{job.seed}")
+    return watched.answers
+
+
+def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return a row per landscape, sampler and scheduler."""
+    run = functools.partial(search, recording=options.recording, trials=options.trials, workers=options.workers)
+    seeds = range(options.seed, options.seed + options.searches)
+    pairs = [pair for pair in itertools.product(options.sampler, options.scheduler) if pair != BASELINE]
+    rows = []
+    with ProcessPoolExecutor(options.processes) as pool:
+        for name in landscapes(options.recording, options.trials):
+            baseline = list(pool.map(run, [Job(name, *BASELINE, seed, None) for seed in seeds]))
+            target, full = Target.of(baseline), [answers[-1] for answers in baseline]
+            jobs = [Job(name, *pair, seed, target) for pair in pairs for seed in seeds]
+            found = iter(pool.map(run, jobs))
+            for pair in (BASELINE, *pairs):
+                searches = baseline if pair == BASELINE else list(itertools.islice(found, len(seeds)))
+                rows.append({"landscape": name, **dict(zip(("sampler", "scheduler"), pair, strict=True)),
+                             **shares(target, searches, full)})  # fmt: skip
+                print(format_row(rows[-1]), flush=True)
+    return rows
+
+
+def shares(target: Target, searches: Sequence[Sequence[Answer]], full: Sequence[Answer]) -> dict[str, Any]:
+    """Return shares of the training of random search by answer and unit."""
+    reached = [target.reached(answers) for answers in searches]
+    result = {}
+    for index, answer in enumerate(("distance", "front")):
+        for unit in ("kimg", "flops"):
+            whole = float(np.median([getattr(one, unit) for one in full]))
+            if math.isfinite(whole) and whole > 0:
+                values = [getattr(one[index], unit) if one[index] else NOT_REACHED for one in reached]
+                result[f"{answer}, {unit}"] = Spread.of([value / whole for value in values])
+    return result
+
+
+def format_row(row: dict[str, Any]) -> str:
+    """Format a row of the table."""
+    texts = [f"{name} {_text(value):18}" for name, value in row.items() if isinstance(value, Spread)]
+    return "  ".join([f"{row['landscape']:28}{row['sampler']:16}{row['scheduler']:9}", *texts]).rstrip()
+
+
+def _text(spread: Spread) -> str:
+    if not math.isfinite(spread.median):
+        return "-"
+    high = f"{spread.high:.0%}" if math.isfinite(spread.high) else "-"
+    return f"{spread.median:.0%} [{spread.low:.0%}, {high}]"
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sweep")
-    parser.add_argument("--home", type=Path)
+    parser.add_argument("--recording", type=Path, default=RECORDING if RECORDING.is_file() else None)
+    parser.add_argument("--searches", type=int, default=20)
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--trials", type=int, help="training budget, as a number of full trials")
-    parser.add_argument("--recorded", type=int, default=1500, help="number of synthetic curves")
-    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--trials", type=int, default=60, help="training of a search, as a number of whole trials")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=Path("anytime.json"))
-    options = parser.parse_args()
-    if options.sweep:
-        recorded = recording(load(options.sweep, home=options.home))
-        plan = Plan(options.workers, options.trials or len(recorded.curves) // 4, options.repeats, options.seed)
-        comparisons = {options.sweep: compare(recorded, COMBINATIONS, plan)}
-    else:
-        recorded = synthetic(options.recorded, options.seed)
-        plan = Plan(options.workers, options.trials or 60, options.repeats, options.seed)
-        comparisons = {
-            "synthetic": compare(recorded, COMBINATIONS, plan, source=Truth),
-            "synthetic-snapped": compare(recorded, COMBINATIONS, plan),
-        }
-    for name, comparison in comparisons.items():
-        print(format_comparison(comparison, name), end="\n\n")
-        plot_comparison(comparison, name, options.output.with_name(f"{options.output.stem}-{name}.png"))
-    content = {name: to_json(comparison, name) for name, comparison in comparisons.items()}
-    options.output.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    parser.add_argument("--sampler", action="append", choices=SAMPLERS)
+    parser.add_argument("--scheduler", action="append", choices=SCHEDULERS)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--quick", action="store_true", help="two searches of twelve trials")
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args(arguments)
+    options.sampler, options.scheduler = options.sampler or list(SAMPLERS), options.scheduler or list(SCHEDULERS)
+    if options.quick:
+        options.searches, options.trials = 2, 12
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    options = parse(arguments)
+    if options.recording is not None:
+        print(surrogate.format_quality(load_recording(options.recording)[1]))
+    rows = measure(options)
+    if options.output is not None:
+        plain = [{k: v.to_json() if isinstance(v, Spread) else v for k, v in row.items()} for row in rows]
+        options.output.write_text(json.dumps(plain, indent=2), encoding="utf-8")
 
 
 if __name__ == "__main__":

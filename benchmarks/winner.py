@@ -3,8 +3,8 @@
     python -m benchmarks.winner [NAME] [--home DIR] [--workers 2] [--orders 100] [--seed 0] [--output winner.json]
 
 The sweep must have run with ``--scheduler none``, so that the whole curve of every trial is known. Without a name, the
-curves are 30 synthetic ones of ``benchmarks.anytime``. First, all recorded trials compete: the one with the lowest
-distance, and the winner of the rule. Then the recorded trials are replayed in
+curves are 30 synthetic ones of ``benchmarks.synthetic_curves``. First, all recorded trials compete: the one with the
+lowest distance, and the winner of the rule. Then the recorded trials are replayed in
 ``--orders`` random orders (the baseline recipe first, as in a sweep) on ``--workers`` worker slots through ``none``,
 ``asha`` and ``mo-asha``, and both choices are made among the trials that complete. Printed are how often each trial is
 kept to its end; medians and quartiles of the choices over the orders; the training spent, as a share of that without
@@ -26,7 +26,7 @@ from analysis import schema
 from analysis.mlflow_reader.sweep import load
 from analysis.ranking.sweep_rule import expected_accuracy
 from analysis.ranking.winner import Expected, make_rule
-from benchmarks.anytime import synthetic
+from benchmarks.synthetic_curves import synthetic
 from pipeline.schedulers import RULES
 from pipeline.schedulers.evaluation_schedule import resolve_budget
 from pipeline.simulate.compare import Spread

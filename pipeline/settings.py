@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 RepeatableOption = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 
-Sampler = Literal["tpe", "random", "qmc", "grid", "gp", "nsga2", "cmaes"]
+Sampler = Literal["tpe", "random", "qmc", "grid", "gp", "nsga2", "cmaes", "prior"]
 Scheduler = Literal["asha", "mo-asha", "hyperband", "median", "pbt", "none"]
 SchedulerChoice = Literal["auto", "asha", "mo-asha", "hyperband", "median", "pbt", "none"]
 Objectives = Literal["auto", "distance", "distance,tag_accuracy"]
@@ -89,7 +89,10 @@ class SweepSettings:
     """Stop a trial that has trained for longer than this."""
     sampler: Sampler = "tpe"
     """How configurations are suggested: tpe (density estimates), random, qmc (quasi-random), grid (every choice, three
-    values of a range), gp (Gaussian process), nsga2 (evolution), cmaes (one objective, ranges without conditions)."""
+    values of a range), gp (Gaussian process), nsga2 (evolution), cmaes (one objective, ranges without conditions),
+    prior (around the recipe, then around the best trials and by density estimates)."""
+    prior_confidence: float = 0.5
+    """How closely --sampler prior first keeps to the recipe, 0 to 1: 0 spreads choices evenly."""
     scheduler: SchedulerChoice = "auto"
     """How poor trials are stopped early: auto (mo-asha if the search has two objectives, else asha), asha (the best
     third continues at each rung, by distance), mo-asha (by distance and tag accuracy), hyperband (asha with later first
@@ -174,7 +177,8 @@ class SweepSettings:
             ("concurrent", 1, 100_000), ("cpus_per_trial", 1, 1024), ("samples", 16, 1_000_000),
             ("rung_samples", 16, 1_000_000),
             ("max_bad_share", 0, 1), ("max_trial_seconds", 1, 10_000_000), ("seed", 0, 2**31 - 1),
-            ("checkpoint_seconds", 1, 86_400), ("min_tag_accuracy", 0, 1), ("total_kimg", self.max_kimg, 10**12),
+            ("checkpoint_seconds", 1, 86_400), ("min_tag_accuracy", 0, 1), ("prior_confidence", 0, 1),
+            ("total_kimg", self.max_kimg, 10**12),
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not low <= value <= high:

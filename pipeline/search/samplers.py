@@ -20,6 +20,7 @@ from optuna.samplers import (
 )
 
 from pipeline.search.grid import Grid
+from pipeline.search.prior_sampler import PriorSampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,32 +38,34 @@ _STARTUP = 10
 """Random trials before the first suggestion of a model."""
 
 
-def make_sampler(name: str, seed: int, space: Space, known: int = 0) -> BaseSampler:
+def make_sampler(name: str, seed: int, space: Space, known: int = 0, prior_confidence: float = 0.5) -> BaseSampler:
     """Create a sampler.
 
     Args:
         name: ``random``; ``qmc``, a scrambled Sobol sequence over all dimensions; ``grid``, see ``SpaceGridSampler``;
-            ``tpe``, multivariate, grouped by condition, with a constant liar for running trials; ``gp``, a Gaussian
-            process over the dimensions without a condition; ``nsga2``; or ``cmaes``, which starts at the recipe.
+            ``tpe``, each dimension by itself, with a constant liar for running trials; ``gp``, a Gaussian
+            process over the dimensions without a condition; ``nsga2``; ``cmaes``, which starts at the recipe; or
+            ``prior``, see ``PriorSampler``.
         seed: equal seeds suggest equal configurations.
         space: to sample from.
         known: number of trials in the study. A sweep that is resumed must not suggest its first trials again.
+        prior_confidence: of ``prior`` in the recipe, 0 to 1.
     """
     with warnings.catch_warnings():
-        # Optuna calls grouping, the published way to sample a space with conditions, and Sobol experimental.
+        # Optuna calls Sobol and its Gaussian process experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if name == "qmc":
             return SpaceQmcSampler(space, seed)  # its position is stored in the study
         if name == "grid":
             return SpaceGridSampler(space, seed)  # its position is the trial's number
+        if name == "prior":
+            return PriorSampler(distributions(space), space.recipe, seed, prior_confidence)  # each number has its draws
         return _MAKERS[name](derive_seed(seed, known), space)
 
 
 _MAKERS: Mapping[str, Callable[[int, Space], BaseSampler]] = {
     "random": lambda seed, space: RandomSampler(seed=seed),
-    "tpe": lambda seed, space: TPESampler(
-        seed=seed, n_startup_trials=_STARTUP, multivariate=True, group=True, constant_liar=True
-    ),
+    "tpe": lambda seed, space: TPESampler(seed=seed, n_startup_trials=_STARTUP, multivariate=False, constant_liar=True),
     "gp": lambda seed, space: GPSampler(seed=seed, n_startup_trials=_STARTUP, warn_independent_sampling=False),
     "nsga2": lambda seed, space: NSGAIISampler(seed=seed, population_size=20),
     "cmaes": lambda seed, space: CmaEsSampler(

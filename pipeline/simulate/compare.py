@@ -13,6 +13,7 @@ from analysis import schema
 from analysis.ranking.pareto import hypervolume_2d
 from pipeline.schedulers import RULES
 from pipeline.schedulers.evaluation_schedule import resolve_budget
+from pipeline.search.samplers import make_sampler
 from pipeline.simulate.nearest_trial import AMONG, Pool
 from pipeline.simulate.replayed_search import RecordedSearch, Source
 from pipeline.simulate.simulator import Limits, simulate
@@ -187,7 +188,7 @@ def _repeated(
     for seed in range(plan.seed, plan.seed + plan.repeats):
         pool = source(seed)
         rule = RULES[scheduler](resolve_budget(settings).rungs, settings.max_kimg)
-        search = RecordedSearch(sampler, seed, pool)
+        search = RecordedSearch(make_sampler(sampler, seed, pool.space), pool)
         result.courses.append(simulate(search, rule, limits, f"simulated-{seed}"))
         result.snaps += pool.distances
         progress()

@@ -52,6 +52,8 @@ class Curve:
     """Duration of a trial that failed or ran out of time after its last point."""
     status: str = schema.FAILED
     """Status of a trial whose points end before its budget: failed, or stopped by its own time limit."""
+    flops_per_kimg: float = math.nan
+    """Floating-point operations per thousand images; NaN if they are unknown."""
 
     @property
     def ends(self) -> float:

@@ -10,7 +10,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from analysis import schema
-from pipeline.search.samplers import COMPLETE_ONLY_SAMPLERS, distributions, make_sampler, proposals
+from pipeline.search.samplers import COMPLETE_ONLY_SAMPLERS, distributions, proposals
 from pipeline.search.study import objectives
 
 if TYPE_CHECKING:
@@ -50,13 +50,12 @@ class RecordedSearch:
     samplers that learn from complete trials only), others as failed.
     """
 
-    def __init__(self, sampler: str, seed: int, pool: Source) -> None:
+    def __init__(self, sampler: BaseSampler, pool: Source) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        inner = make_sampler(sampler, seed, pool.space)
         self.names = list(objectives(pool.space))
-        self._completes_stopped = isinstance(inner, COMPLETE_ONLY_SAMPLERS)
-        self._sampler = _Snapping(inner, pool)
-        self._left = proposals(inner, pool.left)
+        self._completes_stopped = isinstance(sampler, COMPLETE_ONLY_SAMPLERS)
+        self._sampler = _Snapping(sampler, pool)
+        self._left = proposals(sampler, pool.left)
         self.study = optuna.create_study(
             sampler=self._sampler,
             directions=["minimize" if schema.OBJECTIVES[name] == "minimize" else "maximize" for name in self.names],

@@ -167,7 +167,9 @@ def _resume_search(
         The searcher, and the keys of the trials that an extended sweep continues with a larger budget.
     """
     sweep, settings = prepared.sweep, prepared.settings
-    study.sampler = make_sampler(settings.sampler, settings.seed, sweep.space, known=len(study.trials))
+    study.sampler = make_sampler(
+        settings.sampler, settings.seed, sweep.space, len(study.trials), settings.prior_confidence
+    )
     for note in combination_notes(settings, sweep.space):
         say(note)
     searcher = StudySearcher(

@@ -26,7 +26,7 @@ def curves(count: int) -> list[Any]:
 
 
 def search(sampler: str = "random", count: int = 30, seed: int = 0) -> RecordedSearch:
-    return RecordedSearch(sampler, seed, Pool(space(), curves(count), seed))
+    return RecordedSearch(make_sampler(sampler, seed, space()), Pool(space(), curves(count), seed))
 
 
 def ended(status: str, scores: dict[str, float] = SCORES) -> FinishedTrial:
@@ -47,7 +47,7 @@ def test_every_sampler_uses_every_recorded_trial_once_and_the_recipe_first(sampl
 
 def test_the_study_holds_recorded_values_instead_of_suggested_ones() -> None:
     pool = Pool(space(), [curve("recipe", (1,)), curve("c", (1,), conditioning="concat", rate=3e-5)], 0)
-    searching = RecordedSearch("tpe", 0, pool)
+    searching = RecordedSearch(make_sampler("tpe", 0, pool.space), pool)
     for _ in range(2):
         searching.suggest()
     first, second = searching.study.trials
@@ -85,7 +85,9 @@ def test_the_study_is_written_like_that_of_a_sweep(
 def test_unconditional_spaces_have_one_objective() -> None:
     dcgan = find_space("dcgan")
     pool = Pool(dcgan, [Curve("r", dict(dcgan.recipe), ())], 0)
-    assert RecordedSearch("tpe", 0, pool).study.direction == optuna.study.StudyDirection.MINIMIZE
+    assert (
+        RecordedSearch(make_sampler("tpe", 0, pool.space), pool).study.direction == optuna.study.StudyDirection.MINIMIZE
+    )
 
 
 def test_what_is_taken_is_next_to_what_the_sampler_draws() -> None:

@@ -1,0 +1,88 @@
+"""Compact files of recorded curves, and the model that is fitted to them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import recorded_curves, surrogate
+from pipeline.settings import SweepSettings
+from pipeline.simulate.recording import Curve, Point, Recording
+from tests.support.pipeline.curves import curve, params, space
+
+SETTINGS = SweepSettings("acgan", Path("none"), "s", max_kimg=90, eval_kimg=10, scheduler="none")
+
+
+def test_curves_are_read_as_they_were_written(tmp_path: Path) -> None:
+    implied = (({"discriminator.conditioning": ("concat",)}, {"losses.tag_loss_on_fakes": True}),)
+    searched = dataclasses.replace(space(), implied=implied)
+    concat = {**params("concat", rate=3e-5), "losses.tag_loss_on_fakes": True}
+    curves = (
+        curve("s-00000", (50.0, 40.0, 30.0), seconds=2.0),
+        Curve("s-00001", concat, (Point(10, 12.5, {"distance": 60.0}),), seconds=20.0, status="stopped"),
+        Curve("s-00002", params(weight=3.5), (), seconds=3.0),
+    )
+    file = tmp_path / "curves.csv"
+    flops = {("s-00000", kimg): 1e12 * kimg for kimg in (10, 30, 90)}
+    recorded_curves.write(Recording(SETTINGS, searched, curves), file, flops)
+    assert file.read_text().splitlines()[:2] == [
+        "trial,kimg,seconds,flops,distance,tag_accuracy",
+        "0,10,20,1e+13,50,0.5",
+    ]
+    read = recorded_curves.read(file)
+    for before, after in zip(curves, read.curves, strict=True):
+        assert after.params == before.params
+        assert [(p.kimg, p.seconds, p.scores) for p in after.points] == [
+            (p.kimg, p.seconds, p.scores) for p in before.points
+        ]
+        assert (after.seconds, after.status) == (before.seconds, before.status)
+    assert read.curves[0].flops_per_kimg == pytest.approx(1e12)
+    assert math.isnan(read.curves[1].flops_per_kimg)
+    assert (read.settings.max_kimg, read.settings.eval_kimg) == (90, 10)
+    assert read.space.dimensions == searched.dimensions
+    assert read.space.recipe == searched.recipe
+    assert read.space.settled({**searched.recipe, "discriminator.conditioning": "concat"}) == searched.settled(
+        {**searched.recipe, "discriminator.conditioning": "concat"}
+    )
+
+
+def recording(*, random: bool) -> Recording:
+    """Distances that follow the learning rate, or nothing."""
+    rng = np.random.default_rng(0)
+    curves = []
+    for number in range(60):
+        rate, weight = 10 ** rng.uniform(-5, -3), rng.uniform(0, 4)
+        level = rng.uniform(10, 60) if random else 30 - 10 * math.log10(rate / 1e-5)
+        accuracy = rng.uniform(0.1, 0.9) if random else 0.1 + 0.2 * weight
+        curves.append(
+            curve(
+                f"s-{number:05d}", (level + 20, level + 10, level), accuracies=(accuracy,) * 3, rate=rate, weight=weight
+            )
+        )
+    return Recording(SETTINGS, space(), tuple(curves))
+
+
+def test_the_surrogate_predicts_what_can_be_predicted_and_says_how_well() -> None:
+    fitted = surrogate.fit(recording(random=False))
+    assert min(fitted.quality.values()) > 0.9
+    source = fitted.source(0)
+    slow, fast = (source.pop_nearest(params(rate=rate, weight=2.0)) for rate in (2e-5, 5e-4))
+    # 30 - 10 log10(2) and 30 - 10 log10(50) at the end, 20 more at the first evaluation.
+    for one, level in ((slow, 27.0), (fast, 13.0)):
+        assert [point.kimg for point in one.points] == [10, 30, 90]
+        assert one.points[-1].scores["distance"] == pytest.approx(level, rel=0.15)
+        assert one.points[0].scores["distance"] == pytest.approx(level + 20, rel=0.15)
+        assert one.points[-1].scores["tag_accuracy"] == pytest.approx(0.5, abs=0.1)
+        assert one.points[-1].seconds == pytest.approx(90)
+        assert math.isnan(one.flops_per_kimg)
+    # Of 60 pairs without relation, correlations beyond 0.4 happen once in 600.
+    assert max(map(abs, surrogate.fit(recording(random=True)).quality.values())) < 0.4
+
+
+def test_parameters_are_encoded_by_choice_and_by_position_in_the_range() -> None:
+    assert surrogate.encode(space(), params("acgan", rate=1e-4, weight=1.0)) == pytest.approx([1, 0, 0.5, 0.25])
+    assert surrogate.encode(space(), params("concat", rate=1e-5)) == pytest.approx([0, 1, 0, surrogate.INACTIVE])
