@@ -124,7 +124,7 @@ HIGHER_IS_BETTER: Final = (
     FACE_RATE, PREFERENCE,
 )  # fmt: skip
 SCORE_PREFIXES: Final = (
-    *DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", "memorised", "source_feature_distance", CYCLE, "identity_l1",
+    *DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", "mmd", "memorised", "source_feature_distance", CYCLE, "identity_l1",
 )  # fmt: skip
 """A metric whose name starts with one of these is a score of generated images, not a training signal."""
 SHARES: Final = (TAG_ACCURACY, FACE_RATE, "precision", "recall", "coverage", "memorised", "preserved", PREFERENCE)

@@ -46,6 +46,7 @@ AUTO_PLACEMENT = ("concurrent", "gpus_per_trial", "fuse")
 """Settings that placement decides from the machines if they are not given."""
 
 MOST_FUSED = 64
+PATHS = ("data", "home", "weights", "cascade", "init_from")
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,9 @@ class SweepSettings:
     """Early failures to end as failed: collapse (all generated images, or all of the same tags, are alike), won (the
     discriminator's loss stays at its minimum); none."""
     extractor: str = "efficientnet"
-    """Feature network: efficientnet (works offline), efficientnet-128, efficientnet-224, inception (standard FID) or an
-    ONNX file (input: float32 RGB images (n, 3, h, w) in [0, 255], any n; output: float32 features (n, d))."""
+    """Feature network: efficientnet (works offline), efficientnet-128, efficientnet-224, inception (standard FID),
+    dinov2 (FD-DINOv2), dinov2-base or an ONNX file (input: float32 RGB images (n, 3, h, w) in [0, 255], any n; output:
+    float32 features (n, d))."""
     weights: Path | None = None
     """Weights file of the extractor."""
     resize: str | None = None
@@ -118,6 +120,8 @@ class SweepSettings:
     fid_infinity: bool = False
     """Also extrapolate the distance of finished trials to infinitely many images (Chong and Forsyth 2020), as
     fid_infinity or fd_<extractor>_infinity; some seconds a trial."""
+    mmd: bool = False
+    """Also score finished trials by CMMD's kernel (Jayasumana et al. 2024) in the extractor's feature space."""
     precision: Precision = "float32"
     """Arithmetic of the networks in training: bf16 (forward passes in bfloat16) is faster and a little less exact;
     images are drawn and scored in float32."""
@@ -141,6 +145,8 @@ class SweepSettings:
     """k=lo:hi: another range of a dimension. May be repeated."""
     choices: RepeatableOption = ()
     """k=a,b: other choices of a dimension. May be repeated."""
+    init_from: Path | None = None
+    """Export whose weights every trial starts from (fine-tuning); its system, image size and networks are fixed."""
     domain_a: str | None = None
     """GROUP=CLASS, several with commas: translate between images of these tags ..."""
     domain_b: str | None = None
@@ -196,7 +202,7 @@ class SweepSettings:
         # A relative path means another folder to a worker, and to a resume from another directory.
         if isinstance(storage := converted["storage"], str):
             converted["storage"] = storage_location(storage)
-        for name in ("weights", "cascade"):
+        for name in ("weights", "cascade", "init_from"):
             if isinstance(path := converted[name], Path):
                 converted[name] = path.resolve()
         if isinstance(self.extractor, str) and Path(self.extractor).suffix:  # a file; names of extractors have none
@@ -301,9 +307,7 @@ class SweepSettings:
         for name, value in data.items():
             if name in kinds and not matches_type(value, kinds[name]):
                 raise UserError(f"saved settings do not fit this version: {name} is {shortened(value)}")
-        paths = {
-            name: Path(data[name]) for name in ("data", "weights", "cascade", "home") if data.get(name) is not None
-        }
+        paths = {name: Path(data[name]) for name in PATHS if data.get(name) is not None}
         lists = {name: tuple(data.get(name, ())) for name in ("set", "fix", "range", "choices", "budgets")}
         try:
             return cls(**{**data, **paths, **lists})
@@ -321,7 +325,7 @@ class SweepSettings:
 
 def _convert(name: str, value: Any) -> Any:
     """Turn a text into a path, a number into a text, and a dictionary into texts, where the setting is one of those."""
-    if isinstance(value, str) and name in ("data", "home", "weights", "cascade"):
+    if isinstance(value, str) and name in PATHS:
         return Path(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and name in ("gpus_per_trial", "fuse"):
         return f"{value:g}"

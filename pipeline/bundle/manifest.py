@@ -20,6 +20,8 @@ READABLE = (1, 2)
 MANIFEST, CONFIG, TAGS, WEIGHTS = "manifest.json", "config.json", "tags.json", "weights.safetensors"
 ONNX, ONNX_HALF, PROGRAM = "generator.onnx", "generator-fp16.onnx", "generator.pt2"
 SHEET = "samples.png"
+DISCRIMINATOR = "discriminator.safetensors"
+"""The discriminator's weights, for `run --init-from`; missing if the trial's checkpoint was removed before."""
 GOLDEN = "golden.safetensors"
 """``noise`` ``(n, noise_dim)``, or ``sources`` ``(n, channels, s, s)`` in [-1, 1] of a translating generator; ``tags``
 ``(n, groups)`` of a conditional generator; and the expected output ``pictures`` ``(n, channels, s, s)`` in [-1, 1]."""

@@ -19,8 +19,9 @@ class ScoreOptions:
     fake: Path
     """Folder of generated images."""
     extractor: str = "efficientnet"
-    """Feature network: efficientnet (works offline), efficientnet-128, efficientnet-224, inception (standard FID) or an
-    ONNX file (input: float32 RGB images (n, 3, h, w) in [0, 255], any n; output: float32 features (n, d))."""
+    """Feature network: efficientnet (works offline), efficientnet-128, efficientnet-224, inception (standard FID),
+    dinov2 (FD-DINOv2), dinov2-base or an ONNX file (input: float32 RGB images (n, 3, h, w) in [0, 255], any n; output:
+    float32 features (n, d))."""
     weights: Path | None = None
     """Weights file of the extractor; default: its own."""
     resize: str | None = None

@@ -17,7 +17,7 @@ from analysis.ranking.serialize import intervals_of
 from analysis.ranking.winner import require_minimum
 from analysis.schema import SAMPLES_FOLDER
 from pipeline.bundle.bundle import Bundle
-from pipeline.bundle.manifest import CONFIG, SHEET, TAGS, WEIGHTS, write_manifest
+from pipeline.bundle.manifest import CONFIG, DISCRIMINATOR, SHEET, TAGS, WEIGHTS, write_manifest
 from pipeline.bundle.onnx_export import write_portable
 from pipeline.bundle.throughput import measure_speeds
 from pipeline.export.model_card import model_card
@@ -26,7 +26,7 @@ from pipeline.home import require_key
 from trainables.data.tags import Vocabulary
 from trainables.errors import UsageError, UserError, nearest
 from trainables.storage.atomic import atomic_directory, require_empty, write_json
-from trainables.storage.checkpoints import CONFIG_FILE, WEIGHTS_FILE
+from trainables.storage.checkpoints import CONFIG_FILE, WEIGHTS_FILE, Checkpoints
 from trainables.visuals.panels import panel_names
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any
     data = ranking.sweep.data
     vocabulary = Vocabulary.from_json(data["vocabulary"])
     source.get(WEIGHTS_FILE, folder / WEIGHTS)
+    _write_discriminator(source, trial["kimg"], folder / DISCRIMINATOR)
     about = json.loads(source.read(CONFIG_FILE))
     about["fit"] = data.get("fit", "crop")
     write_json(folder / CONFIG, about)
@@ -191,6 +192,19 @@ def _write(folder: Path, source: Storage, ranking: Ranking, trial: dict[str, Any
     card_facts = {**trial, "class_accuracy": _class_accuracy(ranking.sweep, _row(ranking, trial["run"]))}
     (folder / "README.md").write_text(model_card(facts, card_facts, about, ranking.sweep), encoding="utf-8")
     write_manifest(folder, facts)
+
+
+def _write_discriminator(source: Storage, kimg: float, path: Path) -> None:
+    """Write the discriminator's weights, to start other training from, if there is a checkpoint of the same moment."""
+    from safetensors.torch import save
+
+    def take(state: dict[str, Any]) -> None:
+        if state["kimg"] != kimg:
+            raise ValueError(f"it is of {state['kimg']} kimg")
+        weights = {name: value.contiguous() for name, value in state["loop"]["discriminator"].items()}
+        path.write_bytes(save(weights))  # ``save_file`` would make the file unreadable for other users
+
+    Checkpoints(source).restore(take, lambda: None)
 
 
 def _take_sheet(source: Storage, path: Path) -> bool:

@@ -118,6 +118,7 @@ def _plan(given: SweepSettings, console: Console) -> dict[str, Any]:
     _require_plannable(given)
     settings = dataclasses.replace(given, fuse="off")
     sweep = resolve_sweep(settings)
+    settings = sweep.settings
     require_combination(settings, sweep.space)
     trials = proposals(make_sampler(settings.sampler, settings.seed, sweep.space), settings.trials)
     with show_stage(console, "images and their features") as update:

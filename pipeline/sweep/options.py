@@ -14,11 +14,11 @@ from pipeline.settings import SweepSettings
 HELP_GROUPS: Final = {
     "data": ("data", "image_size", "fit", "channels", "attributes", "domain_a", "domain_b", "max_bad_share"),
     "budget": ("trials", "max_kimg", "total_kimg", "time_limit", "max_trial_seconds"),
-    "search": ("sampler", "prior_confidence", "objectives", "set", "fix", "range", "choices", "seed"),
+    "search": ("sampler", "prior_confidence", "objectives", "set", "fix", "range", "choices", "init_from", "seed"),
     "early stopping": ("scheduler", "eval_kimg", "end_hopeless"),
     "scores": (
         "samples", "rung_samples", "min_tag_accuracy", "extractor", "weights", "resize", "extractor_precision",
-        "cascade", "fid_infinity",
+        "cascade", "fid_infinity", "mmd",
     ),
     "resources": ("concurrent", "cpus_per_trial", "gpus_per_trial", "fuse", "pixels", "precision", "address"),
     "storage": ("home", "storage", "tracking", "study", "checkpoint_seconds", "adopt"),

@@ -18,6 +18,7 @@ from pipeline.console import clock, show_stage
 from pipeline.search.compatibility import choose_objectives
 from pipeline.sweep.data_checks import describe_images, require_extrapolation
 from pipeline.sweep.images import decoding_progress, load_images
+from pipeline.sweep.initial import describe_initial, keep_initial
 from pipeline.sweep.saved_settings import SETTINGS_FILE, require_same_sweep
 from pipeline.sweep.scoring import (
     beats_chance,
@@ -89,6 +90,9 @@ def prepare(
         images = load_images(sweep.data, sweep.space, places.home.cache, decoding_progress(update))
     for line in describe_images(images):
         console.print(f"  {line}", markup=False, soft_wrap=True)
+    if initial := sweep.training.initial:
+        for line in describe_initial(sweep.settings, sweep.space, initial, images):
+            console.print(f"  {line}", markup=False, soft_wrap=True)
     images, pixels = place_pixels(images, sweep.training.pixels, local=places.address is None)
     resources, message = resolve_placement(
         sweep.request,
@@ -107,6 +111,7 @@ def prepare(
     sweep, settings = narrow_space(sweep, images), sweep.settings.with_resources(resources)
     sweep = dataclasses.replace(sweep, training=dataclasses.replace(sweep.training, pixels=pixels))
     require_same_sweep(places.folder / SETTINGS_FILE, settings, sweep.space, images, sweep.settings)
+    keep_initial(settings, places.folder)
     scoring, names = _prepare_scoring(sweep, images, console, beside=beside)
     return Prepared(sweep, settings, resources, images, scoring, names)
 
@@ -196,4 +201,5 @@ def trial_context(
         failure_rules=training.failure_rules,
         pixels=training.pixels,
         precision=training.precision,
+        initial=training.initial,
     )

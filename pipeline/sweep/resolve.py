@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.home import Home
 from pipeline.schedulers.evaluation_schedule import resolve_budget
+from pipeline.sweep.initial import fix_structure
 from trainables.scoring.extractors.registry import ExtractorChoice
 from trainables.trial.failure_detection import parse_rules
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from trainables.config import Channels, Fit, PixelPlace, Precision
     from trainables.data.selection import Selection
     from trainables.storage.storage import Storage
+    from trainables.trial.initial_weights import InitialWeights
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class ScoringSettings:
     """Generated images of a final score."""
     infinity: bool
     """Also extrapolate the distance to infinitely many images."""
+    mmd: bool
+    """Also score by the kernel of CMMD."""
     seed: int
 
 
@@ -62,6 +66,8 @@ class TrialSettings:
     """Early failures that end a trial."""
     pixels: PixelPlace
     """Where trials take their batches from."""
+    initial: InitialWeights | None = None
+    """Weights that trials start from; ``None``: random ones."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ class ResolvedSweep:
     """The settings of a sweep after parsing; ``Prepared`` adds the results of loading the data and of placement."""
 
     settings: SweepSettings
-    """As given; they are saved with the sweep."""
+    """As given, with what weights to start from fix; they are saved with the sweep."""
     name: str
     space: Space
     data: DataSource
@@ -106,9 +112,11 @@ def resolve_sweep(settings: SweepSettings) -> ResolvedSweep:
     """Parse the settings of a sweep.
 
     Raises:
-        UsageError: a space or a change to it that does not exist.
+        UsageError: a space or a change to it that does not exist, or weights to start from that do not fit it.
+        UserError: weights to start from that cannot be used.
     """
     home = Home.find(settings.home)
+    settings, initial = fix_structure(settings, home)
     extractor = ExtractorChoice(settings.extractor, settings.weights, settings.resize, settings.extractor_precision)
     return ResolvedSweep(
         settings=settings,
@@ -122,9 +130,15 @@ def resolve_sweep(settings: SweepSettings) -> ResolvedSweep:
             settings.fit,
             settings.channels,
         ),
-        scoring=ScoringSettings(extractor, settings.cascade, settings.samples, settings.fid_infinity, settings.seed),
+        scoring=ScoringSettings(
+            extractor, settings.cascade, settings.samples, settings.fid_infinity, settings.mmd, settings.seed
+        ),
         training=TrialSettings(
-            settings.precision, settings.checkpoint_seconds, parse_rules(settings.end_hopeless), settings.pixels
+            settings.precision,
+            settings.checkpoint_seconds,
+            parse_rules(settings.end_hopeless),
+            settings.pixels,
+            initial,
         ),
         budget=resolve_budget(settings),
         request=settings.resource_request(),

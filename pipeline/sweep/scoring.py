@@ -134,6 +134,7 @@ def sweep_scorer(
         translates=GanConfig.from_params(space.recipe).translates,
         cascade=read_cascade(scoring),
         infinity=scoring.infinity,
+        mmd=scoring.mmd,
     )
 
 

@@ -20,6 +20,7 @@ from trainables.errors import UserError
 from trainables.scoring.metrics.face_rate import FACE_RATE, FaceCounter, detect_faces
 from trainables.scoring.metrics.fid_infinity import infinity_estimate, sample_size_warning
 from trainables.scoring.metrics.frechet import FeatureStatistics
+from trainables.scoring.metrics.mmd import compute_mmd
 from trainables.scoring.metrics.suite import (
     MIN_IMAGES,
     ImageSet,
@@ -65,6 +66,7 @@ class Scorer:
         task: images to translate, for systems that translate.
         cascade: face detector for ``face_rate``.
         infinity: also extrapolate the distance to infinitely many images.
+        mmd: also score finished generators by the kernel of CMMD.
     """
 
     extractor: ExtractorChoice
@@ -76,6 +78,7 @@ class Scorer:
     task: TranslationTask | None = None
     cascade: CascadeFile | None = None
     infinity: bool = False
+    mmd: bool = False
 
     def score(
         self,
@@ -145,6 +148,8 @@ class Scorer:
         if complete and self.infinity:
             extrapolated = infinity_estimate(reference.statistics, features, seed=self.seed)
             distances = {**distances, f"{name}_infinity": extrapolated}
+        if complete and self.mmd:
+            distances = {**distances, "mmd": compute_mmd(reference.kid_features, features)}
         others = reference.other_estimates(drawn, self.seed) if complete else reference.diversity_estimates(drawn)
         estimates = {**distances, **others, **(more or {}), "distance": distances[name]}
         values: dict[str, float | None] = {score: estimate.value for score, estimate in estimates.items()}
@@ -167,6 +172,7 @@ def make_scorer(
     translates: bool = False,
     cascade: CascadeFile | None = None,
     infinity: bool = False,
+    mmd: bool = False,
 ) -> tuple[Scorer, Floor]:
     """Measure the reference (all fully tagged real images) once, and draw the labels that generators are scored on.
 
@@ -186,6 +192,7 @@ def make_scorer(
             translations.
         cascade: face detector for the images of finished generators.
         infinity: also extrapolate the distance of finished generators that draw to infinitely many images.
+        mmd: also score finished generators by the kernel of CMMD.
 
     Raises:
         UserError: too few real images, or too few samples for the number of target classes.
@@ -212,7 +219,7 @@ def make_scorer(
         floor = dataclasses.replace(
             floor, scores=floor.scores | _real_face_rate(images, cascade, floor.samples, seed, cache)
         )
-    return Scorer(extractor, reference, tag_classifier, tags, seed, fingerprint, task, cascade, infinity), floor
+    return Scorer(extractor, reference, tag_classifier, tags, seed, fingerprint, task, cascade, infinity, mmd), floor
 
 
 def features_file(images: TaggedImages, network: Extractor, cache: Path) -> Path:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from trainables.config import PixelPlace, Precision
     from trainables.data.dataset import TaggedImages
     from trainables.scoring.scorer import Scorer
+    from trainables.trial.initial_weights import InitialWeights
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class TrialContext:
     """Where training takes its batches from; auto: from the device if the pixels take a small share of its memory."""
     precision: Precision = "float32"
     """Precision of the forward passes in training; scores are measured in float32."""
+    initial: InitialWeights | None = None
+    """Weights that networks start from; None for a random start."""
 
     @cached_property
     def scorer(self) -> Scorer:

@@ -31,6 +31,7 @@ from trainables.training.inputs import training_data
 from trainables.training.loop import Diverged, OutOfTime, TrainingLoop
 from trainables.trial.evaluator import Evaluator
 from trainables.trial.failure_detection import early_failure
+from trainables.trial.initial_weights import TagLayout, load_initial
 from trainables.trial.pbt_mutations import MUTATIONS, Mutation, mutated, read_mutations
 from trainables.trial.system_metrics import system_metrics
 from trainables.trial.trial_clock import Stopwatch
@@ -105,6 +106,8 @@ class Trial:
             "pairs": self.pairs,
             "precision": self.context.precision,
         }
+        if self.context.initial is not None:
+            about["init_from"] = self.context.initial.source
         with self.storage.writing(CONFIG_FILE) as path:
             write_json(path, {**about, **({MUTATIONS: self.mutations} if self.mutations else {})})
 
@@ -115,6 +118,8 @@ class Trial:
         context = self.context
         images = context.images
         system = build_system(self.config, images.vocabulary.sizes, images.target_places, self.pairs, context.precision)
+        if context.initial is not None:
+            load_initial(system, TagLayout(images.vocabulary, self.pairs, images.target_places), context.initial)
         self.parameters = {
             "generator_parameters": count_parameters(system.generator),
             "discriminator_parameters": count_parameters(system.discriminator),

@@ -115,7 +115,7 @@ def test_a_face_rate_is_shown_ranked_by_and_told() -> None:
 
 @pytest.mark.parametrize(
     ("score", "way"),
-    [("distance", "minimize"), ("fid", "minimize"), ("kid", "minimize"), ("memorised", "minimize"),
+    [("distance", "minimize"), ("fid", "minimize"), ("kid", "minimize"), ("mmd", "minimize"), ("memorised", "minimize"),
      ("tag_accuracy_hair", "maximize"), ("coverage", "maximize"), ("diversity", "maximize"), ("recall", "maximize"),
      ("face_rate", "maximize")],
 )  # fmt: skip

@@ -140,7 +140,7 @@ def test_the_distance_is_that_of_the_images(folders: dict[str, Path], outside: P
 
 def test_every_score_has_its_interval_around_it(folders: dict[str, Path], home: Path, outside: Path) -> None:
     found = json.loads(json.dumps(score(folders, home=home, tags=True, fid_infinity=True), allow_nan=False))
-    names = {"fd_efficientnet", "kid", "precision", "recall", "density", "coverage", "memorised", "diversity"}
+    names = {"fd_efficientnet", "kid", "mmd", "precision", "recall", "density", "coverage", "memorised", "diversity"}
     assert names | {"fd_efficientnet_infinity", "tag_accuracy_macro_hair"} <= set(found["scores"])
     assert set(found["intervals"]) == {name for name, value in found["scores"].items() if value is not None}
     for name, (low, high) in found["intervals"].items():

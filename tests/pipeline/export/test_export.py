@@ -48,7 +48,8 @@ def test_the_best_trial_is_exported(swept: Swept, exported: tuple[str, Path]) ->
     key, folder = exported
     assert key == lowest_distance(swept)
     assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == [
-        "README.md", "config.json", "generator.onnx", "generator.pt2", "golden.safetensors", "manifest.json",
+        "README.md", "config.json", "discriminator.safetensors", "generator.onnx", "generator.pt2",
+        "golden.safetensors", "manifest.json",
         "panels/eyes.png", "panels/grid.png", "panels/hair.png", "panels/noise.png", "samples.png", "tags.json",
         "weights.safetensors",
     ]  # fmt: skip

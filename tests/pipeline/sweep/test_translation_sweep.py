@@ -80,7 +80,8 @@ def test_the_selection_is_restored_and_another_is_refused(swept: Swept) -> None:
 
 def test_the_export_translates_as_the_trials_own_weights(swept: Swept, exported: Path) -> None:
     assert sorted(path.name for path in exported.iterdir()) == [
-        "README.md", "config.json", "generator.onnx", "generator.pt2", "golden.safetensors", "manifest.json",
+        "README.md", "config.json", "discriminator.safetensors", "generator.onnx", "generator.pt2",
+        "golden.safetensors", "manifest.json",
         "samples.png", "tags.json", "weights.safetensors",
     ]  # fmt: skip
     manifest = json.loads((exported / "manifest.json").read_text())

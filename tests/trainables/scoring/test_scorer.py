@@ -23,6 +23,7 @@ from trainables.errors import UserError
 from trainables.scoring import scorer as module
 from trainables.scoring.extractors.registry import ExtractorChoice
 from trainables.scoring.metrics.fid_infinity import frechet_infinity
+from trainables.scoring.metrics.mmd import compute_mmd
 from trainables.scoring.scorer import Scorer, make_scorer
 from trainables.scoring.tag_classifier.report import wilson
 
@@ -344,6 +345,18 @@ def test_the_distance_is_extrapolated_at_the_end_alone_where_that_is_asked_for(e
     assert low < limit < high
     plain = make(images, tmp_path, samples=20, seed=5).score(replay(images.pixels), 3, conditional=False)
     assert {**plain.values, name: found.values[name]} == found.values
+
+
+def test_the_kernel_of_cmmd_is_measured_at_the_end_alone_where_that_is_asked_for(extractors, tmp_path) -> None:
+    images = drawn_faces()
+    scorer = make(images, tmp_path, samples=20, seed=5, mmd=True)
+    assert "mmd" not in scorer.score(replay(images.pixels), 3, conditional=False, samples=16).metrics()
+    found = scorer.score(replay(images.pixels), 3, conditional=False)
+    seen = quadrants(torch.from_numpy(images.pixels[:20]).permute(0, 3, 1, 2)).numpy()
+    assert found.values["mmd"] == pytest.approx(compute_mmd(scorer.reference.kid_features, seen).value)
+    assert found.intervals["mmd"][0] <= found.values["mmd"] <= found.intervals["mmd"][1]
+    plain = make(images, tmp_path, samples=20, seed=5).score(replay(images.pixels), 3, conditional=False)
+    assert {**plain.values, "mmd": found.values["mmd"]} == found.values
 
 
 def test_too_few_real_images_are_refused(extractors, tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""Each of the seven recipes, at a reduced width and on drawn faces, learns what real images look like.
+"""Each recipe that draws, at a reduced width and on drawn faces, learns what real images look like.
 
 What the recipes take days for is not awaited: the distance must fall clearly, and where tags are heeded, the hair must
 have the asked colour clearly more often than by chance. Both are measured without a network: on thumbnails, and by
@@ -80,6 +80,25 @@ LESSONS = {
     "dcgan": Lesson(16, {**LARGE_STEPS, "optimizer.discriminator_lr": 2e-4}, distance=0.7),
     "combo_dcgan": Lesson(24, {**LARGE_STEPS, "optimizer.discriminator_lr": 5e-4}, distance=0.7, hair=2 * CHANCE),
     "wgan_gp": Lesson(12, {"training.batch_size": 32}, distance=0.6),
+    "lightgan": Lesson(4, {"training.batch_size": 16, "training.ema_decay": 0.99}, distance=0.5, hair=6 * CHANCE),
+    # Few steps on small batches need larger rates than the recipe's.
+    "r3gan": Lesson(
+        2,
+        {
+            "generator.width": 8,
+            "generator.max_width": 32,
+            "discriminator.width": 8,
+            "discriminator.max_width": 32,
+            "losses.penalty_every": 4,
+            "training.batch_size": 16,
+            "training.diff_augment": False,
+            "training.ema_halflife": 0.0,
+            "optimizer.generator_lr": 2e-3,
+            "optimizer.discriminator_lr": 2e-3,
+        },
+        distance=0.6,
+        hair=4 * CHANCE,
+    ),
 }
 
 

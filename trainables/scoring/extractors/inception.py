@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from trainables.scoring.extractors.inference import (
     prepare_network,
 )
 from trainables.scoring.extractors.resize import Resize, resize
-from trainables.scoring.extractors.weights import read_state, short_hash
+from trainables.scoring.extractors.weights import fetch_state, read_state, short_hash
 
 if TYPE_CHECKING:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -75,7 +75,9 @@ def folded_layers(network: FeatureExtractorInceptionV3) -> nn.Module:
 def _load(weights: Path | None) -> tuple[FeatureExtractorInceptionV3, str]:
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
-    state = read_state(weights) if weights is not None else _fetch(URL_INCEPTION_V3)
+    state = (
+        read_state(weights) if weights is not None else fetch_state(URL_INCEPTION_V3, "Inception-v3", check_hash=True)
+    )
     path = weights or Path(torch.hub.get_dir(), "checkpoints", Path(URL_INCEPTION_V3).name)
     # torch-fidelity unpickles without limits, so it gets a re-saved copy of what ``weights_only`` loaded.
     copy = io.BytesIO()
@@ -85,14 +87,3 @@ def _load(weights: Path | None) -> tuple[FeatureExtractorInceptionV3, str]:
         return FeatureExtractorInceptionV3("inception", ["2048"], copy), short_hash(path.read_bytes())
     except Exception as error:
         raise UserError(f"cannot load Inception-v3 weights from {path}: {first_line(error)}") from error
-
-
-def _fetch(url: str) -> dict[str, Any]:
-    try:
-        state = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
-    except Exception as error:
-        raise UserError(
-            "cannot load Inception-v3 weights from the network (give a file with --weights where it cannot be "
-            f"reached): {first_line(error)}"
-        ) from error
-    return state

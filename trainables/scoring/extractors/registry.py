@@ -1,8 +1,8 @@
 """Feature extractors: images ``(n, 3, s, s)`` uint8 -> features ``(n, d)`` float32.
 
 ``efficientnet`` works offline: a package carries its ImageNet weights. ``inception`` is the network of the standard
-FID; its weights are downloaded on first use or given as a file. A user's own network is named by the path of its ONNX
-file, see ``onnx_network``.
+FID and ``dinov2`` that of FD-DINOv2; their weights are downloaded on first use or given as a file. A user's own network
+is named by the path of its ONNX file, see ``onnx_network``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from trainables.data.tensors import as_rgb
 from trainables.errors import UsageError, nearest
+from trainables.scoring.extractors import dinov2
 from trainables.scoring.extractors.efficientnet import SIZES, load_efficientnet
 from trainables.scoring.extractors.inception import RESIZES, load_inception
 from trainables.scoring.extractors.inference import LARGEST_BATCH, FeatureNetwork, Precision
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from trainables.scoring.extractors.resize import Resize
 
-EXTRACTORS = (*SIZES, "inception")
+EXTRACTORS = (*SIZES, "inception", *dinov2.SIZES)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
@@ -127,6 +128,8 @@ def _open(
     elif name in SIZES:
         network = load_efficientnet(name, weights, device, precision)
         score = "fd_efficientnet" if SIZES[name] == 64 else f"fd_efficientnet_{SIZES[name]}"
+    elif name in dinov2.SIZES:
+        network, score = dinov2.load_dinov2(name, weights, device, precision), f"fd_{name.replace('-', '_')}"
     else:
         network, name = load_onnx_network(Path(name), precision, threads), slug(Path(name))
         score = f"fd_{name}"

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Resize = Literal["tf1", "pytorch", "clean", "antialias"]
+Resize = Literal["tf1", "pytorch", "clean", "antialias", "pillow"]
 
 
 def resize(pixels: Tensor, size: int, kind: Resize) -> Tensor:
@@ -31,7 +31,13 @@ def resize(pixels: Tensor, size: int, kind: Resize) -> Tensor:
             ``pytorch``: bilinear with half-pixel centres, not antialiased, as pytorch-fid.
             ``clean``: Pillow's antialiased bicubic on floats, clipped to [0, 255], as clean-fid (Parmar et al. 2022).
             ``antialias``: torch's antialiased bilinear.
+            ``pillow``: Pillow's antialiased bicubic on bytes, which rounds and clips after each direction.
     """
+    if kind == "pillow":
+        for _ in range(2):  # Pillow begins with the width
+            pixels = pixels @ _matrix(kind, pixels.shape[-1], size, pixels.device).T
+            pixels = (pixels + 0.5).floor().clamp(0.0, 255.0).mT
+        return pixels
     height, width = pixels.shape[-2:]
     if height != size:
         pixels = _matrix(kind, height, size, pixels.device) @ pixels
@@ -78,4 +84,5 @@ _REFERENCES: dict[Resize, Callable[[int, int], Tensor]] = {
     "pytorch": _pytorch,
     "clean": _clean,
     "antialias": _antialias,
+    "pillow": _clean,
 }

@@ -15,6 +15,7 @@ from trainables.scoring.metrics.fid_infinity import frechet_floor, infinity_esti
 from trainables.scoring.metrics.frechet import FeatureStatistics, frechet_distance_of_features
 from trainables.scoring.metrics.frechet_jackknife import frechet_estimate
 from trainables.scoring.metrics.kid import compute_kid
+from trainables.scoring.metrics.mmd import compute_mmd
 from trainables.scoring.metrics.prdc import Manifold, find_copies, manifold_scores, nearest_distances
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 MIN_IMAGES: Final = 16
 """Fewest images on either side for which every score, and the floor from half of them, can be computed."""
 MAX_KID_REFERENCE: Final = 5000
-"""Most real images used for KID, which is unbiased and takes time quadratic in their number."""
+"""Most real images used for KID and MMD, which take time quadratic in their number."""
 MAX_TAG_REFERENCE: Final = 20_000
 """Most real images of which distances within tags are computed, which takes time quadratic in their number."""
 MAX_COPY_REFERENCE: Final = 10_000
@@ -78,7 +79,7 @@ class Reference:
     Attributes:
         statistics: of all real images.
         manifold: of ``samples`` real images, or of all where there are fewer.
-        kid_features: features ``(m, d)`` used for KID.
+        kid_features: features ``(m, d)`` used for KID and MMD.
         copy_features: features ``(m, d)`` that are searched for copies.
         copy_distances: ``(m,)``, distance of each to the nearest other one (``nearest_distances``).
         real_diversity: mean pairwise distance of all images (``diversity_by_tags``).
@@ -130,10 +131,11 @@ class Reference:
             UserError: features that are not finite.
         """
         frechet, kid = frechet_and_kid(self.statistics, self.kid_features, fake.features, seed)
-        return {distance: frechet, "kid": kid, **self.other_estimates(fake, seed)}
+        mmd = compute_mmd(self.kid_features, fake.features)
+        return {distance: frechet, "kid": kid, "mmd": mmd, **self.other_estimates(fake, seed)}
 
     def other_estimates(self, fake: ImageSet, seed: int) -> dict[str, Estimate]:
-        """Compute every score except FID and KID; raises what ``estimates`` raises."""
+        """Compute every score except FID, KID and MMD; raises what ``estimates`` raises."""
         near = manifold_scores(self.manifold, _subsample(fake, len(self.manifold.features), seed).features)
         estimates = {
             "precision": near.precision,

@@ -12,7 +12,7 @@ from trainables.errors import UserError
 from trainables.scoring.metrics import suite
 from trainables.scoring.metrics.suite import MIN_IMAGES, FeatureScores, ImageSet, Reference, compare
 
-ALWAYS = {"fd", "kid", "precision", "recall", "density", "coverage", "memorised", "diversity"}
+ALWAYS = {"fd", "kid", "mmd", "precision", "recall", "density", "coverage", "memorised", "diversity"}
 
 
 def points(count: int, seed: int, *, scale: float = 1.0, shift: float = 0.0, dimensions: int = 4) -> ImageSet:
