@@ -18,7 +18,7 @@ from search_spaces.matching_wgan import MATCHING_WGAN
 from search_spaces.r3gan import R3GAN
 from search_spaces.space import Condition, Dimension, Space
 from search_spaces.srresnet_acgan import SRRESNET_ACGAN
-from trainables.config import R3GAN_PARTS, Value
+from trainables.config import R3GAN_PARTS, SIGNED, Value
 
 HEADS = ("acgan", "multilabel")
 CODES = (*TAG_INPUTS, "product")
@@ -117,6 +117,13 @@ _TRAINING = (
     choice(
         "training.augment_schedule", "constant", "cosine", claim="ours: growing from 0 (Huang et al. 2024)",
         when={"training.diff_augment": (True,)},
+    ),
+    choice(
+        "training.augment_target", 0.0, 0.6, claim="ours: adapts to overfitting (Karras et al. 2020)",
+        when={
+            "training.diff_augment": (True,), "training.augment_schedule": ("constant",),
+            "losses.adversarial": SIGNED,
+        },
     ),
     choice("training.ema_decay", 0.0, 0.99, 0.998, 0.999, claim="ours: no report averages its weights"),
     choice(

@@ -88,6 +88,10 @@ LIGHTGAN = Space(
         choice("training.batch_size", 64, 16, 32, claim="ours: more steps or steadier steps for the same images"),
         choice("training.ema_decay", 0.998, 0.99, 0.9995, claim="ours: Yazici et al. 2019: averaged weights help"),
         choice("training.diff_augment", False, True, claim="ours: Zhao et al. 2020: for small data"),
+        choice(
+            "training.augment_target", 0.0, 0.6, claim="ours: adapts to overfitting (Karras et al. 2020)",
+            when={"training.diff_augment": (True,)},
+        ),
         choice("training.flip", True, False, claim="13 (B) B's data are mirrored and turned"),
     ),
 )  # fmt: skip

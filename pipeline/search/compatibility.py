@@ -147,5 +147,5 @@ def fusion_obstacle(space: Space, precision: str) -> str:
     # Without the recipe, which is a single trial.
     configs = map(GanConfig.from_params, draw_configurations(space, 0, 1 + DRAWN)[1:])
     if not any(fusable(config, config) for config in configs):
-        return "all trials have spectral norm, or SRResNet's dropout,"
+        return "all trials have spectral norm, SRResNet's dropout, or an adaptive augmentation,"
     return ""

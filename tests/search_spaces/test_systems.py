@@ -316,6 +316,7 @@ TRICKS = {
     "discriminator.activation": {"leaky_relu", "relu"}, "optimizer.decay": {"none", "linear", "cosine"},
     "optimizer.beta2": {0.9, 0.99, 0.999}, "generator.upsampling": {"nearest", "bilinear"},
     "losses.penalty_every": {1, 8, 16}, "losses.penalty_decay": {"none", "cosine"},
+    "training.augment_target": {0.0, 0.6},
     "optimizer.beta2_final": {0.0, 0.99}, "training.augment_schedule": {"constant", "cosine"},
     "training.ema_halflife": {0.0, 1.0, 500.0}, "training.ema_decay": {0.0, 0.99, 0.998, 0.999},
 }  # fmt: skip

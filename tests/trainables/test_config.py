@@ -208,7 +208,7 @@ def test_a_recipe_keeps_its_hash_when_parameters_are_added(name) -> None:
 
 TOLD = {
     "generator.conditioning": "code", "discriminator.conditioning": "concat", "losses.labels": "hard",
-    "losses.adversarial": "bce", "losses.penalty": "wgan_gp",
+    "losses.adversarial": "bce", "losses.penalty": "wgan_gp", "training.diff_augment": True,
 }  # fmt: skip
 """A configuration from which each parameter can change on its own."""
 CHANGES = {

@@ -5,7 +5,7 @@ and the command line; ``from_params`` and ``to_params`` convert. Unknown names a
 ``UsageError`` that says what is allowed.
 """
 
-from trainables.config.checks import R3GAN_PARTS
+from trainables.config.checks import R3GAN_PARTS, SIGNED
 from trainables.config.gan_config import ADDED, GanConfig, coerce, parameter_types, require_known, upsampling_steps
 from trainables.config.sections import (
     CHANNEL_NAMES,
@@ -28,6 +28,7 @@ __all__ = [
     "ADDED",
     "CHANNEL_NAMES",
     "R3GAN_PARTS",
+    "SIGNED",
     "TRANSLATING",
     "Channels",
     "DiscriminatorConfig",

@@ -31,6 +31,10 @@ R3GAN_PARTS: dict[str, dict[str, Value]] = {
 """Values without which the architecture ``r3gan`` cannot be built."""
 
 
+SIGNED = ("bce", "hinge", "relativistic")
+"""Losses under which the sign of a discriminator's score says real or generated."""
+
+
 def find_faults(config: Parts, standard: Mapping[str, Value]) -> Iterator[str]:
     """Yield one line for each combination of values that cannot be built.
 
@@ -109,6 +113,20 @@ def _find_impossible(config: Parts) -> Iterator[tuple[bool, str]]:
         f"training.ema_halflife is {config.training.ema_halflife:g} with training.ema_decay "
         f"{config.training.ema_decay:g}; there is one moving average: set one of them to 0",
     )
+    for broken, setting, remedy in (
+        (not config.training.diff_augment, "training.diff_augment false", "diff_augment true"),
+        (config.training.augment_schedule != "constant", "a schedule of its own", "training.augment_schedule constant"),
+        (
+            losses.adversarial not in SIGNED,
+            f"losses.adversarial {losses.adversarial!r}, whose scores have no zero between real and generated images",
+            f"{', '.join(SIGNED[:-1])} or {SIGNED[-1]}",
+        ),
+    ):
+        yield (
+            config.training.augment_target > 0 and broken,
+            f"training.augment_target is {config.training.augment_target:g} with {setting}; use {remedy}, or "
+            "augment_target 0",
+        )
     yield (
         losses.penalty_on_tags and not (config.tag_inputs and losses.penalty == "wgan_gp"),
         f"losses.penalty_on_tags is true with losses.penalty {losses.penalty!r} and "

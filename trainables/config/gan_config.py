@@ -23,6 +23,7 @@ ADDED = frozenset({
     "channels", "generator.upsampling", "losses.penalty_every", "generator.max_width", "discriminator.max_width",
     "losses.penalty_decay", "losses.penalty_final_share", "optimizer.final_share", "optimizer.beta2_final",
     "training.ema_halflife", "training.augment_probability", "training.augment_schedule",
+    "training.augment_target", "training.augment_kimg",
 })  # fmt: skip
 """Parameters that version 0.1.0 did not have. At their defaults they are left out of ``GanConfig.hash``, so that the
 configurations of earlier sweeps keep their hashes; a default must therefore mean what 0.1.0 did."""

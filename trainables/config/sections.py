@@ -211,6 +211,12 @@ class TrainingConfig:
     """Probability of each of these three changes, for each image separately."""
     augment_schedule: Literal["constant", "cosine"] = "constant"
     """``cosine``: the probability grows from 0 along half a cosine over the budget."""
+    augment_target: float = bounded(0.0, 0.0, 1.0)
+    """Above 0 the probability adapts to overfitting (Karras et al. 2020, ADA: 0.6): it starts at 0, grows while the
+    mean sign of D's scores on real images is above the target, and falls otherwise; ``augment_probability`` is its
+    largest value."""
+    augment_kimg: float = bounded(500.0, 1.0, 100000.0)
+    """Thousands of real images in which an adaptive probability can grow from 0 to 1."""
     extra_data: bool = False
     """Also train on images with a missing or unusable tag; that tag's loss is masked."""
     pool_size: int = bounded(0, 0, 10000)

@@ -17,7 +17,8 @@ def augment(images: Tensor, config: TrainingConfig) -> Tensor:
     """Return the images ``(n, 3, s, s)`` as the discriminator sees them."""
     if not config.diff_augment:
         return images
-    always = config.augment_schedule == "constant" and config.augment_probability == 1
+    varies = config.augment_schedule != "constant" or config.augment_target  # by a tensor, which is not read here
+    always = not varies and config.augment_probability == 1
     return diff_augment(images, None if always else config.augment_probability)
 
 

@@ -61,6 +61,7 @@ def fusable(one: GanConfig, other: GanConfig) -> bool:
     # vmap cannot batch the buffers that spectral norm writes; dropout masks follow the memory order, which differs for
     # SRResNet.
     alone = one.translates or one.discriminator.spectral_norm
+    alone |= one.training.augment_target > 0  # it adapts to figures of its own trial
     alone |= any(part.architecture == "srresnet" and part.dropout > 0 for part in (one.generator, one.discriminator))
     return not alone and all(params[name] == others[name] for name in params if name not in PER_TRIAL_PARAMS)
 

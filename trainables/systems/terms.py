@@ -51,6 +51,8 @@ def realness_loss(weights: LossConfig, realness: Tensor, *, real: bool) -> Loss:
         f"d_score_{kind}": (score.sigmoid() if weights.adversarial == "bce" else score).mean(),
         f"d_loss_{kind}": total.detach(),
     }
+    if real and weights.adversarial in ("bce", "hinge"):
+        figures["d_sign_real"] = score.sign().mean()
     above = gap(weights.adversarial, score, real=real, labels=weights.labels)
     if above is not None:
         figures[f"d_at_floor_{kind}"] = (above <= AT_FLOOR).float()
@@ -67,6 +69,7 @@ def paired_loss(weights: LossConfig, real: Tensor, fake: Tensor) -> Loss:
         "d_score_real": real.detach().mean(),
         "d_score_fake": fake.detach().mean(),
         "d_loss": total.detach(),
+        "d_sign_real": (real - fake).detach().sign().mean(),
         "d_at_floor_real": at_floor,
         "d_at_floor_fake": at_floor,
     }

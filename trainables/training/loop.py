@@ -9,6 +9,7 @@ indices of each batch are then read back.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import sys
 import time
@@ -25,7 +26,13 @@ from trainables.losses.penalties import lazy_scale
 from trainables.systems.system import Batch
 from trainables.training.optimizers import make_optimizer, optimizer_options
 from trainables.training.running_means import RunningMeans
-from trainables.training.schedules import average_decay, learning_rate_share, scheduled_beta2, scheduled_config
+from trainables.training.schedules import (
+    average_decay,
+    learning_rate_share,
+    scheduled_beta2,
+    scheduled_config,
+    with_sections,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -90,6 +97,8 @@ class TrainingLoop:
         self.budget = budget
         self.images_seen = 0
         self.updates = 0
+        self.augment_probability = torch.zeros((), device=self.device)
+        """Where it adapts to the discriminator's overfitting."""
         self._figures = RunningMeans()
 
     def train_until(
@@ -144,6 +153,7 @@ class TrainingLoop:
                 self._step(loss, self.discriminator, self.discriminator_optimizer)
                 self.system.constrain()
                 figures.add(loss.figures)
+                self._adapt_augmentation(loss.figures)
         if measure:
             figures.add({"d_gradient_norm": gradient_norm(self.discriminator)})
         # A generator step needs no gradients of the discriminator: without them it is a fifth cheaper.
@@ -157,6 +167,23 @@ class TrainingLoop:
             figures.add({"g_gradient_norm": gradient_norm(self.generator)})
         self._update_average()
 
+    def _adapt_augmentation(self, figures: dict[str, Tensor]) -> None:
+        """Move the probability of augmentation by one batch: up if the discriminator is too sure of real images."""
+        training = self.config.training
+        if not training.augment_target or "d_sign_real" not in figures:
+            return
+        step = self.images_per_step / (training.augment_kimg * 1000)
+        moved = self.augment_probability + step * (figures["d_sign_real"] - training.augment_target).sign()
+        self.augment_probability = moved.clamp(0.0, training.augment_probability)
+        self._figures.add({"augment_probability": self.augment_probability})
+        self._show_augmentation()
+
+    def _show_augmentation(self) -> None:
+        """Give the system the adaptive probability, a tensor, so that nothing is read back from the device."""
+        if self.config.training.augment_target:
+            training = dataclasses.replace(self.system.config.training, augment_probability=self.augment_probability)  # type: ignore[arg-type]
+            self.system.config = with_sections(self.system.config, {"training": training})
+
     @staticmethod
     def _step(loss: Loss, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         network.zero_grad(set_to_none=True)
@@ -166,8 +193,12 @@ class TrainingLoop:
     @property
     def images_per_update(self) -> int:
         """Real images per update: a batch of each domain, for every discriminator step."""
-        images = self.config.training.batch_size * max(1, len(self.data.domains))
-        return images * self.config.updates.discriminator_steps
+        return self.images_per_step * self.config.updates.discriminator_steps
+
+    @property
+    def images_per_step(self) -> int:
+        """Real images per discriminator step: a batch of each domain."""
+        return self.config.training.batch_size * max(1, len(self.data.domains))
 
     @property
     def penalty_phase(self) -> int:
@@ -208,6 +239,7 @@ class TrainingLoop:
         return torch.randint(count, (self.config.training.batch_size,), device=self.device)
 
     def _follow_schedules(self) -> None:
+        self._show_augmentation()
         if not self.budget:
             return
         rates, done = self.config.optimizer, min(1.0, self.images_seen / self.budget)
@@ -216,6 +248,7 @@ class TrainingLoop:
             for group in optimizer.param_groups:
                 group.update(optimizer_options(rates, rate * share, beta2))
         self.system.config = scheduled_config(self.config, done)
+        self._show_augmentation()
 
     def _update_average(self) -> None:
         if self.average is self.generator:
@@ -244,6 +277,7 @@ class TrainingLoop:
             "system": self.system.state_dict(),
             "images": self.images_seen,
             "updates": self.updates,
+            "augment_probability": self.augment_probability,
             "figures": self._figures.state_dict(),
             "random": torch.get_rng_state(),
         }
@@ -264,6 +298,11 @@ class TrainingLoop:
         for name in LEARNT:
             if name != "average" or self.average is not self.generator:
                 getattr(self, name).load_state_dict(state[name])
+        self._take_augmentation(state)
+
+    def _take_augmentation(self, state: dict[str, Any]) -> None:
+        if "augment_probability" in state:  # checkpoints of earlier versions have none
+            self.augment_probability = state["augment_probability"].to(self.device)
 
     def reconfigure(self, config: GanConfig) -> None:
         """Continue with other learning rates, loss weights and update ratios; the networks stay unchanged."""
@@ -285,6 +324,7 @@ class TrainingLoop:
             getattr(self, name).load_state_dict(state[name])
         self.system.load_state_dict(state.get("system", {}), self.device)
         self.images_seen, self.updates = int(state["images"]), int(state["updates"])
+        self._take_augmentation(state)
         self._figures.load_state_dict(state["figures"], self.device)
         torch.set_rng_state(state["random"].cpu())
         if "random_cuda" in state:

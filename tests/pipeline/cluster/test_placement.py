@@ -170,7 +170,7 @@ def test_an_obstacle_common_to_all_trials_is_named(space: str, fix: tuple[str, .
     asked = dataclasses.replace(MINE, space=space, fuse="4", fix=fix, choices=choices)
     assert (
         fusion_obstacle(asked.resolve_space(), asked.precision)
-        == "all trials have spectral norm, or SRResNet's dropout,"
+        == "all trials have spectral norm, SRResNet's dropout, or an adaptive augmentation,"
     )
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from trainables.config import GanConfig
 from trainables.losses.adversarial import LOSSES, bce, generator_loss, hinge, lsgan, relativistic, targets, wgan
+from trainables.systems.terms import paired_loss, realness_loss
 
 LOGITS = [-30.0, -2.0, -0.5, 0.0, 1.0, 4.0, 30.0]
 
@@ -125,3 +127,20 @@ def test_noisy_cross_entropy_takes_targets_above_one_as_one() -> None:
     assert loss == pytest.approx(9 * (1 - 0.9375) + math.log1p(math.exp(-9)), rel=0.03)
     far = lsgan(torch.full((20_000,), 1.0), real=True, labels="noisy").item()
     assert far == pytest.approx(0.5**2 / 12, rel=0.05)  # the squared distance keeps them: the variance of U[0.75, 1.25]
+
+
+@pytest.mark.parametrize(("adversarial", "sign"), [("bce", 0.5), ("hinge", 0.5), ("lsgan", None), ("wgan", None)])
+def test_the_sign_of_real_scores_is_a_figure_where_zero_divides_real_from_generated(adversarial, sign) -> None:
+    penalty = {"losses.penalty": "wgan_gp"} if adversarial == "wgan" else {}
+    weights = GanConfig.from_params({"losses.adversarial": adversarial, "losses.labels": "hard", **penalty}).losses
+    scores = torch.tensor([3.0, -0.5, 0.1, 2.0])  # three of four are above zero
+    figures = realness_loss(weights, scores, real=True).figures
+    assert (float(figures["d_sign_real"]) if "d_sign_real" in figures else None) == sign
+    assert "d_sign_real" not in realness_loss(weights, scores, real=False).figures
+
+
+def test_the_sign_of_pairs_compares_real_with_generated() -> None:
+    changes = {"losses.adversarial": "relativistic", "losses.labels": "hard", "updates.split_discriminator": False}
+    weights = GanConfig.from_params(changes).losses
+    figures = paired_loss(weights, torch.tensor([3.0, -0.5, 0.1, 2.0]), torch.tensor([4.0, -1.0, 0.0, 1.0])).figures
+    assert float(figures["d_sign_real"]) == 0.5

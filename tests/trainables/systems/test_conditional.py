@@ -157,7 +157,7 @@ def test_every_figure_is_finite_on_real_data(conditioning, split) -> None:
     assert all(np.isfinite(value) for value in figures.values())
     expected = {
         "d_adversarial_loss_real", "d_adversarial_loss_fake", "d_score_real", "d_score_fake", "d_loss_real",
-        "d_at_floor_real", "d_at_floor_fake",
+        "d_at_floor_real", "d_at_floor_fake", "d_sign_real",
         "d_loss_fake", "g_adversarial_loss", "g_loss", "d_gradient_norm", "g_gradient_norm", "images_per_second",
     }  # fmt: skip
     if conditioning == "acgan":

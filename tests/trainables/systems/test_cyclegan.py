@@ -219,8 +219,8 @@ def test_figures_are_those_of_the_other_systems_and_two_more() -> None:
     assert all(np.isfinite(value) for value in figures.values())
     assert set(figures) == {
         "d_adversarial_loss_real", "d_adversarial_loss_fake", "d_score_real", "d_score_fake", "d_loss_real",
-        "d_loss_fake", "d_at_floor_real", "d_at_floor_fake", "g_adversarial_loss", "g_cycle_loss", "g_identity_loss",
-        "g_loss", "d_gradient_norm", "g_gradient_norm", "images_per_second",
+        "d_loss_fake", "d_at_floor_real", "d_at_floor_fake", "d_sign_real", "g_adversarial_loss", "g_cycle_loss",
+        "g_identity_loss", "g_loss", "d_gradient_norm", "g_gradient_norm", "images_per_second",
     }  # fmt: skip
 
 

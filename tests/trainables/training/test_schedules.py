@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ import torch
 from tests.support.tiny import same
 from tests.trainables.training.test_loop import counting_loop, real_loop
 from trainables.config import GanConfig
+from trainables.data import augment
+from trainables.errors import UsageError
 from trainables.training.schedules import (
     average_decay,
     interpolate_cosine,
@@ -93,6 +96,63 @@ def test_a_loop_follows_the_schedules_from_its_first_update_to_the_end_of_the_bu
     cosines = [(1 + math.cos(math.pi * share)) / 2 for share in done]
     expected = [(0.25 + 0.75 * c, 0.99 - 0.09 * c, 0.1 + 0.9 * c, 0.4 * (1 - c)) for c in cosines]
     assert seen == [pytest.approx(one) for one in expected]
+
+
+ADAPTIVE = {
+    "training__diff_augment": True, "training__augment_target": 0.6, "training__augment_kimg": 1.0,
+    "training__augment_probability": 0.025, "training__batch_size": 10,
+}  # fmt: skip
+"""A batch of 10 of 1,000 images moves the probability by 0.01."""
+
+
+def test_an_adaptive_augmentation_follows_the_signs_of_the_scores_of_real_images() -> None:
+    loop = real_loop(**ADAPTIVE)
+    loop._follow_schedules()
+    seen = [float(loop.system.config.training.augment_probability)]
+    for sign in (0.7, 0.9, 1.0, 0.6, 0.5, -1.0, 0.0, 0.61):
+        loop._adapt_augmentation({"d_sign_real": torch.tensor(sign)})
+        seen.append(round(float(loop.system.config.training.augment_probability), 6))
+    # At the target it stays; 0.025 is its largest value, 0 its least.
+    assert seen == [0.0, 0.01, 0.02, 0.025, 0.025, 0.015, 0.005, 0.0, 0.01]
+    assert loop.config.training.augment_probability == 0.025
+
+
+def test_without_a_target_the_probability_is_the_configured_one() -> None:
+    loop = real_loop(training__diff_augment=True, training__augment_probability=0.3)
+    loop.train_until(16)
+    loop._adapt_augmentation({"d_sign_real": torch.tensor(1.0)})
+    assert loop.system.config.training.augment_probability == 0.3
+
+
+def test_a_loop_adapts_its_augmentation_and_resumes_it_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    real = augment.diff_augment
+    monkeypatch.setattr(augment, "diff_augment", lambda images, p: seen.append(float(p)) or real(images, p))
+    whole, first, second = (real_loop(seed, **ADAPTIVE) for seed in (0, 0, 9))
+    torch.manual_seed(3)
+    figures = whole.train_until(160)
+    # From 0 in steps of 0.01, within 0 and 0.025.
+    assert {round(200 * p) for p in seen} <= {0, 1, 2, 3, 4, 5}
+    assert len(set(seen)) > 1
+    assert 0 < figures["augment_probability"] <= 0.025
+    torch.manual_seed(3)
+    first.train_until(72)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    second.train_until(160)
+    assert same(second.state_dict(), whole.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"training__diff_augment": False}, "training.diff_augment false"),
+        ({"training__augment_schedule": "cosine"}, "training.augment_schedule constant"),
+        ({"losses__adversarial": "lsgan"}, "losses.adversarial 'lsgan'"),
+    ],
+)
+def test_an_adaptive_augmentation_needs_scores_with_a_zero_and_no_other_schedule(changes, named) -> None:
+    with pytest.raises(UsageError, match=r"training\.augment_target is 0\.6 with .*" + re.escape(named)):
+        config(**{**ADAPTIVE, **changes})
 
 
 def test_resumed_schedules_go_on_bit_for_bit() -> None:
