@@ -8,14 +8,17 @@ A repeat trains a configuration again on another seed (``KIND`` = ``confirmation
 grandchildren. Repeats have keys of their own, metrics and artifacts like trials, and are never counted as trials.
 
 Parameters of a trial run are the flat dotted names of its configuration (``generator.width``). Metrics have the
-trial's progress in whole kimg (thousands of real images seen) as their step. The parent run carries the artifacts
+trial's progress through its budget in whole kimg (``COST_KIMG``) as their step. The parent run carries the artifacts
 ``space.json`` (dimensions with distributions, defaults, conditions and claims), ``sweep.json`` (the settings) and
 ``data.json`` (counts and fingerprint of the data, the tag classifier's report on held-out real images).
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Tags of runs ------------------------------------------------------------------------------------------------
 KIND: Final = "gansweep.kind"
@@ -95,6 +98,12 @@ CYCLE: Final = "cycle_l1"
 FACE_RATE: Final = "face_rate"
 """Share of images on which a cascade finds a face, where the sweep has one."""
 KIMG: Final = "kimg"
+"""Thousands of real images that the discriminator has seen."""
+COST_KIMG: Final = "cost_kimg"
+"""Training so far in the unit of budgets and rungs: kimg of the recipe that take as many floating-point operations.
+Logged where ``--budget`` is ``flops``; elsewhere it is ``KIMG``."""
+FLOPS: Final = "flops_per_image"
+"""Floating-point operations of training for each real image: of both networks, forward and backward."""
 SECONDS: Final = "seconds"
 """Seconds of wall time inside the trial so far."""
 TRAIN_SECONDS: Final = "train_seconds"
@@ -175,9 +184,26 @@ def needs_equal_samples(score: str) -> bool:
     return score == DISTANCE or score.startswith(DISTANCE_PREFIXES)
 
 
+def cost(result: Mapping[str, Any]) -> float:
+    """What a result has used of its trial's budget, in kimg."""
+    used: float = result[COST_KIMG] if COST_KIMG in result else result[KIMG]
+    return used
+
+
 def logged_name(name: str) -> str:
     """The name under which a figure of a trial is logged: scores and costs by their own, signals of training apart."""
-    costs = (KIMG, SECONDS, SAMPLES, IMAGES_PER_SECOND, TRAIN_SECONDS, SCORE_SECONDS, MUTATIONS, GENERATOR_LATENCY)
+    costs = (
+        KIMG,
+        COST_KIMG,
+        FLOPS,
+        SECONDS,
+        SAMPLES,
+        IMAGES_PER_SECOND,
+        TRAIN_SECONDS,
+        SCORE_SECONDS,
+        MUTATIONS,
+        GENERATOR_LATENCY,
+    )
     sizes = ("generator_parameters", "discriminator_parameters")
     plain = "/" in name or is_score(name) or name in (*costs, *sizes)
     return escaped(name if plain else f"{TRAINING}{name}")

@@ -54,9 +54,11 @@ def outcome(result: Mapping[str, Any] | None, max_kimg: int, crash: str | None =
         return TrialEnd(schema.FAILED, str(result["failure"]))
     if result.get("stopped"):
         return TrialEnd(schema.STOPPED, str(result["stopped"]))
-    if result[schema.KIMG] >= max_kimg:
+    cost = schema.cost(result)
+    if cost >= max_kimg:
         return TrialEnd(schema.COMPLETE)
-    return TrialEnd(schema.STOPPED, f"stopped by the scheduler at {result[schema.KIMG]} kimg")
+    unit = "kimg of the recipe" if schema.COST_KIMG in result else "kimg"
+    return TrialEnd(schema.STOPPED, f"stopped by the scheduler at {cost} {unit}")
 
 
 def is_final(status: str | None, reason: str) -> bool:

@@ -84,6 +84,13 @@ def epoch_seconds(times: pd.Series[Any]) -> pd.Series[float]:
     return (times - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
 
 
+def costs(trials: pd.DataFrame) -> pd.Series[float]:
+    """Return what each trial or repeat has used of its budget, in kimg; NaN before its first result."""
+    column = METRICS + schema.COST_KIMG
+    kimg = trials["kimg"].astype(float)
+    return trials[column].astype(float).fillna(kimg) if column in trials else kimg
+
+
 def trial_identity(tags: Mapping[str, str]) -> dict[str, Any]:
     """Return the first columns of a trial's row."""
     return {"key": tags[schema.KEY], "number": int(tags[schema.NUMBER])}

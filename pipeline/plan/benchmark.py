@@ -183,7 +183,7 @@ def _seconds_per_update(trial: Trial) -> float:
 def _seconds_of_evaluation(trial: Trial, place: int) -> float:
     """Time an evaluation: skip the training of the trial's step, so that it only scores and saves."""
     points = trial.context.evaluations
-    trial.kimg = points[place - 1].kimg if place else 0
+    trial.cost = points[place - 1].kimg if place else 0
     trial.loop.images_seen = points[place].kimg * 1000
     began = time.perf_counter()
     trial.step()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.plan.benchmark import images_per_update
-from trainables.config import GanConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,45 +19,16 @@ if TYPE_CHECKING:
 
 LEAST_ERROR = 0.1
 """Smallest relative error assumed for a measurement of seconds."""
-_BATCH = 2
-"""Batch size on which operations are counted; they are proportional to it."""
 
 
 def operations(params: Mapping[str, Any], images: TaggedImages) -> float:
     """Count the floating-point operations of one update of both networks, forward and backward.
 
-    torch counts them on a small batch, and they are scaled to the configuration's batch size. Normalization and
-    activations are not counted.
+    Normalization and activations are not counted.
     """
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils.flop_counter import flop_registry
+    from trainables.training.flops import flops_per_image_of  # imports torch
 
-    from trainables.data.tags import combinations
-    from trainables.systems.build import build_system
-    from trainables.training.inputs import training_data
-    from trainables.training.loop import TrainingLoop
-
-    config = GanConfig.from_params({**params, **images.shape_params})
-    batch = config.training.batch_size
-    small = dataclasses.replace(config, training=dataclasses.replace(config.training, batch_size=min(batch, _BATCH)))
-    pairs = combinations(images.labels[: images.complete]) if config.tags.encoding == "pairs" else ()
-    system = build_system(small, images.vocabulary.sizes, images.target_places, pairs)
-    loop = TrainingLoop(system, training_data(small, images, "cpu"), small)
-    counts: list[float] = []
-
-    class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-        """torch's own FlopCounterMode also follows modules, which gradient penalties do not allow."""
-
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            out = func(*args, **(kwargs or {}))
-            if count := flop_registry.get(func.overloadpacket):
-                counts.append(count(*args, **(kwargs or {}), out_val=out))
-            return out
-
-    with torch.random.fork_rng(devices=[]), Counter():  # type: ignore[no-untyped-call]
-        loop.train_until(1)
-    return float(sum(counts)) * batch / small.training.batch_size
+    return flops_per_image_of(params, images) * images_per_update(params)
 
 
 def choose_measured(counts: Sequence[float]) -> list[int]:
@@ -89,10 +58,15 @@ class CostModel:
         """Return the seconds of an evaluation before the end."""
         return _between(count, [(operations, cost.early) for operations, cost in self.points])
 
-    def seconds(self, params: Mapping[str, Any], count: float, points: Sequence[Evaluation]) -> list[float]:
-        """Return the seconds of a trial until the end of each of its evaluations."""
+    def seconds(
+        self, params: Mapping[str, Any], count: float, points: Sequence[Evaluation], share: float = 1.0
+    ) -> list[float]:
+        """Return the seconds of a trial until the end of each of its evaluations.
+
+        ``share`` is the number of images that it sees for each image of the ``points``.
+        """
         recipe = self.points[0][1]
-        per_kimg = self.update(count) * 1000 / images_per_update(params)
+        per_kimg = share * self.update(count) * 1000 / images_per_update(params)
         early, passed, seconds = self.early(count), recipe.start, []
         for index, point in enumerate(points):
             trained = point.kimg - (points[index - 1].kimg if index else 0)

@@ -19,7 +19,7 @@ from pipeline.cluster.placement import largest_config, resolve_placement
 from pipeline.cluster.ray_runtime import this_machine
 from pipeline.console import show_stage
 from pipeline.home import Home
-from pipeline.plan.benchmark import Benchmark, load_scorer, measure_all
+from pipeline.plan.benchmark import Benchmark, images_per_update, load_scorer, measure_all
 from pipeline.plan.cost_model import CostModel, choose_measured, operations
 from pipeline.plan.early_stopping import REPEATS, Range, simulate_sweeps
 from pipeline.resources import usable_cores
@@ -97,6 +97,13 @@ class _Sample:
         """Build the cost model of the space."""
         return CostModel(tuple((self.counts[place], one) for place, one in self.measured.items()))
 
+    def image_shares(self) -> list[float]:
+        """Return how many images each configuration sees with the operations that the recipe takes for one."""
+        per_image = [
+            count / images_per_update(params) for params, count in zip(self.configurations, self.counts, strict=True)
+        ]
+        return [per_image[0] / flops for flops in per_image]
+
     def to_json(self, space: Space) -> dict[str, Any]:
         """Return the measurements and the machine."""
         return {
@@ -140,9 +147,10 @@ def _plan(given: SweepSettings, console: Console) -> dict[str, Any]:
     sample = _measure(sweep, settings, resources, images, console)
     classifier = _tag_classifier_seconds(sweep, images, console)
     model, points = sample.model(), sweep.budget.evaluations
+    shares = sample.image_shares() if sweep.budget.unit == "flops" else [1.0] * len(sample.counts)
     seconds = [
-        [TRIAL_START_SECONDS + at for at in model.seconds(params, count, points)]
-        for params, count in zip(sample.configurations, sample.counts, strict=True)
+        [TRIAL_START_SECONDS + at for at in model.seconds(params, count, points, share)]
+        for params, count, share in zip(sample.configurations, sample.counts, shares, strict=True)
     ]
     scheduler = choose_scheduler(settings.scheduler, objectives(sweep.space, settings.objectives))
     simulated = simulate_sweeps(scheduler, sweep.budget, resources.slots, trials, seconds, model.error, settings.seed)

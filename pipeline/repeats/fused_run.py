@@ -71,7 +71,8 @@ def run_fused(
     tracker.precision, tracker.fused = training.precision, most
     deadline = TimeLimitStopper(budget.seconds)
     scorer = prepared.scoring.future.result().scorer
-    context = trial_context(prepared.images, scorer, training, budget, prepared.resources)
+    recipe = prepared.sweep.space.recipe
+    context = trial_context(prepared.images, scorer, training, budget, prepared.resources, recipe)
     context = replace(context, gpu_share=1.0)  # a smaller share was that of a trial beside others
     with Progress(len(remaining), budget.max_kimg, most, console) as progress:
         callback = SweepCallback(tracker, progress, budget.max_kimg, storage)

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from analysis import schema
 from analysis.mlflow_reader.connect import readable_errors
+from analysis.mlflow_reader.run_table import costs
 from pipeline.cluster.node_checks import require_nodes, require_resources
 from pipeline.cluster.ray_runtime import connect_cluster
 from pipeline.console import clock
@@ -139,7 +140,7 @@ def _announcement(plan: Sequence[Repeat], remaining: Sequence[Repeat], slots: in
         return f"{text}; all {len(plan)} runs have ended"
     text += f"; {len(remaining)} of {len(plan)} runs to go"
     trials = sweep.trials.set_index("key")
-    pace = trials["seconds"] / trials["kimg"]
+    pace = trials["seconds"] / costs(trials)
     usual = pace.replace(float("inf"), float("nan")).dropna().median()
     seconds = sum(_known(pace.get(repeat.of), usual) * repeat.budget for repeat in remaining) / slots
     return f"{text}, about {clock(seconds)} at the sweep's pace" if seconds == seconds else text  # NaN: no pace known

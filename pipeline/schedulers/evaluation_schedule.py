@@ -10,7 +10,7 @@ from pipeline.schedulers.successive_halving import milestones
 from trainables.trial.context import Evaluation
 
 if TYPE_CHECKING:
-    from pipeline.settings import SweepSettings
+    from pipeline.settings import BudgetUnit, SweepSettings
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Budget:
     """Limits of a sweep's training, and where its trials are scored and stopped."""
 
     max_kimg: int
-    """Thousands of real images that a trial sees."""
+    """Thousands of real images that a trial sees, or the recipe for as many operations."""
     earlier: tuple[int, ...]
     """Values of ``max_kimg`` before the sweep was extended, ascending."""
     eval_kimg: int | None
@@ -33,6 +33,8 @@ class Budget:
     """Where the scheduler decides, in kimg, ascending."""
     evaluations: tuple[Evaluation, ...]
     """Where trials are scored, and on how many images; the last one is at ``max_kimg``."""
+    unit: BudgetUnit = "kimg"
+    """``flops``: every trial gets the operations that the recipe takes for this many images."""
 
     @property
     def first(self) -> int:
@@ -62,6 +64,7 @@ def resolve_budget(settings: SweepSettings) -> Budget:
             Evaluation(kimg, settings.samples if kimg in ends else early)
             for kimg in sorted({*rungs, *requested, *ends})
         ),
+        unit=settings.budget,
     )
 
 

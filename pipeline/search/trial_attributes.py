@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PARAMS = "params"
 """User attribute: the whole configuration, fixed parameters included."""
 OUTCOME = "outcome"
-"""User attribute: a dictionary with status, reason, last scores and kimg of a trial that has ended."""
+"""User attribute: a dictionary with status, reason, last scores, kimg and cost of a trial that has ended."""
 STATUS, REASON = "status", "reason"
 """Keys of ``OUTCOME``; scores and kimg have their names in ``analysis.schema``."""
 CONTINUES = "continues"

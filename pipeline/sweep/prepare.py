@@ -34,7 +34,7 @@ from trainables.data.pixel_places import describe_place, place_pixels
 from trainables.trial.context import TrialContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipeline.cluster.ray_runtime import Node
     from pipeline.resources import Resources
@@ -187,8 +187,11 @@ def trial_context(
     training: TrialSettings,
     budget: Budget,
     resources: Resources,
+    recipe: Mapping[str, Any],
 ) -> TrialContext:
-    """Build the context that all trials share."""
+    """Build the context that all trials share; ``recipe`` is that of the sweep's space."""
+    from trainables.training.flops import flops_per_image_of  # imports torch
+
     return TrialContext(
         images=images,
         scoring=scoring,
@@ -202,4 +205,5 @@ def trial_context(
         pixels=training.pixels,
         precision=training.precision,
         initial=training.initial,
+        recipe_flops=flops_per_image_of(recipe, images) if budget.unit == "flops" else None,
     )

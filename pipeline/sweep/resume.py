@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from analysis import schema
+from analysis.mlflow_reader.run_table import costs
 from analysis.mlflow_reader.sweep import load, nearest
 from pipeline.home import Home
 from pipeline.schedulers.evaluation_schedule import fits_budget
@@ -119,7 +120,7 @@ def _require_finished(settings: SweepSettings, home: Home) -> None:
     trials, total = sweep.trials, sweep.settings.get("total_kimg")  # the total that it last ran with
     unfinished = trials["status"].isin((schema.RUNNING, schema.INTERRUPTED)).sum() if len(trials) else 0
     missing = settings.trials - len(trials)
-    fits = fits_budget(float(trials["kimg"].fillna(0.0).sum()), 0, settings.max_kimg, total)
+    fits = fits_budget(float(costs(trials).fillna(0.0).sum()), 0, settings.max_kimg, total)
     if unfinished or (missing > 0 and settings.sampler != "grid" and fits):
         raise UserError(
             f"sweep {settings.name!r} has {unfinished + max(0, missing)} trials that have not ended; "

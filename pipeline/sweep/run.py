@@ -288,7 +288,7 @@ def _trainable(prepared: Prepared) -> Iterator[Any]:
 
     sweep, resources, storage = prepared.sweep, prepared.resources, prepared.sweep.places.storage
     with provide_scorer(prepared.scoring.future) as scoring:
-        context = trial_context(prepared.images, scoring, sweep.training, sweep.budget, resources)
+        context = trial_context(prepared.images, scoring, sweep.training, sweep.budget, resources, sweep.space.recipe)
         if resources.fused > 1:
             with fused_hosts(context, storage, resources) as hosts:
                 yield proxy_trainable(hosts)

@@ -81,7 +81,7 @@ class Progress:
 
     def result(self, key: str, result: Mapping[str, Any]) -> None:
         """Record an evaluation."""
-        kimg = float(result.get(schema.KIMG, 0))
+        kimg = float(schema.cost({schema.KIMG: 0, **result}))
         self._done_kimg += kimg - self._kimg.get(key, 0.0)
         self._kimg[key] = kimg
         if result.get("failure"):

@@ -113,7 +113,7 @@ class Tracker:
         """Keys of runs that earlier drivers finished, without those that were interrupted with a driver."""
         self._stale = {key for key, run in runs.items() if run.data.tags.get(schema.STATUS) == schema.RUNNING}
         """Keys of runs that an earlier driver left open."""
-        self._last = {key: int(run.data.metrics.get(schema.KIMG, -1)) for key, run in runs.items()}
+        self._last = {key: int(schema.cost({schema.KIMG: -1, **run.data.metrics})) for key, run in runs.items()}
         """The last logged step of each run by key. Steps are sent in order, so all earlier ones are logged too."""
         names = (schema.SAMPLES, *schema.OBJECTIVES)
         self.scores = {
@@ -251,7 +251,7 @@ class Tracker:
             self._unmarked.add(key)
 
     def last_kimg(self, key: str) -> int:
-        """Return the kimg of the trial's last logged result; 0 if there is none."""
+        """Return the kimg of its budget at the trial's last logged result; 0 if there is none."""
         return max(0, self._last.get(key, 0))
 
     def ran_on(self, key: str, node: str) -> None:
@@ -259,8 +259,8 @@ class Tracker:
         self._stretches.seen(key, node)
 
     def log_result(self, key: str, result: Mapping[str, Any]) -> None:
-        """Log a batch of metrics at the step ``kimg``, and the trial's images; each step is logged only once."""
-        step = int(result[schema.KIMG])
+        """Log a batch of metrics at the step of its cost, and the trial's images; each step is logged only once."""
+        step = int(schema.cost(result))
         if step <= self._last[key]:
             return
         self._last[key] = step

@@ -46,7 +46,7 @@ class RuleScheduler(FIFOScheduler):
         self.failures.record_result(trial, result)
         if schema.KIMG not in result:
             return TrialScheduler.CONTINUE
-        key, kimg = trial.config["key"], int(result[schema.KIMG])
+        key, kimg = trial.config["key"], int(schema.cost(result))
         continues = self.rule.report(key, kimg, result)
         if (
             self.explore
@@ -55,7 +55,7 @@ class RuleScheduler(FIFOScheduler):
             and (best := self.rule.exploit_candidates(key, kimg))
         ):
             self.explore(key, kimg, best)
-        return TrialScheduler.CONTINUE if continues and result[schema.KIMG] < self.max_kimg else TrialScheduler.STOP
+        return TrialScheduler.CONTINUE if continues and kimg < self.max_kimg else TrialScheduler.STOP
 
     def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> None:
         """Record the last result of a trial that ended by itself, for which Tune requests no decision."""

@@ -115,7 +115,7 @@ class StudySearcher(TrialSearcher):
         completed: list[tuple[float, int, FrozenTrial]] = []
         for trial in recorded:
             result = recorded_outcome(trial)
-            if result.get(STATUS) == schema.COMPLETE and result.get(schema.KIMG) == budget:
+            if result.get(STATUS) == schema.COMPLETE and schema.cost(result) == budget:
                 completed.append((result[schema.DISTANCE], trial.number, trial))
         completed.sort(key=lambda entry: entry[:2])
         best = [trial for *_, trial in completed[: math.ceil(len(completed) / reduction)]]
@@ -198,7 +198,7 @@ class StudySearcher(TrialSearcher):
 
     def _record_kimg(self, trial: FrozenTrial) -> None:
         """Record how long a trial was trained; one that continued counts once."""
-        number, kimg = first_number(trial), float(recorded_outcome(trial).get(schema.KIMG, 0.0))
+        number, kimg = first_number(trial), float(schema.cost({schema.KIMG: 0.0, **recorded_outcome(trial)}))
         self._kimg[number] = max(kimg, self._kimg.get(number, 0.0))
 
     def _draw(self, trial: optuna.Trial) -> dict[str, Any]:
@@ -225,7 +225,7 @@ class StudySearcher(TrialSearcher):
         self._record_end(number, unpack_result({**self._last_results.pop(trial_id, {}), **(result or {})}), ended)
 
     def _record_end(self, number: int, result: dict[str, Any], ended: TrialEnd) -> None:
-        names = (*self.objectives, schema.KIMG, schema.MUTATIONS)
+        names = (*self.objectives, schema.KIMG, schema.COST_KIMG, schema.FLOPS, schema.MUTATIONS)
         scores = {name: result[name] for name in names if name in result}
         # One attribute: each costs a transaction.
         self._storage.set_trial_user_attr(

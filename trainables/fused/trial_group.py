@@ -42,10 +42,9 @@ class _Member:
         if not isinstance(interval, Interval):
             answer: Answer = interval
             return answer
-        images = interval.evaluation.kimg * 1000
         self.interval = interval
         self.segment = TrainingSegment(
-            self.trial.loop, self.stream, images, interval.seconds, self.trial.save_if_due, self.clock
+            self.trial.loop, self.stream, interval.images, interval.seconds, self.trial.save_if_due, self.clock
         )  # fmt: skip
         return None
 

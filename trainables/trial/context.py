@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation of a trial: after ``kimg`` thousand images, on ``samples`` generated images."""
+    """An evaluation of a trial: after ``kimg`` thousand images of its budget, on ``samples`` generated images."""
 
     kimg: int
     samples: int
@@ -51,6 +51,9 @@ class TrialContext:
     """Precision of the forward passes in training; scores are measured in float32."""
     initial: InitialWeights | None = None
     """Weights that networks start from; None for a random start."""
+    recipe_flops: float | None = None
+    """Operations of the recipe per image: a trial gets those of ``evaluations`` of the recipe. None: it gets their
+    images."""
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -59,5 +62,5 @@ class TrialContext:
 
     @property
     def max_kimg(self) -> int:
-        """The budget of a trial."""
+        """The budget of a trial, in kimg of the recipe if operations are counted."""
         return self.evaluations[-1].kimg

@@ -76,6 +76,11 @@ class Evaluator:
     def write_images(self, kimg: int, tags: TagReport | None, *, done: bool) -> list[str]:
         """Write the sample grid and, at the end of the budget (``done``), all panels and the confusion matrix of tags.
 
+        Args:
+            kimg: the part of the budget that is used, which names the grid.
+            tags: the last score's.
+            done: the budget is used.
+
         Returns:
             The names of the files in the storage.
         """

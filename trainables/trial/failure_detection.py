@@ -27,14 +27,14 @@ WON = 0.9
 won. A discriminator that still learns leaves the floor whenever its generator improves."""
 
 
-def early_failure(results: Results, max_kimg: int, rules: Sequence[str]) -> str:
+def early_failure(results: Results, max_kimg: float, rules: Sequence[str]) -> str:
     """Return in one line why a trial should stop; ``""`` if it may continue.
 
     A trial that has used its budget never fails early: its scores show how good it is.
 
     Args:
         results: results of the trial's evaluations so far, oldest first.
-        max_kimg: the trial's budget.
+        max_kimg: the trial's budget in its own real images.
         rules: the names in ``RULES`` to apply.
     """
     if not results or results[-1]["kimg"] >= max_kimg:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FIGURES = "figures"
-DECIDING = ("kimg", "distance", "tag_accuracy", "done")
+DECIDING = ("kimg", "cost_kimg", "distance", "tag_accuracy", "done")
 """Numbers that schedulers and searchers read."""
 NODE = "node"
 """Key of the node that trained a fused trial; Tune overwrites a reported ``hostname`` with the node of the proxy."""

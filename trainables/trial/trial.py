@@ -27,6 +27,7 @@ from trainables.storage.checkpoints import (
     write_results,
 )
 from trainables.systems.build import build_system
+from trainables.training.flops import flops_per_image
 from trainables.training.inputs import training_data
 from trainables.training.loop import Diverged, OutOfTime, TrainingLoop
 from trainables.trial.evaluator import Evaluator
@@ -48,6 +49,8 @@ class Interval:
     """Training up to the next evaluation."""
 
     evaluation: Evaluation
+    images: int
+    """Real images that the trial has seen at its end."""
     seconds: float
     """Time limit of the training."""
     extra: dict[str, str]
@@ -93,6 +96,8 @@ class Trial:
         pairs = combinations(context.images.labels[: context.images.complete])
         self.pairs = pairs if self.config.tags.encoding == "pairs" else ()
         self.checkpoints = Checkpoints(storage)
+        vocabulary, targets = context.images.vocabulary, context.images.target_places
+        self.flops = flops_per_image(self.config, vocabulary.sizes, targets, self.pairs)
         self.notice = ""
         """Message for the user, sent with the next result."""
         self._begin()
@@ -123,17 +128,32 @@ class Trial:
         self.parameters = {
             "generator_parameters": count_parameters(system.generator),
             "discriminator_parameters": count_parameters(system.discriminator),
+            "flops_per_image": self.flops,
         }
         self.loop = TrainingLoop(
             system,
             training_data(self.config, images, context.device, context.pixels),
             self.config,
-            context.max_kimg * 1000,
+            self._images(context.max_kimg),
         )
-        self.kimg, self.seconds = 0, 0.0
+        self.cost, self.seconds = 0, 0.0
         self.results: list[dict[str, Any]] = []
         self._stepped = self._counted = self._clock()
         self._saved = self._process()
+
+    @property
+    def kimg(self) -> float:
+        """Thousands of real images up to the last evaluation."""
+        return self.cost if self.context.recipe_flops is None else self._images(self.cost) / 1000
+
+    def _images(self, cost: int) -> int:
+        """Return the real images that ``cost`` kimg of the budget pay for."""
+        share = 1.0 if self.context.recipe_flops is None else self.context.recipe_flops / self.flops
+        return max(1, round(1000 * cost * share)) if cost else 0
+
+    def _progress(self) -> dict[str, float]:
+        counted = self.context.recipe_flops is not None
+        return {"kimg": self.kimg, **({"cost_kimg": self.cost} if counted else {}), "seconds": self.seconds}
 
     @property
     def evaluator(self) -> Evaluator:
@@ -144,49 +164,51 @@ class Trial:
         """Train for one interval, score, draw samples and save.
 
         Returns:
-            ``kimg``, ``seconds``, ``done``, every score and figure; ``pictures`` (names of images in the storage);
-            on divergence or early failure ``failure`` with the reason, and ``done``; ``notice`` if there is a message
-            for the user. A trial that has used its budget or has failed early returns its last result again.
+            ``kimg``, ``seconds``, ``done``, every score and figure; ``pictures`` (names of images in the storage); if
+            budgets are operations, ``cost_kimg``: what is used of it, in kimg of the recipe; on divergence or early
+            failure ``failure`` with the reason, and ``done``; ``notice`` if there is a message for the user. A trial
+            that has used its budget or has failed early returns its last result again.
         """
         interval = self.begin_interval()
         if isinstance(interval, dict):
             return interval
         trained: Trained
         try:
-            trained = self.loop.train_until(interval.evaluation.kimg * 1000, interval.seconds, self.save_if_due)
+            trained = self.loop.train_until(interval.images, interval.seconds, self.save_if_due)
         except (Diverged, OutOfTime) as reason:
             trained = reason
         return self.end_interval(interval, trained)
 
     def begin_interval(self) -> Interval | dict[str, Any]:
         """Return the next interval to train, or the last result if the trial has ended."""
-        if self.others is not None and self.kimg < self.context.max_kimg:
+        if self.others is not None and self.cost < self.context.max_kimg:
             self._mutate(self.others)
         extra = {"notice": self.notice} if self.notice else {}
         self.notice = ""
-        if self.results and (self.kimg >= self.context.max_kimg or self._early_failure()):
+        if self.results and (self.cost >= self.context.max_kimg or self._early_failure()):
             return {**self.results[-1], "train_seconds": 0.0, "score_seconds": 0.0, **self._early_failure(), **extra}
         self._stepped = self._counted = self._clock()
         limit = math.inf if self.context.max_seconds is None else self.context.max_seconds
-        return Interval(self._next_evaluation(), limit - self.seconds, extra)
+        evaluation = self._next_evaluation()
+        return Interval(evaluation, self._images(evaluation.kimg), limit - self.seconds, extra)
 
     def _next_evaluation(self) -> Evaluation:
-        return next(evaluation for evaluation in self.context.evaluations if evaluation.kimg > self.kimg)
+        return next(evaluation for evaluation in self.context.evaluations if evaluation.kimg > self.cost)
 
     def end_interval(self, interval: Interval, trained: Trained) -> dict[str, Any]:
         """Score, draw samples and save after an interval, or return why its training ended early."""
         evaluation, extra = interval.evaluation, interval.extra
         if isinstance(trained, Diverged):
             self._count_seconds()
-            spent = {"seconds": self.seconds, "train_seconds": self._since(self._stepped)}
-            return {"kimg": self.kimg, **spent, "failure": f"diverged: {trained}", "done": True, **extra}
+            spent = {**self._progress(), "train_seconds": self._since(self._stepped)}
+            return {**spent, "failure": f"diverged: {trained}", "done": True, **extra}
         if isinstance(trained, OutOfTime):
             self._count_seconds()
             reason = f"out of time: took more than {self.context.max_seconds:g} s, {trained}"
             return {**self._out_of_time(reason), **extra}
         if callable(self.context.scoring):
             self._await_scorer()
-        self.kimg = evaluation.kimg
+        self.cost = evaluation.kimg
         # Scoring must not change the random state of training: a process's first score also builds networks.
         with torch.random.fork_rng([self.context.device] if self.context.device.startswith("cuda") else []):
             result = self._evaluate(trained, evaluation.samples)
@@ -210,7 +232,7 @@ class Trial:
 
     def _mutate(self, others: Storage) -> None:
         """Apply a mutation ordered after the last result (population-based training)."""
-        orders = [order for order in read_mutations(self.storage) if order["kimg"] == self.kimg]
+        orders = [order for order in read_mutations(self.storage) if order["kimg"] == self.cost]
         if not orders or orders[-1] in self.mutations:
             return
         source = orders[-1]["source"]
@@ -231,7 +253,7 @@ class Trial:
         limit = self._next_evaluation().kimg
         trained = int(state["loop"]["images"]) // 1000
         if trained > limit:
-            raise ValueError(f"its networks were trained for {trained} kimg, and the trial stands at {self.kimg}")
+            raise ValueError(f"its networks were trained for {trained} kimg, and the trial stands at {self.cost}")
         self.loop.adopt(state["loop"])
 
     def _go_on_mutated(self, mutations: list[Mutation]) -> None:
@@ -240,7 +262,7 @@ class Trial:
         self.loop.reconfigure(self.config)
 
     def _early_failure(self) -> dict[str, Any]:
-        reason = early_failure(self.results, self.context.max_kimg, self.context.failure_rules)
+        reason = early_failure(self.results, self._images(self.context.max_kimg) / 1000, self.context.failure_rules)
         return {"failure": reason, "done": True} if reason else {}
 
     def _evaluate(self, figures: dict[str, float], samples: int) -> dict[str, Any]:
@@ -248,13 +270,12 @@ class Trial:
         evaluator = self.evaluator
         evaluator.recalibrate()
         scores = evaluator.score(samples)
-        done = self.kimg >= self.context.max_kimg
-        images = evaluator.write_images(self.kimg, scores.tags, done=done)
+        done = self.cost >= self.context.max_kimg
+        images = evaluator.write_images(self.cost, scores.tags, done=done)
         latency = evaluator.latency_ms(self._clock)
         self._count_seconds()
         return {
-            "kimg": self.kimg,
-            "seconds": self.seconds,
+            **self._progress(),
             "done": done,
             "pictures": images,
             **figures,
@@ -276,7 +297,7 @@ class Trial:
         """Return the last result again, at its own kimg; without one, the trial has failed."""
         spent = {"train_seconds": self._since(self._stepped), "score_seconds": 0.0}
         if not self.results:
-            return {"kimg": self.kimg, "seconds": self.seconds, **spent, "failure": reason, "done": True}
+            return {**self._progress(), **spent, "failure": reason, "done": True}
         return {**self.results[-1], **spent, "stopped": reason, "done": True}
 
     def save(self) -> None:
@@ -285,6 +306,7 @@ class Trial:
             {
                 "loop": self.loop.state_dict(),
                 "kimg": self.kimg,
+                "cost": self.cost,
                 "seconds": self.seconds,
                 "results": self.results,
                 MUTATIONS: self.mutations,
@@ -318,7 +340,8 @@ class Trial:
 
     def _take(self, state: dict[str, Any]) -> None:
         self.loop.load_state_dict(state["loop"])
-        self.kimg, self.seconds, self.results = int(state["kimg"]), float(state["seconds"]), list(state["results"])
+        self.cost, self.seconds = int(state.get("cost", state["kimg"])), float(state["seconds"])
+        self.results = list(state["results"])
         if state.get(MUTATIONS):
             self._go_on_mutated(list(state[MUTATIONS]))
 

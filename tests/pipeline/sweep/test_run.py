@@ -126,7 +126,7 @@ def test_metrics_have_each_kimg_once(swept: Swept) -> None:
 def test_scores_speed_size_and_system_are_logged(swept: Swept) -> None:
     wanted = {
         "distance", "fd_efficientnet", "tag_accuracy", "tag_accuracy_hair", "tag_accuracy_eyes", "kimg", "seconds",
-        "images_per_second", "generator_parameters", "discriminator_parameters",
+        "images_per_second", "generator_parameters", "discriminator_parameters", "flops_per_image",
         "generator_latency_ms", "system/process_memory_megabytes", "system/cpu_utilization_percentage",
     }  # fmt: skip
     for run in swept.runs():

@@ -45,7 +45,7 @@ SCORES = {
 LATE = {"precision", "recall", "density", "coverage", "memorised"}
 OWN = {
     "kimg", "seconds", "done", "pictures", "train_seconds", "score_seconds", "generator_parameters",
-    "discriminator_parameters", "generator_latency_ms",
+    "discriminator_parameters", "flops_per_image", "generator_latency_ms",
 }  # fmt: skip
 
 
