@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis.formatting import duration, number
-from analysis.mlflow_reader.run_table import epoch_seconds
+from analysis.mlflow_reader.run_table import costs, epoch_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,7 @@ def changed_options(plan: Mapping[str, Any], settings: Mapping[str, Any]) -> lis
 
 
 def actual_cost(sweep: Sweep) -> dict[str, float]:
-    """Return the number of trials, their total training in kimg, and the hours in which any of them ran.
+    """Return the number of trials, their total training in kimg of the budget, and the hours in which any of them ran.
 
     The time between an interruption and the resumption does not count.
     """
@@ -56,7 +56,7 @@ def actual_cost(sweep: Sweep) -> dict[str, float]:
     for start, end in sorted(spans):
         seconds += max(0.0, end - max(start, until))
         until = max(until, end)
-    return {"trials": float(len(trials)), "kimg": float(trials["kimg"].fillna(0.0).sum()), "hours": seconds / 3600}
+    return {"trials": float(len(trials)), "kimg": float(costs(trials).fillna(0.0).sum()), "hours": seconds / 3600}
 
 
 def relative_errors(plan: Mapping[str, Any], sweep: Sweep) -> dict[str, float | None]:

@@ -190,6 +190,11 @@ def cost(result: Mapping[str, Any]) -> float:
     return used
 
 
+def budget_unit(settings: Mapping[str, Any]) -> str:
+    """The unit of a sweep's budgets, rungs and steps in words."""
+    return "kimg of the recipe" if settings.get("budget", "kimg") == "flops" else "kimg"
+
+
 def logged_name(name: str) -> str:
     """The name under which a figure of a trial is logged: scores and costs by their own, signals of training apart."""
     costs = (

@@ -40,6 +40,7 @@ from analysis.effects.paired import ablation_effect
 from analysis.effects.regression import EffectEstimate, adjusted_effect, share_difference
 from analysis.mlflow_reader.learning_curves import learning_curves
 from analysis.mlflow_reader.mutated import without_mutated
+from analysis.mlflow_reader.run_table import costs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -74,7 +75,7 @@ def failure_response(sweep: Sweep) -> Response:
     sweep = without_mutated(sweep)
     trials = sweep.trials[sweep.trials["status"].isin([schema.COMPLETE, schema.STOPPED, schema.FAILED])]
     values = (trials["status"] == schema.FAILED).to_numpy().astype(np.float64)
-    kimg = float(trials["kimg"].max()) if len(trials) else math.nan
+    kimg = float(costs(trials).max()) if len(trials) else math.nan
     return Response(FAILED, "difference", trials, values, kimg if math.isfinite(kimg) else None)
 
 

@@ -12,6 +12,7 @@ from analysis import schema
 from analysis.effects.dimensions import Axis, dependents
 from analysis.effects.effect import ABLATION, CONFIRMATION, FAILED, Effect, Response, is_ratio, join_values, make_effect
 from analysis.effects.regression import adjusted_effect, paired_effect, share_difference
+from analysis.mlflow_reader.run_table import costs
 from analysis.mlflow_reader.sweep import METRICS, PARAMS, SCORES
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def ablation_effect(
     candidates = [
         (run, reference)
         for run, reference in _pairs(sweep, {axis.name, *dependents(axis, axes)}, axis.name, values, against)
-        if metric == FAILED or (run["kimg"] == reference["kimg"] and run["samples"] == reference["samples"])
+        if metric == FAILED or (run["cost"] == reference["cost"] and run["samples"] == reference["samples"])
         if _measured(run, metric) is not None and _measured(reference, metric) is not None
     ]
     budget = _largest([run["budget"] for run, _ in candidates])
@@ -47,7 +48,7 @@ def ablation_effect(
     ]
     unit = "ratio" if is_ratio(metric) else "difference"
     first = pairs[0][0]
-    response = Response(metric, unit, sweep.trials[:0], np.array(differences), first["kimg"], _whole(first["samples"]))
+    response = Response(metric, unit, sweep.trials[:0], np.array(differences), first["cost"], _whole(first["samples"]))
     sides = (join_values(values), join_values(against))
     return make_effect(response, axis.name, sides, paired_effect(differences), (len(differences),) * 2, ABLATION)
 
@@ -58,11 +59,11 @@ def confirmation_effect(
     """Compare confirmed configurations that differ only in this dimension and those that depend on it.
 
     Their seeds may differ, so each pair of configurations is compared by the means over all runs. For ``failed``, runs
-    are matched by their budget instead of their kimg, because diverged runs ended early.
+    are matched by their budget instead of their cost, because diverged runs ended early.
     """
     name, may_differ = f"{PARAMS}{axis.name}", {axis.name, *dependents(axis, axes)}
     runs = [run for run in _runs(sweep, CONFIRMATION, axis.name) if _measured(run, metric) is not None]
-    same = ("of", "fingerprint", "budget") if metric == FAILED else ("of", "fingerprint", "kimg", "samples")
+    same = ("of", "fingerprint", "budget") if metric == FAILED else ("of", "fingerprint", "cost", "samples")
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for run in runs:
         groups.setdefault(tuple(run[name] for name in same), []).append(run)
@@ -133,11 +134,14 @@ def _pairs(
 
 
 def _runs(sweep: Sweep, kind: str, dimension: str) -> list[dict[str, Any]]:
-    """Return the repeat runs of a kind, with ``None`` for missing values; empty if they lack the dimension."""
+    """Return the repeat runs of a kind, with ``None`` for missing values; empty if they lack the dimension.
+
+    ``cost`` is what a run has used of its budget.
+    """
     repeats = sweep.repeats
     if f"{PARAMS}{dimension}" not in repeats:
         return []
-    runs = repeats[repeats["kind"] == kind].astype(object)
+    runs = repeats.assign(cost=costs(repeats))[repeats["kind"] == kind].astype(object)
     return [
         {str(name): value for name, value in run.items()} for run in runs.where(runs.notna(), None).to_dict("records")
     ]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis import schema
 from analysis.formatting import score as score_text
-from analysis.mlflow_reader.run_table import epoch_seconds
+from analysis.mlflow_reader.run_table import costs, epoch_seconds
 from analysis.mlflow_reader.sweep import SCORES
 from analysis.plots.select import thin
 from analysis.plots.style import ACCENT, QUIET, faint, page_figure, plain, sheet, time_unit
@@ -29,8 +29,8 @@ def best_info(ranking: Ranking) -> pd.DataFrame:
 
     Returns:
         ``key, hours, total_kimg``, each objective that was measured and its ``best_<objective>`` so far. Hours count
-        from the first start; ``total_kimg`` sums the training of every trial that ended until then, failed ones too. A
-        score that does not compare with the final ones (failed, or scored on fewer images) is NaN.
+        from the first start; ``total_kimg`` sums what every trial that ended until then, failed ones too, used of its
+        budget. A score that does not compare with the final ones (failed, or scored on fewer images) is NaN.
     """
     trials = ranking.trials[ranking.trials["ended"].notna()].sort_values("ended", kind="stable")
     compare = comparable_mask(ranking.trials, [schema.DISTANCE])
@@ -38,9 +38,10 @@ def best_info(ranking: Ranking) -> pd.DataFrame:
         {
             "key": trials["key"],
             "hours": (epoch_seconds(trials["ended"]) - epoch_seconds(ranking.trials["started"]).min()) / 3600,
-            "total_kimg": trials["kimg"].fillna(0.0).cumsum(),
+            "total_kimg": costs(trials).fillna(0.0).cumsum(),
         }
     )
+    table.attrs["unit"] = schema.budget_unit(ranking.sweep.settings)
     for name, way in schema.OBJECTIVES.items():
         if f"{SCORES}{name}" in trials:
             values = trials[f"{SCORES}{name}"].astype(float)
@@ -85,6 +86,6 @@ def best_matplotlib(info: pd.DataFrame, against: str = "hours") -> Figure:
 def _axis(info: pd.DataFrame, against: str) -> tuple[str, float]:
     """The title of the axis, and what its values are multiplied by."""
     if against != "hours":
-        return "training of all trials (kimg)", 1.0
+        return f"training of all trials ({info.attrs.get('unit', 'kimg')})", 1.0
     unit, scale = time_unit(float(info["hours"].max()))
     return f"{unit} since the sweep began", scale

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from analysis import schema
 from analysis.formatting import number
 from analysis.formatting import score as score_text
+from analysis.mlflow_reader.run_table import costs
 from analysis.plots.select import thin
 from analysis.plots.style import ACCENT, STATUS_COLOURS, faint, page_figure, plain, sheet
 
@@ -33,6 +34,8 @@ class CurvesInfo:
     """``kimg, status, reason, trials``: how many trials ended where, and why; all trials, ascending kimg."""
     left_out: int
     """Trials whose curves were thinned away."""
+    unit: str = "kimg"
+    """Of ``kimg``, in words."""
 
 
 def curves_info(ranking: Ranking, history: pd.DataFrame, score: str = schema.DISTANCE, most: int = MOST) -> CurvesInfo:
@@ -44,7 +47,7 @@ def curves_info(ranking: Ranking, history: pd.DataFrame, score: str = schema.DIS
         score: which of its names to show.
         most: curves to show; the best, the recipe and failed trials are kept.
     """
-    trials = ranking.trials[["key", "status", "reason", "recipe", "kimg"]].copy()
+    trials = ranking.trials[["key", "status", "reason", "recipe"]].assign(kimg=costs(ranking.trials))
     trials["reason"] = trials["reason"].fillna("").astype(str)
     trials = trials.astype({"key": object})
     points = history.loc[
@@ -57,13 +60,14 @@ def curves_info(ranking: Ranking, history: pd.DataFrame, score: str = schema.DIS
     ended = trials[trials["status"] != schema.RUNNING]
     groups = ended.assign(kimg=ended["kimg"].fillna(0.0)).groupby(["kimg", "status", "reason"], as_index=False)
     ends = groups.agg(trials=("key", "size")).sort_values(["kimg", "trials"], ascending=[True, False])
-    return CurvesInfo(score, points, ends.reset_index(drop=True), left_out)
+    return CurvesInfo(score, points, ends.reset_index(drop=True), left_out, schema.budget_unit(ranking.sweep.settings))
 
 
 def draw_curves(info: CurvesInfo) -> go.Figure:
     """The page's figure: a mark shows where a trial ended, its colour how."""
-    figure = page_figure("training (kimg)", info.score.replace("_", " "), height=400)
+    figure = page_figure(f"training ({info.unit})", info.score.replace("_", " "), height=400)
     named, drawn = set[str](), int(info.points["key"].nunique())
+    unit = info.unit
     for key, rows in sorted(info.points.groupby("key"), key=lambda one: bool(one[1]["best"].iloc[0])):
         last = rows.iloc[-1]
         status, best = str(last["status"]), bool(last["best"])
@@ -73,7 +77,7 @@ def draw_curves(info: CurvesInfo) -> go.Figure:
             showlegend=status not in named, hoverinfo="text", opacity=1 if best else faint(drawn),
             line={"color": STATUS_COLOURS.get(status, ACCENT), "width": 3 if best else 1.2},
             marker={"size": [3] * (len(rows) - 1) + [8], "symbol": ["circle"] * (len(rows) - 1) + [_mark(status)]},
-            text=[f"<b>{plain(key)}</b>, {status}{reason}<br>{score_text(info.score, value)} at {number(kimg)} kimg"
+            text=[f"<b>{plain(key)}</b>, {status}{reason}<br>{score_text(info.score, value)} at {number(kimg)} {unit}"
                   for kimg, value in rows[["kimg", "value"]].to_numpy()],
         )  # fmt: skip
         named.add(status)
@@ -87,7 +91,7 @@ def draw_curves(info: CurvesInfo) -> go.Figure:
 
 def curves_matplotlib(info: CurvesInfo) -> Figure:
     """The figure for a PNG."""
-    figure, (axes,) = sheet("training (kimg)", [info.score.replace("_", " ")], "Learning curves")
+    figure, (axes,) = sheet(f"training ({info.unit})", [info.score.replace("_", " ")], "Learning curves")
     named: set[str] = set()
     for _, rows in info.points.groupby("key"):
         status, best = str(rows["status"].iloc[-1]), bool(rows["best"].iloc[-1])

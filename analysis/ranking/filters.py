@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis import schema
 from analysis.errors import AnalysisUsageError
+from analysis.mlflow_reader.run_table import costs
 from analysis.mlflow_reader.sweep import METRICS, PARAMS, SCORES, Sweep, curves, nearest
 
 if TYPE_CHECKING:
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-PROGRESS: Final = (schema.KIMG, schema.SECONDS)
+PROGRESS: Final = (schema.KIMG, schema.SECONDS, schema.COST_KIMG)
 """Budgets along training: a trial counts with the score that it had there."""
 ALIASES: Final = {
     "parameters": f"{METRICS}generator_parameters",
     "latency": f"{METRICS}{schema.GENERATOR_LATENCY}",
+    "flops": f"{METRICS}{schema.FLOPS}",
 }
-"""Short names of limits; they refer to the generator, which alone is deployed."""
+"""Short names of limits; parameters and latency refer to the generator, which alone is deployed."""
 
 
 def merge_sweeps(sweeps: Sequence[Sweep]) -> Sweep:
@@ -59,9 +61,9 @@ def select_trials(
 
     Args:
         sweep: the sweep.
-        under: ``NAME=VALUE``: keep trials whose logged number is at most that value. ``kimg`` and ``seconds`` keep
-            every trial, with the scores of its last evaluation within them; other limits then apply to the values
-            there. The order of limits does not matter.
+        under: ``NAME=VALUE``: keep trials whose logged number is at most that value. ``kimg``, ``seconds`` and
+            ``cost_kimg`` (used of the budget) keep every trial, with the scores of its last evaluation within them;
+            other limits then apply to the values there. The order of limits does not matter.
         where: ``NAME=VALUE``: keep trials with that value of a parameter, or of ``system``.
         status: keep trials of that status.
         by: the score to rank by.
@@ -151,20 +153,21 @@ def _within(sweep: Sweep, budgets: Sequence[tuple[str, float]], wanted: Sequence
     The objectives and the ``wanted`` columns are read from the histories; all other metrics become missing.
     """
     trials = sweep.trials.copy()
-    longer = ~_is_within(trials, budgets) & trials[[name for name, _ in budgets]].notna().all(axis=1)
+    longer = ~_is_within(trials, budgets) & _spent(trials)[[name for name, _ in budgets]].notna().all(axis=1)
     if longer.any():
         measured = {
             column.partition(".")[2]: column
             for column in (*(f"{SCORES}{name}" for name in schema.OBJECTIVES), *wanted)
             if column in trials and column.startswith((SCORES, METRICS))
         }
-        measured |= {name: name for name in (schema.SECONDS, schema.SAMPLES)}
-        last, values = _values_within(dataclasses.replace(sweep, trials=trials[longer]), budgets, list(measured))
+        measured |= {name: name for name in (schema.KIMG, schema.SECONDS, schema.SAMPLES)}
+        if (cost := METRICS + schema.COST_KIMG) in trials:
+            measured[schema.COST_KIMG] = cost
+        values = _values_within(dataclasses.replace(sweep, trials=trials[longer]), budgets, list(measured))
         unknown = [column for column in map(str, trials.columns) if column.startswith((SCORES, METRICS))]
         trials[unknown] = trials[unknown].astype(float).mask(longer)
         keys = trials.loc[longer, "key"]
         trials["kimg"] = trials["kimg"].astype(float)
-        trials.loc[longer, "kimg"] = keys.map(last)
         for name, column in measured.items():
             if name in values:
                 trials.loc[longer, column] = keys.map(values[name])
@@ -172,25 +175,32 @@ def _within(sweep: Sweep, budgets: Sequence[tuple[str, float]], wanted: Sequence
     return _keep_rows(dataclasses.replace(sweep, trials=trials, repeats=repeats), _is_within(trials, budgets))
 
 
-def _values_within(
-    sweep: Sweep, budgets: Sequence[tuple[str, float]], names: Sequence[str]
-) -> tuple[pd.Series[float], pd.DataFrame]:
-    """Return by key the last kimg within all budgets, and the last value of each metric until then, in columns."""
-    table = curves(sweep, names)
-    seconds = table[table["name"] == schema.SECONDS].set_index(["key", "kimg"])["value"].rename(schema.SECONDS)
-    points = table[["key", "kimg"]].drop_duplicates().join(seconds, on=["key", "kimg"])
-    last = points[_is_within(points, budgets)].groupby("key")["kimg"].max()
-    before = table[table["kimg"] <= table["key"].map(last)]
+def _values_within(sweep: Sweep, budgets: Sequence[tuple[str, float]], names: Sequence[str]) -> pd.DataFrame:
+    """Return by key the last value of each metric within all budgets, in columns; ``kimg`` is always among them."""
+    table = curves(sweep, names).rename(columns={"kimg": "step"})
+    progress = table[table["name"].isin((schema.KIMG, schema.SECONDS))]
+    points = table[["key", "step"]].drop_duplicates().join(
+        progress.pivot(index=["key", "step"], columns="name", values="value"), on=["key", "step"]
+    ).reindex(columns=["key", "step", schema.KIMG, schema.SECONDS])  # fmt: skip
+    points[METRICS + schema.COST_KIMG] = points["step"]
+    points["kimg"] = points["kimg"].fillna(points["step"])
+    inside = points[_is_within(points, budgets)].groupby("key").tail(1).set_index("key")
+    before = table[table["step"] <= table["key"].map(inside["step"])]
     values = before.groupby(["key", "name"]).tail(1).pivot(index="key", columns="name", values="value")
-    return last, values
+    return values.assign(kimg=inside["kimg"])
 
 
 def _is_within(table: pd.DataFrame, budgets: Sequence[tuple[str, float]]) -> pd.Series[bool]:
     """Mark the rows within all budgets; rows without a value are not."""
-    inside = table["key"].notna()
+    inside, spent = table["key"].notna(), _spent(table)
     for name, limit in budgets:
-        inside &= table[name].astype(float) <= limit
+        inside &= spent[name].astype(float) <= limit
     return inside
+
+
+def _spent(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with all columns of ``PROGRESS``."""
+    return table.assign(**{schema.COST_KIMG: costs(table)})
 
 
 def _keep_rows(sweep: Sweep, rows: pd.Series[bool]) -> Sweep:

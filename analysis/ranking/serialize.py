@@ -21,6 +21,8 @@ def trial_json(row: Mapping[Any, Any]) -> dict[str, Any]:
         "scores": _section(plain, SCORES),
         "intervals": intervals_of(plain),
         "params": {name: value for name, value in _section(plain, PARAMS).items() if value is not None},
+        "flops_per_image": plain.get(METRICS + schema.FLOPS),
+        "cost_kimg": plain.get(METRICS + schema.COST_KIMG, plain["kimg"]),
         "mutations": int(plain.get(METRICS + schema.MUTATIONS) or 0),
         "mlflow_run_id": plain["mlflow_run_id"],
     }

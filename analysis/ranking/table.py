@@ -24,7 +24,7 @@ from analysis.formatting import number as _number
 from analysis.formatting import parameter as _value
 from analysis.formatting import score as _score
 from analysis.mlflow_reader.mutated import mutated_mask as _mutated
-from analysis.mlflow_reader.sweep import PARAMS, SCORES
+from analysis.mlflow_reader.sweep import METRICS, PARAMS, SCORES
 from analysis.ranking.summary import footer, score_headers, searched_params, winner_differences, winners_recipe
 from analysis.ranking.tag_classifier_check import tag_classifier_warning
 from analysis.repeats.tables import CLOSE, interval, spread
@@ -159,9 +159,21 @@ def _columns(ranking: Ranking, rows: pd.DataFrame, *, short_keys: bool) -> list[
     return [
         *columns,
         _Column("kimg", [Text(_number(value)) for value in rows["kimg"]], importance=_BUDGET),
+        *_cost_columns(rows),
         _Column("time", [Text(_duration(value)) for value in rows["seconds"]], importance=_DETAIL),
         _Column("status", [Text(status, style=_STYLES.get(status, "")) for status in rows["status"]], "left"),
         *_parameter_columns(ranking, rows),
+    ]
+
+
+def _cost_columns(rows: pd.DataFrame) -> list[_Column]:
+    """Return the kimg of the recipe that trials have used and their operations per image, if budgets count these."""
+    if METRICS + schema.COST_KIMG not in rows:
+        return []
+    cost, gflops = rows[METRICS + schema.COST_KIMG], rows[METRICS + schema.FLOPS] / 1e9
+    return [
+        _Column("cost\n(kimg)", [Text(_number(value)) for value in cost], importance=_BUDGET),
+        _Column("GFLOP\nper image", [Text(_number(value)) for value in gflops], importance=_DETAIL),
     ]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from analysis import schema
 from analysis.formatting import number, parameter
 from analysis.formatting import score as score_text
+from analysis.mlflow_reader.run_table import costs
 from analysis.mlflow_reader.sweep import PARAMS, SCORES
 from analysis.ranking.caveats import caveats
 from analysis.ranking.filters import varied_parameters
@@ -157,7 +158,7 @@ def headline(ranking: Ranking) -> dict[str, float]:
         metrics[f"confirmed_{ranking.by}"] = again.summary.mean
     trials = ranking.trials
     counts = {f"trials_{name}": float((trials["status"] == name).sum()) for name in schema.STATUSES}
-    return metrics | counts | {"total_kimg": float(trials["kimg"].fillna(0.0).sum())}
+    return metrics | counts | {"total_kimg": float(costs(trials).fillna(0.0).sum())}
 
 
 def figures(ranking: Ranking, history: pd.DataFrame, samples: Mapping[str, Image.Image]) -> dict[str, Any]:
