@@ -48,9 +48,9 @@ class RankOptions:
     allow_mixed: bool = False
     """Rank scores together that were measured in different ways, although they do not compare."""
     under: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """NAME=VALUE: the best within a budget: kimg=50 or seconds=600 (every trial as it was there), parameters=2e6 (of
-    the generator), latency=5 (its milliseconds for one image, where it was trained), or any other number that was
-    logged. May be repeated."""
+    """NAME=VALUE: the best within a budget: kimg=50, seconds=600 or cost_kimg=50 (every trial as it was there),
+    parameters=2e6 (of the generator), latency=5 (its milliseconds for one image, where it was trained), flops=5e9 (of
+    training, per image), or any other number that was logged. May be repeated."""
     where: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """NAME=VALUE: only trials with that value of a parameter, or of system. May be repeated."""
     status: str | None = None

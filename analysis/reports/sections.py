@@ -236,7 +236,8 @@ def method(ranking: Ranking) -> list[tuple[str, list[tuple[str, str]]]]:
     settings, data = sweep.settings, sweep.data
     fingerprint = [(name.replace("_", " "), _short(value)) for name, value in sorted(ranking.fingerprint.items())]
     budget_names = ("space", "trials", "max_kimg", "budget", "eval_kimg", "samples", "rung_samples", "scheduler",
-                    "sampler", "image_size", "channels", "fit", "concurrent", "fuse", "precision", "time_limit")  # fmt: skip
+                    "sampler", "image_size", "channels", "fit", "concurrent", "fuse", "precision",
+                    "time_limit")  # fmt: skip
     budgets = [(name.replace("_", " "), _short(settings[name])) for name in budget_names if _is_set(settings.get(name))]
     changed = [(f"--{name}", ", ".join(map(str, settings[name])))
                for name in ("set", "fix", "range", "choices") if settings.get(name)]  # fmt: skip

@@ -18,6 +18,8 @@ from trainables.errors import DiskError, ScorerError, UserError
         ({"kimg": 10, "distance": 1.0}, "complete", ""),
         ({"kimg": 11}, "complete", ""),
         ({"kimg": 9}, "stopped", "stopped by the scheduler at 9 kimg"),
+        ({"kimg": 40.5, "cost_kimg": 9}, "stopped", "stopped by the scheduler at 9 kimg of the recipe"),
+        ({"kimg": 0.7, "cost_kimg": 10}, "complete", ""),
         ({"kimg": 4, "failure": "diverged: d_loss is nan", "done": True}, "failed", "diverged: d_loss is nan"),
         ({"kimg": 10, "failure": "diverged at the end"}, "failed", "diverged at the end"),
         ({}, "failed", "ended before its first result"),

@@ -67,6 +67,18 @@ def test_filters(asked: dict[str, Any], left: list[int]) -> None:
     assert keys(select_trials(hand(*SWEEP), **asked)) == left
 
 
+COSTS = (
+    {"scores.distance": 30.0, "kimg": 4.5, "metrics.cost_kimg": 40.0, "metrics.flops_per_image": 9e9},
+    {"scores.distance": 40.0, "kimg": 90.0, "metrics.cost_kimg": 9.0, "metrics.flops_per_image": 1e9},
+)
+
+
+def test_the_table_shows_costs_where_budgets_count_operations() -> None:
+    table = format_table(rank(hand(*COSTS)))
+    assert "GFLOP" in table
+    assert "GFLOP" not in format_table(rank(hand(*SWEEP)))
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
@@ -130,6 +142,25 @@ def test_under_a_budget_trials_have_their_values_at_that_budget(curved: Sweep) -
     assert keys(select_trials(curved, under=["kimg=40"])) == keys(curved)
     with pytest.raises(AnalysisUsageError, match="no trial"):
         select_trials(curved, under=["kimg=5"])
+
+
+def test_budgets_of_operations_are_apart_from_images(history: History) -> None:
+    trials = []
+    for distances, images in (((90.0, 80.0, 30.0), 0.1), ((80.0, 60.0, 50.0), 2.0)):
+        steps = (10, 20, 40)
+        metrics = {"distance": dict(zip(steps, distances, strict=True)), "kimg": {at: images * at for at in steps}}
+        more = {"cost_kimg": {at: at for at in steps}, "flops_per_image": dict.fromkeys(steps, 1e9 / images)}
+        trials.append({"metrics": {**metrics, **more, "samples": dict.fromkeys(steps, 50)}})
+    history.log_sweep("costs", trials, artifacts=False)
+    sweep = load("costs", home=history.home)
+    left = select_trials(sweep, under=["cost_kimg=25"]).trials.set_index("number")
+    assert left["scores.distance"].to_dict() == {0: 80.0, 1: 60.0}
+    assert left["kimg"].to_dict() == {0: 2.0, 1: 40.0}
+    assert left["metrics.cost_kimg"].to_dict() == {0: 20.0, 1: 20.0}
+    left = select_trials(sweep, under=["kimg=30"]).trials.set_index("number")
+    assert left["scores.distance"].to_dict() == {0: 30.0, 1: 80.0}
+    assert left["metrics.cost_kimg"].to_dict() == {0: 40.0, 1: 10.0}
+    assert keys(select_trials(sweep, under=["flops=1e9"])) == [1]
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,8 @@ def test_seconds_of_a_trial_add_up() -> None:
     assert MODEL.seconds(PARAMS, 1e10, points) == pytest.approx([1 + 1 + 2, 4 + 2 + 2, 8 + 6 + 5])
     # The largest: 1 s an update; scoring takes 2 s more for 100 images, so 8 s more for 400.
     assert MODEL.seconds(PARAMS, 1e12, points) == pytest.approx([1 + 10 + 4, 15 + 20 + 4, 39 + 60 + 13])
+    # Half as many images: half the updates, the same scores.
+    assert MODEL.seconds(PARAMS, 1e12, points, 0.5) == pytest.approx([1 + 5 + 4, 10 + 10 + 4, 24 + 30 + 13])
     # One evaluation alone is the last.
     assert MODEL.seconds(PARAMS, 1e10, points[2:]) == pytest.approx([1 + 9 + 5])
 

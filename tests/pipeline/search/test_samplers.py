@@ -389,6 +389,7 @@ ALL_RANGES = tuple(
         ({"scheduler": "mo-asha", "objectives": "distance"}, "--scheduler mo-asha .* --objectives is distance; use"),
         ({"objectives": "distance,tag_accuracy", "space": "dcgan"}, "--objectives is distance,tag_accuracy, and space"),
         ({"fuse": "4", "precision": "bf16"}, r"--fuse 4: trials in bf16 .* cannot be .* one program; use --fuse off"),
+        ({"budget": "flops", "scheduler": "pbt"}, "--budget flops: trials of --scheduler pbt .* use --budget kimg"),
         ({"fuse": "2", "space": "cyclegan"}, "--fuse 2: trials of space cyclegan translate"),
     ],
 )

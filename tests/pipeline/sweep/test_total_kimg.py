@@ -64,6 +64,19 @@ def test_a_trial_begins_where_its_whole_budget_fits(searcher: Searchers) -> None
     assert (asked.pending, asked.unused) == (0, 6)
 
 
+def test_trials_with_a_cost_use_it_instead_of_their_kimg(searcher: Searchers) -> None:
+    asked = searcher(20)
+    asked.suggest("a")
+    asked.on_trial_complete("a", {**ended(95), "cost_kimg": 4})  # 4 + 10 + ...
+    assert isinstance(asked.suggest("b"), dict)
+    assert asked.suggest("c") is None
+    asked.on_trial_complete("b", {**ended(2), "cost_kimg": 6})
+    assert isinstance(asked.suggest("c"), dict)  # 4 + 6 + 10
+    asked.on_trial_complete("c", {**ended(2), "cost_kimg": 10})
+    again = searcher(40, max_kimg=20)
+    assert again.continue_best(10, 1) == ["s-00002"]  # the others did not complete 10
+
+
 def test_trials_that_fail_before_a_score_use_nothing(searcher: Searchers) -> None:
     asked = searcher(10)
     for place in range(3):

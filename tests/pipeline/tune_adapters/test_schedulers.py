@@ -49,6 +49,16 @@ def goes_on(scheduler: TrialScheduler, key: str, kimg: int, result: dict[str, An
     return verdict == TrialScheduler.CONTINUE
 
 
+def test_trials_of_other_kimg_meet_at_equal_costs() -> None:
+    cheap, dear = make_scheduler("asha", RUNGS, MAX), make_scheduler("asha", RUNGS, MAX)
+    assert goes_on(cheap, "a", 70, {"cost_kimg": 10, **scores(1.0)})
+    assert not goes_on(cheap, "b", 3, {"cost_kimg": 10, **scores(2.0)})  # the second of two at the rung of 10
+    assert goes_on(cheap, "a", 200, {"cost_kimg": 30, **scores(1.0)})
+    assert not goes_on(cheap, "a", 700, {"cost_kimg": 90, **scores(1.0)})
+    assert goes_on(dear, "a", 10, {"cost_kimg": 9, **scores(2.0)})
+    assert goes_on(dear, "b", 10, {"cost_kimg": 9, **scores(3.0)})  # no rung
+
+
 def run(scheduler: TrialScheduler, events: Sequence[Event]) -> list[tuple[str, int, bool]]:
     """Verdicts on a course of events; a stopped trial reports no more."""
     stopped: set[str] = set()
