@@ -20,18 +20,20 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analysis import schema
+from analysis.errors import AnalysisError
 from analysis.mlflow_reader.sweep import curves as read_curves
 from analysis.mlflow_reader.sweep import load
 from pipeline.settings import SweepSettings
 from pipeline.simulate.recording import Curve, Point, Recording, recording
 from search_spaces.space import Dimension, Space
+from trainables.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from analysis.mlflow_reader.sweep import Sweep
 
-FLOPS = "flops"
+FLOPS, FLOPS_PER_IMAGE = "flops", "flops_per_image"
 COLUMNS = ["trial", schema.KIMG, schema.SECONDS, FLOPS, *schema.OBJECTIVES]
 
 
@@ -123,10 +125,8 @@ class _Recorded:
 
 def recorded_flops(sweep: Sweep) -> dict[tuple[str, int], float]:
     """Return the operations of a sweep's trials by key and kimg; empty if they were not recorded."""
-    if FLOPS not in sweep.scores:
-        return {}
-    table = read_curves(sweep, [FLOPS])
-    return {(key, int(kimg)): float(value) for key, kimg, _, value in table.itertuples(index=False)}
+    table = read_curves(sweep, [FLOPS_PER_IMAGE])
+    return {(key, int(kimg)): 1000 * kimg * value for key, kimg, _, value in table.itertuples(index=False)}
 
 
 def main() -> None:
@@ -136,8 +136,11 @@ def main() -> None:
     parser.add_argument("--home", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
-    sweep = load(options.sweep, home=options.home)
-    recorded = recording(sweep)
+    try:
+        sweep = load(options.sweep, home=options.home)
+        recorded = recording(sweep)
+    except (AnalysisError, UserError) as error:
+        raise SystemExit(str(error)) from error
     write(recorded, options.output, recorded_flops(sweep))
     print(f"{options.output}: {len(recorded.curves)} curves of {recorded.settings.max_kimg} kimg")
 

@@ -95,7 +95,9 @@ def counted_writes(study: StoredStudy) -> Iterator[list[str]]:
         yield writes
 
 
-@pytest.mark.parametrize(("sampler", "more"), [("random", 0), ("tpe", 0), ("grid", 0), ("nsga2", 0), ("qmc", 1)])
+@pytest.mark.parametrize(
+    ("sampler", "more"), [("random", 0), ("tpe", 0), ("prior", 0), ("grid", 0), ("nsga2", 0), ("qmc", 1)]
+)
 def test_a_trial_takes_one_transaction_to_start_and_two_to_end(url: str, space: Space, sampler: str, more: int) -> None:
     """One more where the sampler counts its suggestions in the study; the enqueued recipe costs more, once a sweep."""
     asked = searcher(url, space, sampler)

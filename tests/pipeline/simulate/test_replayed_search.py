@@ -33,7 +33,7 @@ def ended(status: str, scores: dict[str, float] = SCORES) -> FinishedTrial:
     return FinishedTrial(0, status, 10, 1.0, 10.0, scores)
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "qmc", "grid", "gp", "nsga2"])
+@pytest.mark.parametrize("sampler", ["random", "tpe", "prior", "qmc", "grid", "gp", "nsga2"])
 def test_every_sampler_uses_every_recorded_trial_once_and_the_recipe_first(sampler: str) -> None:
     searching = search(sampler, 24)
     keys = []

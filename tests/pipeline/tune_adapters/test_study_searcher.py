@@ -311,7 +311,7 @@ def test_an_unconditional_space_has_distance_as_its_only_objective(space: Space,
         assert list(objectives(SweepSettings(name, tmp_path, "s").resolve_space())) == ["distance", "tag_accuracy"]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "nsga2", "gp", "qmc", "grid"])
+@pytest.mark.parametrize("sampler", ["tpe", "prior", "random", "nsga2", "gp", "qmc", "grid"])
 def test_a_study_of_an_unconditional_space_has_one_direction(url: str, tmp_path: Path, sampler: str) -> None:
     space = unconditional(tmp_path)
     study = open_study(url, "s", objectives(space).values(), make_sampler(sampler, 0, space))
