@@ -59,6 +59,12 @@ def _weights(params: Mapping[str, Any]) -> str:
     return f"a moving average of its weights (decay {decay:g})" if decay else "its weights at the end"
 
 
+def _origin(origin: Mapping[str, Any]) -> str:
+    """Name the export that a fine-tuned trial started from."""
+    run = f" of run `{origin['run']}`, after {origin['kimg']:g} thousand images," if origin.get("run") else ""
+    return f"the exported weights{run} with SHA-256 `{origin['weights'][:16]}`"
+
+
 def _what(facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mapping[str, Any], sweep: Sweep) -> list[str]:
     params, settings = about["params"], sweep.settings
     weights = _weights(params)
@@ -78,6 +84,7 @@ def _what(facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mapping[str
         f"{weights}. {seen}{budget} ({trial['seconds']:.0f} s), training "
         f"seed {about['seed']}{sweep_seed}. Exported {facts['exported']}.",
         "",
+        *([f"Training started from {_origin(origin)}.", ""] if (origin := about.get("init_from")) else []),
         *([f"Chosen among the sweep's trials: {facts['rule']}.", ""] if facts.get("rule") else []),
         *([f"**Warning:** {warning}.", ""] if (warning := tag_classifier_warning(sweep.data)) else []),
         *shown,

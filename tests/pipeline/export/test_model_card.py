@@ -88,6 +88,16 @@ def test_the_budget_is_that_of_the_exported_run(bundle_folder: Path) -> None:
     assert "the budget was 800 thousand (" in card(bundle_folder, trial={**TRIAL, "budget": 800})
 
 
+def test_the_origin_of_a_fine_tuned_generator_is_named(bundle_folder: Path, tmp_path: Path) -> None:
+    assert "Training started from" not in card(bundle_folder)
+    about = json.loads((bundle_folder / "config.json").read_text())
+    for run, named in (("old-00003", " of run `old-00003`, after 60 thousand images,"), (None, "")):
+        origin = {"sweep": "old", "run": run, "kimg": 60, "weights": 64 * "a"}
+        (tmp_path / "config.json").write_text(json.dumps({**about, "init_from": origin}), encoding="utf-8")
+        line = f"Training started from the exported weights{named} with SHA-256 `{16 * 'a'}`."
+        assert line in card(tmp_path).splitlines()
+
+
 @pytest.mark.parametrize(
     ("others", "close", "said"),
     [
