@@ -3,10 +3,10 @@
     python -m benchmarks.recorded_curves SWEEP --home DIR -o curves.csv
 
 The sweep must have run with ``--scheduler none``. ``curves.csv`` has one row per trial and evaluation, with the columns
-``trial`` (its number), ``kimg``, ``seconds`` (since the start of the trial), ``flops`` (floating-point operations up to
-then; empty if the sweep did not record them), ``distance`` and ``tag_accuracy`` (empty where not measured).
-``curves.json`` beside it has budget, space and the searched values of every trial, so that neither later versions of
-the space nor the sweep itself are needed to read the curves.
+``trial`` (its number), ``kimg`` (of its budget), ``seconds`` (since the start of the trial), ``flops`` (floating-point
+operations up to then; empty if the sweep did not record them), ``distance`` and ``tag_accuracy`` (empty where not
+measured). ``curves.json`` beside it has budget, space and the searched values of every trial, so that neither later
+versions of the space nor the sweep itself are needed to read the curves.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from analysis.mlflow_reader.sweep import Sweep
 
-FLOPS, FLOPS_PER_IMAGE = "flops", "flops_per_image"
+FLOPS = "flops"
 COLUMNS = ["trial", schema.KIMG, schema.SECONDS, FLOPS, *schema.OBJECTIVES]
 
 
@@ -124,9 +124,15 @@ class _Recorded:
 
 
 def recorded_flops(sweep: Sweep) -> dict[tuple[str, int], float]:
-    """Return the operations of a sweep's trials by key and kimg; empty if they were not recorded."""
-    table = read_curves(sweep, [FLOPS_PER_IMAGE])
-    return {(key, int(kimg)): 1000 * kimg * value for key, kimg, _, value in table.itertuples(index=False)}
+    """Return the operations of a sweep's trials by key and kimg of the budget; empty if they were not recorded.
+
+    Under ``--budget flops``, the kimg of the budget are not those of the images.
+    """
+    table = read_curves(sweep, [schema.FLOPS, schema.KIMG]).pivot(index=["key", "kimg"], columns="name", values="value")
+    if schema.FLOPS not in table:
+        return {}
+    operations = (table[schema.FLOPS] * table[schema.KIMG] * 1000).dropna()
+    return dict(zip(((str(key), int(kimg)) for key, kimg in operations.index), operations.astype(float), strict=True))
 
 
 def main() -> None:

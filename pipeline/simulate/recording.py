@@ -14,6 +14,7 @@ from analysis.mlflow_reader.sweep import curves as read_curves
 from pipeline.search.samplers import distributions
 from pipeline.settings import SweepSettings
 from search_spaces.space import without_prose
+from trainables.config import GanConfig
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -142,9 +143,12 @@ def _space(sweep: Sweep, settings: SweepSettings) -> Space:
     """Return the space that was searched, with the conditions and implications that ``space.json`` lacks."""
     space = settings.resolve_space()
     searched = {dimension["name"]: dimension for dimension in sweep.space.get("dimensions", ())}
+    # `prepare` removes dimensions that the data determines. An earlier version may lack others, and even parameters,
+    # which then have the value that a configuration without them has.
+    recipe = GanConfig.from_params(sweep.space.get("recipe", {})).to_params()
     for dimension in space.dimensions:
-        if dimension.name not in searched:  # `prepare` removes dimensions that the data determines
-            space = space.without(dimension.name, sweep.space.get("recipe", {})[dimension.name])
+        if dimension.name not in searched:
+            space = space.without(dimension.name, recipe[dimension.name])
     if without_prose(json.loads(json.dumps(space.to_json())))["dimensions"] != without_prose(sweep.space)["dimensions"]:
         raise UserError(
             f"sweep {sweep.name!r} searched a space {settings.space} that differs from this version's; use the "

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks import recorded_curves, surrogate
@@ -48,6 +50,20 @@ def test_curves_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert read.space.settled({**searched.recipe, "discriminator.conditioning": "concat"}) == searched.settled(
         {**searched.recipe, "discriminator.conditioning": "concat"}
     )
+
+
+def test_operations_are_those_of_the_images_whatever_the_unit_of_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The second trial sees 20 and 60 kimg of images for 10 and 30 of its budget.
+    rows = [("a", 10, "kimg", 10.0), ("a", 10, "flops_per_image", 5.0),
+            ("b", 10, "kimg", 20.0), ("b", 10, "flops_per_image", 2.5),
+            ("b", 30, "kimg", 60.0), ("b", 30, "flops_per_image", 2.5)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["key", "kimg", "name", "value"])
+    monkeypatch.setattr(recorded_curves, "read_curves", lambda sweep, names: table[table["name"].isin(names)])
+    assert recorded_curves.recorded_flops(cast("Any", None)) == {
+        ("a", 10): 50_000.0, ("b", 10): 50_000.0, ("b", 30): 150_000.0,
+    }  # fmt: skip
+    table = table[table["name"] == "kimg"]
+    assert recorded_curves.recorded_flops(cast("Any", None)) == {}
 
 
 def recording(*, random: bool) -> Recording:

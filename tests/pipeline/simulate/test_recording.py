@@ -13,6 +13,7 @@ import pipeline.simulate.recording as read
 from pipeline.settings import SweepSettings
 from pipeline.simulate.recording import recording
 from tests.support.sweeps import make_sweep
+from trainables.config import GanConfig
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -116,3 +117,16 @@ def test_dimensions_that_the_data_took_out_are_out_and_other_spaces_are_refused(
     changed = [{**d, "log": not d["log"]} for d in whole.space["dimensions"]]
     with pytest.raises(UserError, match="searched a space acgan"):
         recording(dataclasses.replace(whole, space={**whole.space, "dimensions": changed}))
+
+
+def test_a_parameter_that_an_earlier_version_did_not_have_is_out(sweep: Any) -> None:
+    whole = sweep([{}] * 5)
+    name = "losses.adversarial_weight"
+    less = {
+        **whole.space,
+        "dimensions": [d for d in whole.space["dimensions"] if d["name"] != name],
+        "recipe": {key: value for key, value in whole.space["recipe"].items() if key != name},
+    }
+    found = recording(dataclasses.replace(whole, space=less))
+    assert name not in [d.name for d in found.space.dimensions]
+    assert found.space.recipe[name] == GanConfig.from_params({"system": "acgan"}).to_params()[name]
