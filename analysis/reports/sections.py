@@ -163,7 +163,7 @@ def ranking_table(ranking: Ranking, most: int = TOP) -> Table | None:
         if confirmation
         else {}
     )
-    knee, cells = knee_of(ranking), []
+    knee, cells, cost = knee_of(ranking), [], METRICS + schema.COST_KIMG
     for _, row in rows.iterrows():
         flags = {
             "winner": row["key"] == ranking.best,
@@ -176,13 +176,18 @@ def ranking_table(ranking: Ranking, most: int = TOP) -> Table | None:
         ends = interval(row, schema.DISTANCE)
         shown = f"{score_text(schema.DISTANCE, ends[0])} to {score_text(schema.DISTANCE, ends[1])}" if ends else "-"
         values = [score_text(name, row[SCORES + name]) for name in scores]
-        spent = [number(row["kimg"]), number(row["samples"]), duration(row["seconds"])]
+        spent = [
+            number(row["kimg"]),
+            *([number(row[cost])] if cost in trials else []),
+            number(row["samples"]),
+            duration(row["seconds"]),
+        ]
         scored = [*values[:1], *([shown] if has_interval else []), *values[1:]]
         again = [confirmed.get(row["key"], "-")] if confirmation else []
         cells.append([number(row["rank"]), row["key"], marks, *again, *scored, *spent, row["status"]])
     headers = ["rank", "trial", "", *(["confirmed"] if confirmation else []), *labels[:1],
                *(["95% interval"] if has_interval else []), *labels[1:],
-               "kimg", "images", "time", "status"]  # fmt: skip
+               "kimg", *(["cost (kimg)"] if cost in trials else []), "images", "time", "status"]  # fmt: skip
     left = len(trials) - len(rows)
     note = f"And {left:,} more: gansweep rank {shlex.quote(ranking.sweep.name)} --top 0." if left else ""
     aligned = frozenset({0, *range(3, len(headers) - 1)})
@@ -239,6 +244,8 @@ def method(ranking: Ranking) -> list[tuple[str, list[tuple[str, str]]]]:
                     "sampler", "image_size", "channels", "fit", "concurrent", "fuse", "precision",
                     "time_limit")  # fmt: skip
     budgets = [(name.replace("_", " "), _short(settings[name])) for name in budget_names if _is_set(settings.get(name))]
+    if (unit := schema.budget_unit(settings)) != "kimg":
+        budgets.append(("unit of budgets and costs", f"{unit}: as many floating-point operations as it takes for them"))
     changed = [(f"--{name}", ", ".join(map(str, settings[name])))
                for name in ("set", "fix", "range", "choices") if settings.get(name)]  # fmt: skip
     seed = _short(settings.get("seed"))

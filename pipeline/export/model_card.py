@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from analysis.ranking.tag_classifier_check import tag_classifier_warning
+from analysis.schema import budget_unit
 from pipeline.bundle.backends import BACKENDS
 from pipeline.bundle.manifest import GOLDEN, ONNX_HALF, images_seen
 from pipeline.export.model_card_translation import about_translation, translation_limits, translation_usage
@@ -69,8 +70,9 @@ def _what(facts: Mapping[str, Any], trial: Mapping[str, Any], about: Mapping[str
     params, settings = about["params"], sweep.settings
     weights = _weights(params)
     seen = images_seen(trial["kimg"], sweep.data.get("pictures"))
+    unit = budget_unit(settings)
     most = trial.get("budget", settings.get("max_kimg"))
-    budget = "" if most is None else f"; the budget was {most} thousand"
+    budget = "" if most is None else f"; the budget was {most} {'thousand' if unit == 'kimg' else unit}"
     sweep_seed = f", from the sweep's seed {settings['seed']}" if "seed" in settings else ""
     tagged = params["generator.conditioning"] != "none"
     summary = f"Draws images of {params['image_size']} x {params['image_size']} pixels{' by tags' if tagged else ''}."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.formatting import duration, number
 from analysis.plan_accuracy import planned_lines
+from analysis.schema import budget_unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +22,7 @@ def format_plan(plan: Mapping[str, Any]) -> str:
         f"plan of {plan['sweep']}, over {plan['space']}, on {plan['slots']} slots (medians, 90% of simulated sweeps)",
         f"  trials  {_range(plan['trials'], number)}",
         f"  kimg    {_range(plan['kimg'], lambda value: number(round(value)))}; "
-        f"{number(plan['without_stopping']['kimg'])} without stopping",
+        f"{number(plan['without_stopping']['kimg'])} without stopping{_unit(plan)}",
         f"  time    {_range(plan['hours'], lambda hours: duration(3600 * hours))}",
         *_tag_classifier(plan.get("tag_classifier_seconds")),
         f"  a trial of the whole budget takes {_range(plan['trial_hours'], lambda hours: duration(3600 * hours))}, "
@@ -38,6 +39,11 @@ def format_plan(plan: Mapping[str, Any]) -> str:
     if "not_compared" in plan:
         lines.append(f"not compared with the sweep, which has another {', '.join(plan['not_compared'])}")
     return "\n".join(lines)
+
+
+def _unit(plan: Mapping[str, Any]) -> str:
+    unit = budget_unit(plan["settings"])
+    return "" if unit == "kimg" else f" ({unit}, at equal operations)"
 
 
 def _tag_classifier(seconds: float | None) -> list[str]:

@@ -54,7 +54,7 @@ class Curve:
     status: str = schema.FAILED
     """Status of a trial whose points end before its budget: failed, or stopped by its own time limit."""
     flops_per_kimg: float = math.nan
-    """Floating-point operations per thousand images; NaN if they are unknown."""
+    """Floating-point operations for each kimg of ``points``; NaN if they are unknown."""
 
     @property
     def ends(self) -> float:
@@ -175,7 +175,9 @@ def _curve(row: dict[Any, Any], history: dict[int, dict[str, float]]) -> Curve:
     )
     ended_early = row["status"] != schema.COMPLETE
     status = schema.STOPPED if row["status"] == schema.STOPPED else schema.FAILED
-    return Curve(row["key"], params, points, _time_taken(row["stretches"]) if ended_early else 0.0, status)
+    spent = row.get(METRICS + schema.COST_KIMG, row["kimg"])  # in the unit of the points, beside real images
+    flops = 1000 * row.get(METRICS + schema.FLOPS, math.nan) * (row["kimg"] / spent if spent else math.nan)
+    return Curve(row["key"], params, points, _time_taken(row["stretches"]) if ended_early else 0.0, status, flops)
 
 
 def _time_taken(stretches: Any) -> float:

@@ -27,6 +27,7 @@ def format_comparison(comparison: Comparison, name: str) -> str:
     plan, recording = comparison.plan, comparison.recording
     tags = comparison.tagged
     left_out = f", {recording.left_out} that had not ended left out" if recording.left_out else ""
+    unit = schema.budget_unit({"budget": recording.settings.budget})
     titles = ["sampler", "scheduler", "trials", "kimg", "wall", "slots", "distance", *(["tags"] if tags else []),
               "regret", "reached", "kimg to target", "of full", *(["of full, to front"] if tags else [])]  # fmt: skip
     table = Table(*titles, box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -38,7 +39,7 @@ def format_comparison(comparison: Comparison, name: str) -> str:
     file = io.StringIO()
     Console(file=file, width=1000).print(table)
     lines = [
-        f"sweep {name}: {len(recording.curves)} recorded curves of {recording.settings.max_kimg} kimg{left_out}; "
+        f"sweep {name}: {len(recording.curves)} recorded curves of {recording.settings.max_kimg} {unit}{left_out}; "
         f"{plan.workers} workers, {plan.repeats} repeats, medians [quartiles]",
         f"training budget of each search: {plan.total_kimg(recording):,} kimg, {plan.trials} trials without stopping; "
         f"target: distance {_text(comparison.target)}, reached by random search without stopping",

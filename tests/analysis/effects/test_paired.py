@@ -73,3 +73,17 @@ def test_pairs_are_of_one_budget_the_largest() -> None:
     mixed = runs("ablation", {True: "fff"}, 10) + runs("ablation", {False: "ccc"}, 40)
     assert effect(mixed, "failed", ablation_effect) is None
     assert effect(short + long[:2], "distance", ablation_effect).kimg == 10.0  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("kind", "how"), [("confirmation", confirmation_effect), ("ablation", ablation_effect)])
+def test_runs_of_equal_operations_are_pairs_whatever_images_they_saw(
+    kind: str, how: Callable[..., Effect | None]
+) -> None:
+    cost = {"metrics.cost_kimg": 40.0}
+    cheap = runs(kind, {False: "ccc"}, **cost)
+    dear = [{**run, "kimg": 3.5} for run in runs(kind, {True: "ccc"}, **cost)]
+    found = effect(cheap + dear, "distance", how)
+    assert found is not None
+    assert (found.estimate, found.kimg) == (pytest.approx(1.3 ** (1 / 3)), 40.0)  # 11 / 10, 12 / 11 and 13 / 12
+    images = [{name: value for name, value in run.items() if name not in cost} for run in cheap + dear]
+    assert effect(images, "distance", how) is None

@@ -280,3 +280,11 @@ def test_a_configuration_that_cannot_be_trained_is_one_line(home_with_classifier
     settings = tiny_settings(home_with_classifier, faces, "broken")
     with pytest.raises(UserError, match=r"cannot measure a trial: .*generator.width"):
         measure_all(settings, [{**settings.resolve_space().recipe, "generator.width": -1}], 1, "cpu")
+
+
+def test_configurations_see_images_by_their_operations_per_image() -> None:
+    recipe = {"system": "acgan", "training.batch_size": 50, "updates.discriminator_steps": 2}
+    other = {**recipe, "training.batch_size": 10, "updates.discriminator_steps": 1}
+    # 1e8 and 2e9 operations for each of 100 and 10 images an update.
+    sample = command._Sample([recipe, other], [1e10, 2e10], {}, 1, "cpu", {})
+    assert sample.image_shares() == pytest.approx([1.0, 0.05])
