@@ -112,8 +112,8 @@ class SweepSettings:
     discriminator's loss stays at its minimum); none."""
     extractor: str = "efficientnet"
     """Feature network: efficientnet (works offline), efficientnet-128, efficientnet-224, inception (standard FID),
-    dinov2 (FD-DINOv2), dinov2-base or an ONNX file (input: float32 RGB images (n, 3, h, w) in [0, 255], any n; output:
-    float32 features (n, d))."""
+    dinov2 (FD-DINOv2), dinov2-base, focus (a ViT-S/14, extra of that name) or an ONNX file (input: float32 RGB images
+    (n, 3, h, w) in [0, 255], any n; output: float32 features (n, d))."""
     weights: Path | None = None
     """Weights file of the extractor."""
     resize: str | None = None

@@ -64,7 +64,7 @@ def load_onnx_network(path: Path, precision: Precision, threads: int) -> Feature
     except OSError as error:
         raise UserError(f"cannot read network file {path}: {first_line(error)}") from error
     _require_self_contained(content, path)
-    session = _open_session(content, path, threads)
+    session = open_session(content, path, threads)
     side = _check_signature(session, path)
 
     def features(images: Tensor) -> Tensor:
@@ -105,7 +105,8 @@ def _has_external_data(message: Any) -> bool:
     return False
 
 
-def _open_session(content: bytes, path: Path, threads: int) -> Any:
+def open_session(content: bytes, path: Path, threads: int) -> Any:
+    """Open an ONNX network, of the file at ``path``, on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

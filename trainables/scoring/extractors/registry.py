@@ -17,7 +17,7 @@ from torch import Tensor
 
 from trainables.data.tensors import as_rgb
 from trainables.errors import UsageError, nearest
-from trainables.scoring.extractors import dinov2
+from trainables.scoring.extractors import dinov2, focus
 from trainables.scoring.extractors.efficientnet import SIZES, load_efficientnet
 from trainables.scoring.extractors.inception import RESIZES, load_inception
 from trainables.scoring.extractors.inference import LARGEST_BATCH, FeatureNetwork, Precision
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from trainables.scoring.extractors.resize import Resize
 
-EXTRACTORS = (*SIZES, "inception", *dinov2.SIZES)
+EXTRACTORS = (*SIZES, "inception", *dinov2.SIZES, focus.NAME)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
@@ -100,7 +100,10 @@ def open_extractor(
     if resize is not None and resize not in allowed:
         choices = ", ".join(allowed) if allowed else "none: its resize is fixed, leave the option out"
         raise UsageError(f"unknown resize {resize!r} for extractor {name!r}; allowed: {choices}")
-    if is_file and weights is not None:
+    if name == focus.NAME and precision != "float32":
+        raise UsageError(f"precision {precision!r} for extractor {name!r}; allowed: float32 (it runs as it was saved)")
+    carries_weights = is_file or name == focus.NAME
+    if carries_weights and weights is not None:
         raise UsageError(f"weights {weights} given for {name!r}, which contains its own; leave the weights out")
     return _open(
         str(Path(name).resolve()) if is_file else name,
@@ -108,7 +111,7 @@ def open_extractor(
         device,
         resize or "tf1",
         precision,
-        torch.get_num_threads() if is_file else 0,
+        torch.get_num_threads() if carries_weights else 0,
     )
 
 
@@ -130,6 +133,8 @@ def _open(
         score = "fd_efficientnet" if SIZES[name] == 64 else f"fd_efficientnet_{SIZES[name]}"
     elif name in dinov2.SIZES:
         network, score = dinov2.load_dinov2(name, weights, device, precision), f"fd_{name.replace('-', '_')}"
+    elif name == focus.NAME:
+        network, score = focus.load_focus(threads), f"fd_{name}"
     else:
         network, name = load_onnx_network(Path(name), precision, threads), slug(Path(name))
         score = f"fd_{name}"

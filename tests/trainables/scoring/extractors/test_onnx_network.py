@@ -109,8 +109,8 @@ def test_images_are_resized_where_the_file_fixes_their_size(tmp_path: Path) -> N
 
 def test_a_session_has_the_threads_of_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[int] = []
-    opened = onnx_network._open_session
-    monkeypatch.setattr(onnx_network, "_open_session", lambda *given: (threads.append(given[-1]), opened(*given))[1])
+    opened = onnx_network.open_session
+    monkeypatch.setattr(onnx_network, "open_session", lambda *given: (threads.append(given[-1]), opened(*given))[1])
     path, before = save(tmp_path / "net.onnx"), torch.get_num_threads()
     try:
         for count in (1, 2, 1):
