@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import Progress
-
 from analysis.script import print_answer
+from pipeline.console import Stages
 from pipeline.home import Home
 from pipeline.settings import SweepSettings
 from pipeline.sweep.data_checks import scarce_domain, untrainable_images, unused_classes
@@ -40,13 +37,12 @@ def inspect_data(options: InspectOptions) -> int:
         )
     home = Home.find(None)
     cache = home.cache if home.root.is_dir() else None
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("decoding", total=None)
+    with Stages()(f"images of {options.folder}") as progress:
         loaded = read_folder(
             local_data(options.folder, home.cache),
             options.image_size,
             cache=cache,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=progress,
             selection=selection,
             fit=options.fit,
             channels=options.channels,

@@ -17,22 +17,26 @@ if TYPE_CHECKING:
 
 def export(options: cli.ExportOptions) -> int:
     """Write the winner."""
+    from rich.console import Console
+
     from analysis.ranking.winner import require_minimum
     from pipeline.bundle.manifest import MANIFEST, read_json
+    from pipeline.console import show_stage
     from pipeline.export.export import export_trial
 
     require_minimum(options.min_tag_accuracy)
     home, registration = Home.find(options.home), _registration(options)
-    key = export_trial(
-        home,
-        options.name,
-        options.output,
-        options.trial,
-        options.tracking,
-        half=options.fp16,
-        check=None if registration is None else registration.check,
-        min_tag_accuracy=options.min_tag_accuracy,
-    )
+    with show_stage(Console(stderr=True, highlight=False), f"export from {options.name}"):
+        key = export_trial(
+            home,
+            options.name,
+            options.output,
+            options.trial,
+            options.tracking,
+            half=options.fp16,
+            check=None if registration is None else registration.check,
+            min_tag_accuracy=options.min_tag_accuracy,
+        )
     facts = read_json(options.output / MANIFEST)
     progress = sys.stderr if options.json else sys.stdout
     rule = f": {facts['rule']}" if facts["rule"] else ""
@@ -92,22 +96,14 @@ def generate(options: cli.GenerateOptions) -> int:
 
 def translate(options: cli.TranslateOptions) -> int:
     """Translate images with an export."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from pipeline.bundle.bundle import Bundle
+    from pipeline.console import Stages
     from pipeline.generate.translate import translate_files
 
     bundle = Bundle.load(options.bundle)
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("translating", total=None)
+    with Stages()(f"{len(options.images)} images") as progress:
         done = translate_files(
-            bundle,
-            options.images,
-            options.to,
-            options.output,
-            sheet=options.grid,
-            progress=lambda ready, total: bar.update(task, completed=ready, total=total),
+            bundle, options.images, options.to, options.output, sheet=options.grid, progress=progress
         )
     print_answer(done.to_json(), done.summary(), as_json=options.json)
     return int(bool(done.bad))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import Progress
-
 from analysis.mlflow_reader.sweep import load
+from pipeline.console import Stages
 from pipeline.home import Home
 from pipeline.search.compatibility import require_combination
 from pipeline.simulate.compare import BASELINE, Plan, compare
@@ -46,9 +45,9 @@ def run_simulation(options: SimulateOptions) -> Comparison:
     pairs = combinations(recorded, options.sampler, options.scheduler)
     plan = Plan(options.workers, trials, options.repeats, options.seed)
     total = 2 * plan.repeats * len({BASELINE, *pairs})
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("simulating", total=total)
-        return compare(recorded, pairs, plan, lambda: bar.advance(task))
+    with Stages()(f"{total} simulated searches") as progress:
+        done = itertools.count(1)
+        return compare(recorded, pairs, plan, lambda: progress(next(done), total))
 
 
 def combinations(recorded: Recording, samplers: tuple[str, ...], schedulers: tuple[str, ...]) -> list[tuple[str, str]]:
