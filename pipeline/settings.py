@@ -38,7 +38,7 @@ Objectives = Literal["auto", "distance", "distance,tag_accuracy"]
 
 RESUME_OVERRIDES = (
     "home", "tracking", "study", "address", "concurrent", "cpus_per_trial", "gpus_per_trial", "time_limit",
-    "total_kimg", "data", "checkpoint_seconds", "adopt", "fuse", "pixels", "min_tag_accuracy",
+    "total_kimg", "patience", "data", "checkpoint_seconds", "adopt", "fuse", "pixels", "min_tag_accuracy",
 )  # fmt: skip
 """Settings that may differ between two starts of a sweep: where and how fast it runs and which trial wins, not what it
 computes."""
@@ -142,6 +142,9 @@ class SweepSettings:
     total_kimg: int | None = None
     """Hard cap on the training of all trials together, in thousands of real images seen: a new trial starts only if the
     remaining budget covers it and everything running. Give a larger total to continue."""
+    patience: int | None = None
+    """Start no new trial once neither the front nor the winner has moved by more than its sampling noise for the
+    training of this many whole trials."""
     set: RepeatableOption = ()
     """k=v: another default for the recipe; the dimension keeps varying. May be repeated."""
     fix: RepeatableOption = ()
@@ -189,7 +192,7 @@ class SweepSettings:
             ("rung_samples", 16, 1_000_000),
             ("max_bad_share", 0, 1), ("max_trial_seconds", 1, 10_000_000), ("seed", 0, 2**31 - 1),
             ("checkpoint_seconds", 1, 86_400), ("min_tag_accuracy", 0, 1), ("prior_confidence", 0, 1),
-            ("total_kimg", self.max_kimg, 10**12),
+            ("total_kimg", self.max_kimg, 10**12), ("patience", 1, 1_000_000),
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not low <= value <= high:

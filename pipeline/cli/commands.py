@@ -128,7 +128,7 @@ def _overrides(options: ResumeOptions) -> Overrides:
     return {
         "tracking": options.tracking, "study": options.study, "data": options.data, "address": options.address,
         "concurrent": options.concurrent, "fuse": options.fuse, "time_limit": options.time_limit,
-        "total_kimg": options.total_kimg,
+        "total_kimg": options.total_kimg, "patience": options.patience,
     }  # fmt: skip
 
 

@@ -23,6 +23,10 @@ and MLflow run it keeps. Optuna does not let a finished trial run again."""
 BUDGET = "continues_from"
 """User attribute beside ``CONTINUES``: the budget in kimg that the ended trial had completed."""
 
+EXTENDED = "gansweep.extended"
+"""Attribute of the study: the size of the sweep as ``[trials, max_kimg]``, and the number of trials that had ended when
+it was given that size."""
+
 
 def recorded_outcome(trial: FrozenTrial) -> dict[str, Any]:
     """Return status, reason, last scores and kimg of a trial; empty before it ends.

@@ -13,7 +13,7 @@ from pipeline.settings import SweepSettings
 
 HELP_GROUPS: Final = {
     "data": ("data", "image_size", "fit", "channels", "attributes", "domain_a", "domain_b", "max_bad_share"),
-    "budget": ("trials", "max_kimg", "budget", "total_kimg", "time_limit", "max_trial_seconds"),
+    "budget": ("trials", "max_kimg", "budget", "total_kimg", "patience", "time_limit", "max_trial_seconds"),
     "search": ("sampler", "prior_confidence", "objectives", "set", "fix", "range", "choices", "init_from", "seed"),
     "early stopping": ("scheduler", "eval_kimg", "end_hopeless"),
     "scores": (
@@ -64,6 +64,8 @@ class ResumeOptions:
     """Stop the whole sweep after this time: 90s, 30m, 2h."""
     total_kimg: int | None = None
     """Cap on the training of all trials together, including ended ones; default: as it was started."""
+    patience: int | None = None
+    """End when nothing has moved for the training of this many trials; default: as it was started."""
 
 
 @dataclass(frozen=True)

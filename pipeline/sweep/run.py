@@ -12,10 +12,12 @@ from rich.console import Console
 
 from analysis import schema
 from analysis.mlflow_reader.connect import readable_errors
+from analysis.ranking.sweep_rule import expected_accuracy
 from pipeline.cluster.node_checks import require_nodes
 from pipeline.cluster.ray_runtime import connect_cluster, interrupt_if_ray_dies, local_ray
 from pipeline.home import Home
 from pipeline.schedulers import NON_STOPPING, choose_scheduler
+from pipeline.schedulers.patience import describe_patience, make_patience
 from pipeline.schedulers.population_based import PbtExploiter
 from pipeline.schedulers.successive_halving import REDUCTION
 from pipeline.search.compatibility import combination_notes, require_combination
@@ -180,6 +182,7 @@ def _resume_search(
         seed=settings.seed,
         max_kimg=sweep.budget.max_kimg,
         total_kimg=sweep.budget.total_kimg,
+        patience=make_patience(settings, lambda: expected_accuracy(describe_data(prepared))),
     )
     reduction = 1 if settings.scheduler in NON_STOPPING else REDUCTION
     continued = [key for budget in sweep.budget.earlier for key in searcher.continue_best(budget, reduction)]
@@ -215,7 +218,9 @@ def _finishing(prepared: Prepared, searcher: StudySearcher, tracker: Tracker, sa
     try:
         yield slot_use
         status = _status(searcher)
-        if status == schema.COMPLETE and searcher.unused:
+        if status == schema.COMPLETE and searcher.unused and searcher.patience and searcher.patience.exhausted:
+            say(describe_patience(searcher.patience, prepared.settings, len(searcher.objectives)))
+        elif status == schema.COMPLETE and searcher.unused:
             say(f"--total-kimg {prepared.sweep.budget.total_kimg} is used: {searcher.unused} of the "
                 f"{prepared.settings.trials} trials do not start; give a larger one to continue")  # fmt: skip
     finally:

@@ -10,12 +10,14 @@ from optuna.trial import TrialState
 
 from analysis import schema
 from pipeline.schedulers.evaluation_schedule import fits_budget
+from pipeline.schedulers.patience import EndedTrial
 from pipeline.search.buffered_storage import BufferedStorage
 from pipeline.search.samplers import COMPLETE_ONLY_SAMPLERS
 from pipeline.search.study import study_objectives
 from pipeline.search.trial_attributes import (
     BUDGET,
     CONTINUES,
+    EXTENDED,
     OUTCOME,
     PARAMS,
     REASON,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from optuna.trial import FrozenTrial
 
+    from pipeline.schedulers.patience import Patience
     from pipeline.search.study import StoredStudy
     from search_spaces.space import Space
 
@@ -53,6 +56,8 @@ class StudySearcher(TrialSearcher):
         seed: of the sweep.
         max_kimg: budget of a trial.
         total_kimg: budget of the sweep; default: none.
+        patience: counts the training since the results last moved; default: none. It counts anew when the sweep is
+            extended.
     """
 
     def __init__(
@@ -65,11 +70,12 @@ class StudySearcher(TrialSearcher):
         seed: int,
         max_kimg: int,
         total_kimg: int | None = None,
+        patience: Patience | None = None,
     ) -> None:
         super().__init__()
         self.study, self.space, self.objectives = study, space, study_objectives(study)
         self.sweep, self.trials, self.seed = sweep, trials, seed
-        self.max_kimg, self.total_kimg = max_kimg, total_kimg
+        self.max_kimg, self.total_kimg, self.patience = max_kimg, total_kimg, patience
         self._storage = BufferedStorage(study.storage, study.study_name)
         self._buffered = optuna.load_study(study_name=study.study_name, storage=self._storage, sampler=study.sampler)
         self._issued: dict[str, int] = {}
@@ -83,10 +89,20 @@ class StudySearcher(TrialSearcher):
         self._waiting = sum(trial.state == TrialState.WAITING and CONTINUES in trial.user_attrs for trial in recorded)
         self._unissued = trials - sum(map(_counts_as_issued, recorded))
         self._kimg: dict[int, float] = {}
-        for trial in recorded:
-            self._record_kimg(trial)
+        self._replay_ended([trial for trial in recorded if trial.state.is_finished()])
         if not recorded:
             self._buffered.enqueue_trial(space.active_defaults())
+
+    def _replay_ended(self, ended: list[FrozenTrial]) -> None:
+        size = [self.trials, self.max_kimg]
+        mark = self.study.user_attrs.get(EXTENDED, {"size": size, "ended": 0})
+        if mark["size"] != size:
+            mark = {"size": size, "ended": len(ended)}
+        self.study.set_user_attr(EXTENDED, mark)
+        for count, trial in enumerate(sorted(ended, key=lambda one: (one.datetime_complete, one.number)), start=1):
+            self._count(trial)
+            if self.patience and count == mark["ended"]:
+                self.patience.used = 0.0
 
     def _recorded(self) -> list[FrozenTrial]:
         return self._buffered.get_trials(deepcopy=False)
@@ -128,8 +144,9 @@ class StudySearcher(TrialSearcher):
 
     @property
     def pending(self) -> int:
-        """Number of trials still to be issued; 0 when the total budget is used and no running trial can free any."""
-        if not self._unfinished and not self._issued and not self._has_budget():
+        """Number of trials still to be issued; 0 when the total budget or the patience is used and no running trial can
+        change that."""
+        if not self._unfinished and not self._issued and not self._may_start():
             return 0
         return len(self._unfinished) + self.unused
 
@@ -149,8 +166,8 @@ class StudySearcher(TrialSearcher):
             return None  # a new trial would take a core of the node that must become empty
         if self._interrupted:
             return self.FINISHED  # another trial would meet the same fault
-        if not self._unfinished and not self._has_budget():
-            return None if self._issued else self.FINISHED  # one that is stopped early frees budget
+        if not self._unfinished and not self._may_start():
+            return None if self._issued else self.FINISHED  # one may free budget, or move the front
         if self._unfinished:
             trial, params = self._resume(self._unfinished.pop(0))
         elif self.unused:
@@ -183,6 +200,9 @@ class StudySearcher(TrialSearcher):
     def _trial_id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._storage.study_id, number)
 
+    def _may_start(self) -> bool:
+        return self._has_budget() and not (self.patience and self.patience.exhausted)
+
     def _has_budget(self) -> bool:
         """Return whether the total budget covers one more trial besides those that run."""
         recorded = self._recorded()
@@ -196,10 +216,17 @@ class StudySearcher(TrialSearcher):
         finished = sum(kimg for number, kimg in self._kimg.items() if number not in charged)
         return fits_budget(finished, len(running), self.max_kimg, self.total_kimg)
 
-    def _record_kimg(self, trial: FrozenTrial) -> None:
-        """Record how long a trial was trained; one that continued counts once."""
-        number, kimg = first_number(trial), float(schema.cost({schema.KIMG: 0.0, **recorded_outcome(trial)}))
-        self._kimg[number] = max(kimg, self._kimg.get(number, 0.0))
+    def _count(self, trial: FrozenTrial) -> None:
+        """Count the training of a trial that has ended; one that continued counts once."""
+        number, ended = first_number(trial), recorded_outcome(trial)
+        before = self._kimg.get(number, 0.0)
+        self._kimg[number] = max(float(schema.cost({schema.KIMG: 0.0, **ended})), before)
+        if self.patience:
+            names = self.objectives if ended.get(STATUS) == schema.COMPLETE else ()
+            values = {name: float(ended[name]) for name in names}
+            ends = [(name, *_interval_names(name)) for name in names]
+            intervals = {name: (ended[low], ended[high]) for name, low, high in ends if {low, high} <= {*ended}}
+            self.patience.record(EndedTrial(number, self._kimg[number] - before, values, intervals))
 
     def _draw(self, trial: optuna.Trial) -> dict[str, Any]:
         params = self.space.sample(trial)
@@ -225,23 +252,29 @@ class StudySearcher(TrialSearcher):
         self._record_end(number, unpack_result({**self._last_results.pop(trial_id, {}), **(result or {})}), ended)
 
     def _record_end(self, number: int, result: dict[str, Any], ended: TrialEnd) -> None:
-        names = (*self.objectives, schema.KIMG, schema.COST_KIMG, schema.FLOPS, schema.MUTATIONS)
+        ends = (end for name in self.objectives for end in _interval_names(name))
+        names = (*self.objectives, *ends, schema.KIMG, schema.COST_KIMG, schema.FLOPS, schema.MUTATIONS)
         scores = {name: result[name] for name in names if name in result}
         # One attribute: each costs a transaction.
         self._storage.set_trial_user_attr(
             self._trial_id(number), OUTCOME, {STATUS: ended.status, REASON: ended.reason, **scores}
         )
-        self._record_kimg(self._recorded()[number])
         stopped = ended.status == schema.STOPPED
         if ended.status == schema.COMPLETE or (stopped and isinstance(self.study.sampler, COMPLETE_ONLY_SAMPLERS)):
             self._buffered.tell(number, [float(result[name]) for name in self.objectives])
         else:
             self._buffered.tell(number, state=TrialState.PRUNED if stopped else TrialState.FAIL)
         self._storage.commit(number)
+        self._count(self._recorded()[number])
 
     def __getstate__(self) -> dict[str, Any]:
         """Return no state: Ray pickles searchers at times, and the study stays with the driver."""
         return {}
+
+
+def _interval_names(name: str) -> tuple[str, str]:
+    """Return the names of the ends of a score's interval in a result."""
+    return f"{schema.INTERVAL}{name}/low", f"{schema.INTERVAL}{name}/high"
 
 
 def _counts_as_issued(trial: FrozenTrial) -> bool:

@@ -177,7 +177,7 @@ def test_private_settings_may_differ(tmp_path: Path) -> None:
         "home": Path("/elsewhere"), "tracking": "http://x", "study": "sqlite://", "address": "auto", "concurrent": 1,
         "cpus_per_trial": 2, "gpus_per_trial": "0", "time_limit": "1h", "data": Path("/moved"),
         "checkpoint_seconds": 60, "adopt": True, "total_kimg": 1000, "fuse": "4", "pixels": "disk",
-        "min_tag_accuracy": 0.5,
+        "min_tag_accuracy": 0.5, "patience": 3,
     }  # fmt: skip
     assert set(changes) == set(RESUME_OVERRIDES)
     check(tmp_path / "sweep.json")
