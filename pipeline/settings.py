@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 RepeatableOption = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 
 Sampler = Literal["tpe", "random", "qmc", "grid", "gp", "nsga2", "cmaes", "prior"]
+SamplerChoice = Literal["auto", "tpe", "random", "qmc", "grid", "gp", "nsga2", "cmaes", "prior"]
 Scheduler = Literal["asha", "mo-asha", "hyperband", "median", "pbt", "none"]
 SchedulerChoice = Literal["auto", "asha", "mo-asha", "hyperband", "median", "pbt", "none"]
 BudgetUnit = Literal["kimg", "flops"]
@@ -93,12 +94,16 @@ class SweepSettings:
     GPU's memory."""
     max_trial_seconds: float | None = None
     """Stop a trial that has trained for longer than this."""
-    sampler: Sampler = "tpe"
-    """How configurations are suggested: tpe (density estimates), random, qmc (quasi-random), grid (every choice, three
-    values of a range), gp (Gaussian process), nsga2 (evolution), cmaes (one objective, ranges without conditions),
-    prior (around the recipe, then around the best trials and by density estimates)."""
+    sampler: SamplerChoice = "auto"
+    """How configurations are suggested: auto (prior with --like, else tpe), tpe (density estimates), random, qmc
+    (quasi-random), grid (every choice, three values of a range), gp (Gaussian process), nsga2 (evolution), cmaes (one
+    objective, ranges without conditions), prior (around the recipe, then around the best trials and by density
+    estimates)."""
     prior_confidence: float = 0.5
     """How closely --sampler prior first keeps to the recipe, 0 to 1: 0 spreads choices evenly."""
+    like: str | None = None
+    """Earlier sweeps of the same home or tracking server (several with commas), around whose best configurations
+    --sampler prior searches first."""
     scheduler: SchedulerChoice = "auto"
     """How poor trials are stopped early: auto (mo-asha if the search has two objectives, else asha), asha (the best
     third continues at each rung, by distance), mo-asha (by distance and tag accuracy), hyperband (asha with later first
@@ -186,6 +191,10 @@ class SweepSettings:
     def __post_init__(self) -> None:
         self._convert_values()
         self._require_types()
+        if self.sampler == "auto":
+            object.__setattr__(self, "sampler", "prior" if self.like else "tpe")
+        if self.like is not None and self.sampler != "prior":
+            raise UsageError(f"--sampler is {self.sampler}; --like needs prior: omit --sampler, or --like")
         for name, low, high in (
             ("trials", 1, 1_000_000), ("max_kimg", 1, 10_000_000), ("eval_kimg", 1, self.max_kimg),
             ("concurrent", 1, 100_000), ("cpus_per_trial", 1, 1024), ("samples", 16, 1_000_000),

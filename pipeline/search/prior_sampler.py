@@ -35,6 +35,8 @@ FRONT: Final = 0.3
 """With two objectives, share of these that change a random trial of the front rather than the winner."""
 CHANGED: Final = 0.5
 """Probability with which a dimension of such a trial changes."""
+RECIPE: Final = 0.25
+"""Where earlier configurations are given, share of the draws around known configurations that keep to the recipe."""
 STEP: Final = 0.25
 """Standard deviation of the change, in units of the range on its scale."""
 STARTUP: Final = 10
@@ -67,6 +69,10 @@ class PriorSampler(BaseSampler):
     density around the best trial: a wrong recipe loses its share. As in PriMO (2025), it fades with the number n of
     ended trials, as ``exp(-(n / FADING)^2)``.
 
+    Where earlier sweeps give their best configurations, most draws around the recipe are around one of these instead,
+    more of them around better ones, and the trials after the first repeat the winners of these sweeps. What such a
+    configuration lacks has the recipe's value. If they mislead, they lose their share as a wrong recipe does.
+
     Suggestions depend on the study, the seed and the trial's number alone, so that a resumed sweep continues as it
     would have.
 
@@ -75,6 +81,8 @@ class PriorSampler(BaseSampler):
         recipe: their values there.
         seed: equal seeds suggest equal configurations.
         confidence: in the recipe, 0 to 1; 0 spreads choices evenly, 1 draws the recipe itself.
+        earlier: the best configurations of earlier sweeps, the best first.
+        winners: so many of them, from the first, are winners.
     """
 
     def __init__(
@@ -83,9 +91,16 @@ class PriorSampler(BaseSampler):
         recipe: Mapping[str, Any],
         seed: int,
         confidence: float,
+        earlier: Sequence[Mapping[str, Any]] = (),
+        winners: int = 0,
     ) -> None:
         self._distributions, self._recipe = distributions, {name: recipe[name] for name in distributions}
         self._seed, self.confidence = seed, confidence
+        known = [{name: one.get(name, recipe[name]) for name in distributions} for one in earlier]
+        self._winners = [one for one in known[:winners] if one != self._recipe]
+        ranks = np.arange(len(known), 0, -1.0)
+        share = RECIPE if known else 1.0
+        self._centers, self._weights = [self._recipe, *known], np.array([share, *(1 - share) * ranks / ranks.sum()])
         self._plans: dict[int, _Plan] = {}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -114,7 +129,8 @@ class PriorSampler(BaseSampler):
             return draw_other(param_distribution, plan.near[param_name], rng)
         if not plan.near:
             return draw_uniform(param_distribution, rng)
-        return draw_near(param_distribution, self._recipe[param_name], self.confidence, rng)
+        # A dimension that a change of another one made active lies near the recipe.
+        return draw_near(param_distribution, plan.near.get(param_name, self._recipe[param_name]), self.confidence, rng)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Forget how the trial was drawn."""
@@ -122,6 +138,8 @@ class PriorSampler(BaseSampler):
 
     def _plan(self, study: Study, trial: FrozenTrial) -> _Plan:
         rng = self._rng(trial.number)
+        if 1 <= trial.number <= len(self._winners):
+            return _Plan(self._winners[trial.number - 1], kept=frozenset(self._recipe))
         uniform, prior, mutation = (float(draw) for draw in rng.random(3))
         if uniform < UNIFORM:
             return _Plan({})
@@ -129,14 +147,14 @@ class PriorSampler(BaseSampler):
         complete = [one for one in ended if one.state == TrialState.COMPLETE]
         ordered = order_trials(study, complete)
         if prior < self.prior_share(ordered, len(ended)):
-            return _Plan(self._recipe)
+            return _Plan(self._centers[rng.choice(len(self._centers), p=self._weights)])
         if mutation < MUTATIONS or len(ended) < STARTUP:
             front = len(study.directions) > 1 and rng.random() < FRONT
             return self._mutate(_draw_from_front(study, ordered, rng) if front else ordered[0], rng)
         return _Plan({}, tpe=TPESampler(seed=int(rng.integers(2**31)), multivariate=False))
 
     def prior_share(self, ordered: Sequence[FrozenTrial], ended: int) -> float:
-        """Return the share of the trials, those that are drawn uniformly aside, that is drawn around the recipe.
+        """Return the share of the trials, those that are drawn uniformly aside, that is drawn around what is known.
 
         Args:
             ordered: complete trials, the best first.
@@ -147,16 +165,15 @@ class PriorSampler(BaseSampler):
             return faded if ordered else 1.0
         best = [trial.params for trial in ordered[: max(1, len(ordered) // BEST)]]
         weights = np.arange(len(best), 0, -1)
-        recipe, mutation = (
-            np.array([self._log_density(params, center, mass, deviation) for params in best])
-            for center, mass, deviation in (
-                (self._recipe, self.confidence, deviation_of(self.confidence)),
-                ({**self._recipe, **best[0]}, 1 - CHANGED, STEP),
-            )
+        near, deviation = {**self._recipe, **best[0]}, deviation_of(self.confidence)
+        mutation = np.array([self._log_density(params, near, 1 - CHANGED, STEP) for params in best])
+        known = np.array(
+            [[self._log_density(params, one, self.confidence, deviation) for one in self._centers] for params in best]
         )
-        highest = max(recipe.max(), mutation.max())
-        around_recipe, around_best = (float(weights @ np.exp(each - highest)) for each in (recipe, mutation))
-        return faded * around_recipe / (around_recipe + around_best)
+        prior = np.logaddexp.reduce(known + np.log(self._weights), axis=1)
+        highest = max(prior.max(), mutation.max())
+        around_known, around_best = (float(weights @ np.exp(each - highest)) for each in (prior, mutation))
+        return faded * around_known / (around_known + around_best)
 
     def _log_density(
         self, params: Mapping[str, Any], center: Mapping[str, Any], mass: float, deviation: float

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
+    from pipeline.search.warm_start import Prior
     from search_spaces.space import Space
 
 COMPLETE_ONLY_SAMPLERS = (NSGAIISampler, GPSampler, CmaEsSampler)
@@ -38,7 +39,9 @@ _STARTUP = 10
 """Random trials before the first suggestion of a model."""
 
 
-def make_sampler(name: str, seed: int, space: Space, known: int = 0, prior_confidence: float = 0.5) -> BaseSampler:
+def make_sampler(
+    name: str, seed: int, space: Space, known: int = 0, prior_confidence: float = 0.5, earlier: Prior | None = None
+) -> BaseSampler:
     """Create a sampler.
 
     Args:
@@ -50,6 +53,7 @@ def make_sampler(name: str, seed: int, space: Space, known: int = 0, prior_confi
         space: to sample from.
         known: number of trials in the study. A sweep that is resumed must not suggest its first trials again.
         prior_confidence: of ``prior`` in the recipe, 0 to 1.
+        earlier: what ``prior`` knows from earlier sweeps.
     """
     with warnings.catch_warnings():
         # Optuna calls Sobol and its Gaussian process experimental.
@@ -59,7 +63,9 @@ def make_sampler(name: str, seed: int, space: Space, known: int = 0, prior_confi
         if name == "grid":
             return SpaceGridSampler(space, seed)  # its position is the trial's number
         if name == "prior":
-            return PriorSampler(distributions(space), space.recipe, seed, prior_confidence)  # each number has its draws
+            taken = (earlier.configurations, earlier.winners) if earlier else ()
+            # Each number has its draws.
+            return PriorSampler(distributions(space), space.recipe, seed, prior_confidence, *taken)
         return _MAKERS[name](derive_seed(seed, known), space)
 
 

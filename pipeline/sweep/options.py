@@ -14,7 +14,9 @@ from pipeline.settings import SweepSettings
 HELP_GROUPS: Final = {
     "data": ("data", "image_size", "fit", "channels", "attributes", "domain_a", "domain_b", "max_bad_share"),
     "budget": ("trials", "max_kimg", "budget", "total_kimg", "patience", "time_limit", "max_trial_seconds"),
-    "search": ("sampler", "prior_confidence", "objectives", "set", "fix", "range", "choices", "init_from", "seed"),
+    "search": (
+        "sampler", "prior_confidence", "like", "objectives", "set", "fix", "range", "choices", "init_from", "seed",
+    ),
     "early stopping": ("scheduler", "eval_kimg", "end_hopeless"),
     "scores": (
         "samples", "rung_samples", "min_tag_accuracy", "extractor", "weights", "resize", "extractor_precision",

@@ -16,6 +16,7 @@ from pipeline.cluster.node_checks import require_resources
 from pipeline.cluster.placement import resolve_placement
 from pipeline.console import clock, show_stage
 from pipeline.search.compatibility import choose_objectives
+from pipeline.search.warm_start import keep_prior
 from pipeline.sweep.data_checks import describe_images, require_extrapolation
 from pipeline.sweep.images import decoding_progress, load_images
 from pipeline.sweep.initial import describe_initial, keep_initial
@@ -93,6 +94,8 @@ def prepare(
     if initial := sweep.training.initial:
         for line in describe_initial(sweep.settings, sweep.space, initial, images):
             console.print(f"  {line}", markup=False, soft_wrap=True)
+    for line in sweep.prior.notes if sweep.prior else ():
+        console.print(f"  {line}", markup=False, soft_wrap=True)
     images, pixels = place_pixels(images, sweep.training.pixels, local=places.address is None)
     resources, message = resolve_placement(
         sweep.request,
@@ -112,6 +115,7 @@ def prepare(
     sweep = dataclasses.replace(sweep, training=dataclasses.replace(sweep.training, pixels=pixels))
     require_same_sweep(places.folder / SETTINGS_FILE, settings, sweep.space, images, sweep.settings)
     keep_initial(settings, places.folder)
+    keep_prior(sweep.prior, places.folder)
     scoring, names = _prepare_scoring(sweep, images, console, beside=beside)
     return Prepared(sweep, settings, resources, images, scoring, names)
 

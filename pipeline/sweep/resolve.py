@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.home import Home
 from pipeline.schedulers.evaluation_schedule import resolve_budget
+from pipeline.search.warm_start import resolve_prior
 from pipeline.sweep.initial import fix_structure
 from trainables.scoring.extractors.registry import ExtractorChoice
 from trainables.trial.failure_detection import parse_rules
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from pipeline.resources import ResourceRequest
     from pipeline.schedulers.evaluation_schedule import Budget
+    from pipeline.search.warm_start import Prior
     from pipeline.settings import SweepSettings
     from search_spaces.space import Space
     from trainables.config import Channels, Fit, PixelPlace, Precision
@@ -106,22 +108,26 @@ class ResolvedSweep:
     budget: Budget
     request: ResourceRequest
     places: Places
+    prior: Prior | None = None
+    """What the search knows from earlier sweeps; ``None``: nothing."""
 
 
 def resolve_sweep(settings: SweepSettings) -> ResolvedSweep:
     """Parse the settings of a sweep.
 
     Raises:
-        UsageError: a space or a change to it that does not exist, or weights to start from that do not fit it.
-        UserError: weights to start from that cannot be used.
+        UsageError: a space or a change to it that does not exist, or weights to start from that do not fit it, or
+            earlier sweeps that do not exist or have nothing in common with it.
+        UserError: weights to start from or earlier sweeps that cannot be used.
     """
     home = Home.find(settings.home)
     settings, initial = fix_structure(settings, home)
+    space = settings.resolve_space()
     extractor = ExtractorChoice(settings.extractor, settings.weights, settings.resize, settings.extractor_precision)
     return ResolvedSweep(
         settings=settings,
         name=settings.name,
-        space=settings.resolve_space(),
+        space=space,
         data=DataSource(
             settings.data,
             settings.image_size,
@@ -150,4 +156,5 @@ def resolve_sweep(settings: SweepSettings) -> ResolvedSweep:
             study=settings.study or home.study,
             address=settings.address,
         ),
+        prior=resolve_prior(settings, space, home),
     )

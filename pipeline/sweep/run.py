@@ -170,7 +170,7 @@ def _resume_search(
     """
     sweep, settings = prepared.sweep, prepared.settings
     study.sampler = make_sampler(
-        settings.sampler, settings.seed, sweep.space, len(study.trials), settings.prior_confidence
+        settings.sampler, settings.seed, sweep.space, len(study.trials), settings.prior_confidence, sweep.prior
     )
     for note in combination_notes(settings, sweep.space):
         say(note)
