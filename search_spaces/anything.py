@@ -96,7 +96,7 @@ _TRAINING = (
         when={"losses.adversarial": UNPAIRED},
     ),
     choice("optimizer.name", "adam", "rmsprop", claim="ours: G's RMSprop against Adam"),
-    *shared.learning_rates(2e-4, 2e-4),
+    *shared.learning_rates(2e-4, 2e-4, highest=2e-3),
     Dimension(
         "optimizer.beta1",
         0.5,

@@ -18,7 +18,14 @@ _ACGAN: dict[str, Value] = {
     "training.ema_decay": 0.998,
     "training.flip": True,
 }
-_LIGHTGAN: dict[str, Value] = {**LIGHTGAN.recipe, **_SIZE}
+_LIGHTGAN: dict[str, Value] = {
+    **LIGHTGAN.recipe,
+    **_SIZE,
+    "losses.penalty_weight": 2.0,
+    "optimizer.generator_lr": 1e-3,
+    "optimizer.discriminator_lr": 1e-3,
+    "training.diff_augment": False,  # with it, the few images of a demo do not suffice
+}
 _BOTH = ("losses.tag_weight",)
 """Parameters that vary with either system."""
 _ACGAN_ONLY: Condition = {"system": ("acgan",)}

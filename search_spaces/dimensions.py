@@ -33,12 +33,12 @@ def width(network: str, default: int, *choices: int) -> Dimension:
     return Dimension(f"{network}.width", default, choices=choices, claim=WIDTH)
 
 
-def learning_rates(generator: float, discriminator: float) -> tuple[Dimension, Dimension]:
-    """Return both learning rates, from 1e-5 to 1e-3 on a logarithmic scale."""
+def learning_rates(generator: float, discriminator: float, highest: float = 1e-3) -> tuple[Dimension, Dimension]:
+    """Return both learning rates, from 1e-5 to ``highest`` on a logarithmic scale."""
     claim = "19 (E) lr 2e-5 is stable where higher ones crash"
     return (
-        Dimension("optimizer.generator_lr", generator, low=1e-5, high=1e-3, log=True, claim=claim),
-        Dimension("optimizer.discriminator_lr", discriminator, low=1e-5, high=1e-3, log=True, claim=claim),
+        Dimension("optimizer.generator_lr", generator, low=1e-5, high=highest, log=True, claim=claim),
+        Dimension("optimizer.discriminator_lr", discriminator, low=1e-5, high=highest, log=True, claim=claim),
     )
 
 

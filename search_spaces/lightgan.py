@@ -1,7 +1,8 @@
 """lightgan: small networks for minutes of CPU or little GPU time. Every value is ours.
 
 Upsampling by resize and convolution, a discriminator without norm on unshuffled pixels, a non-saturating logistic loss,
-R1 and R2 at every eighth step, and a moving average of the weights.
+R1 and R2 at every eighth step, and a moving average of the weights. A sweep of this space chose loss weights, learning
+rates and augmentation, on real faces of 32 px at 48 kimg.
 """
 
 from search_spaces.dimensions import choice
@@ -38,17 +39,18 @@ LIGHTGAN = Space(
         "losses.adversarial": "bce",
         "losses.labels": "hard",
         "losses.penalty": "r1_r2",
-        "losses.penalty_weight": 2.0,
+        "losses.penalty_weight": 1.5,
         "losses.penalty_every": 8,
-        "losses.tag_weight": 1.0,
+        "losses.tag_weight": 0.25,
         "updates.split_discriminator": False,
-        "optimizer.generator_lr": 1e-3,
-        "optimizer.discriminator_lr": 1e-3,
+        "optimizer.generator_lr": 1.4e-3,
+        "optimizer.discriminator_lr": 1.5e-3,
         "optimizer.beta1": 0.0,
         "optimizer.beta2": 0.99,
         "training.batch_size": 64,
         "training.ema_decay": 0.998,
         "training.flip": True,
+        "training.diff_augment": True,
     },
     dimensions=(
         choice("generator.width", 40, 24, 32, 64, 96, claim="ours: what a second of CPU time buys"),
@@ -72,22 +74,22 @@ LIGHTGAN = Space(
         choice("losses.adversarial", "bce", "hinge", "relativistic", claim=LOSS),
         choice("losses.penalty", "r1_r2", "r1", "none", claim=PENALTY),
         Dimension(
-            "losses.penalty_weight", 2.0, low=0.1, high=20.0, log=True, claim=PENALTY,
+            "losses.penalty_weight", 1.5, low=0.1, high=20.0, log=True, claim=PENALTY,
             when={"losses.penalty": PENALISED},
         ),
         choice("losses.penalty_every", 8, 1, 4, 16, claim=LAZY, when={"losses.penalty": PENALISED}),
         Dimension(
-            "losses.tag_weight", 1.0, low=0.25, high=4.0, log=True,
+            "losses.tag_weight", 0.25, low=0.1, high=4.0, log=True,
             claim="10 (A) More adversarial weight draws sooner, more classification weight follows tags better",
             when={"discriminator.conditioning": HEADS},
         ),
-        Dimension("optimizer.generator_lr", 1e-3, low=2e-4, high=4e-3, log=True, claim="ours"),
-        Dimension("optimizer.discriminator_lr", 1e-3, low=2e-4, high=4e-3, log=True, claim="ours"),
+        Dimension("optimizer.generator_lr", 1.4e-3, low=2e-4, high=4e-3, log=True, claim="ours"),
+        Dimension("optimizer.discriminator_lr", 1.5e-3, low=2e-4, high=4e-3, log=True, claim="ours"),
         choice("optimizer.beta1", 0.0, 0.5, claim="ours: momentum of the step, none in Karras et al. 2020"),
         choice("optimizer.beta2", 0.99, 0.9, 0.999, claim="ours: Huang et al. 2024: 0.9 early, 0.99 late"),
         choice("training.batch_size", 64, 16, 32, claim="ours: more steps or steadier steps for the same images"),
         choice("training.ema_decay", 0.998, 0.99, 0.9995, claim="ours: Yazici et al. 2019: averaged weights help"),
-        choice("training.diff_augment", False, True, claim="ours: Zhao et al. 2020: for small data"),
+        choice("training.diff_augment", True, False, claim="ours: Zhao et al. 2020: for small data"),
         choice(
             "training.augment_target", 0.0, 0.6, claim="ours: adapts to overfitting (Karras et al. 2020)",
             when={"training.diff_augment": (True,)},

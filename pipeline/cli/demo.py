@@ -35,8 +35,8 @@ def demo_settings(data: Path, home: Home, name: str) -> SweepSettings:
         name=name,
         trials=4,
         image_size=32,
-        max_kimg=45,
-        eval_kimg=15,  # at a rung of 5 kimg no trial has learnt any tag
+        max_kimg=36,
+        eval_kimg=12,  # at a rung of 5 kimg no trial has learnt any tag
         samples=1000,
         home=home.root,
     )

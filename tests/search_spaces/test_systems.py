@@ -304,7 +304,7 @@ def test_the_recipe_of_every_system_is_a_point_of_the_merged_space(merged, name)
     said = {} if merged == "anything" else {"system": "custom"}
     if merged != "anything" and SPACES[name].recipe["generator.conditioning"] != "none":
         said |= {"generator.conditioning": "none", "discriminator.conditioning": "none"}
-        said |= {"generator.embedding_dim": 8}
+        said |= {"generator.embedding_dim": 8, "losses.tag_weight": 1.0}
     reached = SPACES[merged].sample(Asked(recipe, **said))
     # The size of images is the sweep's, not a trial's.
     assert {**reached, "image_size": 0} == {**recipe, **said, "image_size": 0}

@@ -32,7 +32,10 @@ def test_its_settings_describe_a_space(tmp_path: Path) -> None:
     assert space.recipe["image_size"] == 32
     assert space.recipe["system"] == "acgan"
     found = {**space.recipe, "system": "lightgan"}
-    light = GanConfig.from_params({**LIGHTGAN.recipe, "image_size": 32, "losses.tag_weight": 2.0})
+    light = GanConfig.from_params({
+        **LIGHTGAN.recipe, "image_size": 32, "losses.tag_weight": 2.0, "losses.penalty_weight": 2.0,
+        "optimizer.generator_lr": 1e-3, "optimizer.discriminator_lr": 1e-3, "training.diff_augment": False,
+    })  # fmt: skip
     assert GanConfig.from_params(space.settled(found)) == light
 
 

@@ -80,7 +80,13 @@ LESSONS = {
     "dcgan": Lesson(16, {**LARGE_STEPS, "optimizer.discriminator_lr": 2e-4}, distance=0.7),
     "combo_dcgan": Lesson(24, {**LARGE_STEPS, "optimizer.discriminator_lr": 5e-4}, distance=0.7, hair=2 * CHANCE),
     "wgan_gp": Lesson(12, {"training.batch_size": 32}, distance=0.6),
-    "lightgan": Lesson(4, {"training.batch_size": 16, "training.ema_decay": 0.99}, distance=0.5, hair=6 * CHANCE),
+    # Its augmentation asks for more images than these few kimg.
+    "lightgan": Lesson(
+        4,
+        {"training.batch_size": 16, "training.ema_decay": 0.99, "training.diff_augment": False},
+        distance=0.5,
+        hair=6 * CHANCE,
+    ),
     # Few steps on small batches need larger rates than the recipe's.
     "r3gan": Lesson(
         2,
