@@ -192,6 +192,8 @@ def test_json_is_strict_and_keeps_the_contract(faces: Sweep) -> None:
         "recipe": False,
         "rank": 3,
         "kimg": 20.0,
+        "cost_kimg": 20.0,  # images are what is equal for all trials of this sweep
+        "flops_per_image": None,
         "seconds": 74.0,
         "samples": None,
         "mutations": 0,
