@@ -426,7 +426,7 @@ def test_what_can_work_is_allowed(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "allowed"), [("sampler", "tpe, random"), ("scheduler", "auto, asha, mo-asha, hyperband, median")]
+    ("field", "allowed"), [("sampler", "auto, tpe, random"), ("scheduler", "auto, asha, mo-asha, hyperband, median")]
 )
 def test_an_unknown_name_is_refused_with_those_there_are(field: str, allowed: str) -> None:
     with pytest.raises(UsageError, match=f"--{field} is 'fastest'; allowed: {allowed}"):
