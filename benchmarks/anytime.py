@@ -152,7 +152,7 @@ class WatchedSearch:
     def record_end(self, curve: Curve, ended: FinishedTrial) -> None:
         """Record the end of a trial."""
         self._search.record_end(curve, ended)
-        self._flops += curve.flops_per_kimg * ended.kimg
+        self._flops += curve.flops_per_kimg * ended.kimg if ended.kimg else 0.0
         scores = [ended.scores.get(name, math.nan) for name in schema.OBJECTIVES]
         if ended.status == schema.COMPLETE and all(map(math.isfinite, scores)):
             self.answers.append(Answer(ended.used_kimg, self._flops, *scores))

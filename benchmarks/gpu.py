@@ -154,8 +154,9 @@ def measure_equality(options: argparse.Namespace, clock: Clock) -> dict[str, Any
     set_tf32(False)
     differences: dict[str, Any] = {}
     for name in options.systems:
-        # Devices draw other random numbers: labels without noise, no dropout, no penalty at random points.
-        config = recipe(name, quick=options.quick, **{"losses.labels": "hard"})
+        # Devices draw other random numbers: no noisy labels, wrong tags, augmentation, dropout or penalty.
+        plain = {"losses.labels": "hard", "losses.wrong_tags": "none", "training.diff_augment": False}
+        config = recipe(name, quick=options.quick, **plain)
         torch.manual_seed(0)
         data = random_data(config, "cpu")
         system = make_system(config, data)

@@ -7,6 +7,7 @@ rates and augmentation, on real faces of 32 px at 48 kimg.
 
 from search_spaces.dimensions import choice
 from search_spaces.space import Dimension, Space
+from trainables.config import SIGNED
 
 HEADS = ("acgan", "multilabel")
 PENALISED = ("r1", "r1_r2")
@@ -92,7 +93,10 @@ LIGHTGAN = Space(
         choice("training.diff_augment", True, False, claim="ours: Zhao et al. 2020: for small data"),
         choice(
             "training.augment_target", 0.0, 0.6, claim="ours: adapts to overfitting (Karras et al. 2020)",
-            when={"training.diff_augment": (True,)},
+            when={
+                "training.diff_augment": (True,), "training.augment_schedule": ("constant",),
+                "losses.adversarial": SIGNED,
+            },
         ),
         choice("training.flip", True, False, claim="13 (B) B's data are mirrored and turned"),
     ),

@@ -10,9 +10,11 @@ budget*.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from analysis import schema
 from analysis.claim_checks.claims import CLAIMS, EARLY, Claim, Contrast, Part, ScoreContrast, Slope, TrainingChange
 
 if TYPE_CHECKING:
@@ -66,6 +68,8 @@ class ClaimVerdict:
     claim: Claim
     verdict: str
     parts: list[PartVerdict] = field(default_factory=list)
+    unit: str = "kimg"
+    """Of ``kimg``; of the recipe, in sweeps of equal operations, they do not compare with a report's images."""
 
     @property
     def kimg(self) -> float | None:
@@ -77,7 +81,7 @@ class ClaimVerdict:
     def share_of_budget(self) -> float | None:
         """``kimg`` as a share of the report's own training; ``None`` if either is unknown."""
         budget = self.claim.budget_kimg
-        return None if budget is None or self.kimg is None else self.kimg / budget
+        return None if budget is None or self.kimg is None or self.unit != "kimg" else self.kimg / budget
 
     @property
     def wording(self) -> str:
@@ -111,7 +115,8 @@ def check_claims(sweep: Sweep) -> list[ClaimVerdict]:
     estimator = ClaimEstimator(sweep, sorted({part.metric for claim in CLAIMS for part in claim.parts}
                                       | {part.other for claim in CLAIMS for part in claim.parts
                                          if isinstance(part, ScoreContrast)}))  # fmt: skip
-    return [check_claim(claim, estimator) for claim in CLAIMS]
+    unit = schema.budget_unit(sweep.settings)
+    return [dataclasses.replace(check_claim(claim, estimator), unit=unit) for claim in CLAIMS]
 
 
 def check_claim(claim: Claim, estimator: ClaimEstimator) -> ClaimVerdict:
@@ -202,6 +207,8 @@ def _claim_lines(one: ClaimVerdict) -> list[str]:
     share = one.share_of_budget
     budget = "" if one.kimg is None else " (the report's budget is not known)" if share is None else (
         f" ({one.kimg:g} kimg, {share:.0%} of the report's)")  # fmt: skip
+    if one.kimg is not None and one.unit != "kimg":
+        budget = f" ({one.kimg:g} {one.unit})"
     lines = [f"{one.claim.id} ({one.claim.systems}) {one.claim.text}", f"    {one.wording}{budget}"]
     lines += [f"      {_part_line(part)}" for part in one.parts]
     return lines + ([f"      not measured: {one.claim.unmeasured}"] if one.claim.unmeasured else [])

@@ -199,8 +199,9 @@ def _write_discriminator(source: Storage, kimg: float, path: Path) -> None:
     from safetensors.torch import save
 
     def take(state: dict[str, Any]) -> None:
-        if state["kimg"] != kimg:
-            raise ValueError(f"it is of {state['kimg']} kimg")
+        # Figures are empty right after an evaluation: a checkpoint between two has trained on.
+        if state["kimg"] != kimg or state["loop"]["figures"]["counts"]:
+            raise ValueError(f"it is not of the evaluation at {kimg:g} kimg")
         weights = {name: value.contiguous() for name, value in state["loop"]["discriminator"].items()}
         path.write_bytes(save(weights))  # ``save_file`` would make the file unreadable for other users
 

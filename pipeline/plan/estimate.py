@@ -143,6 +143,7 @@ def _plan(given: SweepSettings, console: Console) -> dict[str, Any]:
         )
         settings = settings.with_resources(resources)
     placed = {**{name: getattr(settings, name) for name in AUTO_PLACEMENT}, "concurrent": resources.slots}
+    placed["fix"] = list(settings.fix)  # --init-from adds what shapes its networks
     resources = dataclasses.replace(resources, trials=trials)
     sample = _measure(sweep, settings, resources, images, console)
     classifier = _tag_classifier_seconds(sweep, images, console)

@@ -107,9 +107,10 @@ def run_ablation(
 def restrict_to_searched(space: Space, sweep: Sweep) -> Space:
     """Return the space with only the dimensions that the sweep searched: some have no effect on its data."""
     searched = {dimension["name"] for dimension in sweep.space["dimensions"]}
+    recipe = GanConfig.from_params(sweep.space["recipe"]).to_params()  # also of what earlier versions did not have
     for dimension in space.dimensions:
         if dimension.name not in searched:
-            space = space.without(dimension.name, sweep.space["recipe"][dimension.name])
+            space = space.without(dimension.name, recipe[dimension.name])
     return space
 
 

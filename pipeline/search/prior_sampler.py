@@ -187,7 +187,9 @@ class PriorSampler(BaseSampler):
 
     def _mutate(self, chosen: FrozenTrial, rng: np.random.Generator) -> _Plan:
         names = [name for name in self._recipe if name in chosen.params]
-        changed = {name for name in names if rng.random() < CHANGED} or {names[rng.integers(len(names))]}
+        changed = {name for name in names if rng.random() < CHANGED}
+        if names and not changed:
+            changed = {names[rng.integers(len(names))]}
         return _Plan(chosen.params, frozenset(names) - changed, frozenset(changed))
 
     def _rng(self, *key: int | str) -> np.random.Generator:
@@ -199,7 +201,7 @@ class PriorSampler(BaseSampler):
 def order_trials(study: Study, complete: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the complete trials, the best first.
 
-    With two objectives, distance first and tag accuracy second, those that reach the floor of the winner's rule
+    With two objectives, distance first and tag accuracy second, those that reach the default floor of the winner's rule
     (``analysis.ranking.winner``) come before the others.
     """
     sign = 1.0 if study.directions[0].name == "MINIMIZE" else -1.0

@@ -72,6 +72,7 @@ def _compatible(recorded: Recording, option: str, named: tuple[str, ...], defaul
     compatible = []
     for name in dict.fromkeys(named or default):
         plain: dict[str, Any] = {"sampler": "random", "scheduler": "none", "study": None, "objectives": "auto"}
+        plain["like"] = None  # what a sweep began with does not decide what its curves can be replayed with
         plain[option] = name
         try:
             require_combination(dataclasses.replace(recorded.settings, **plain), recorded.space)

@@ -39,17 +39,18 @@ def require_selection(space: Space, selection: Selection) -> None:
         )
 
 
-def require_extrapolation(space: Space, *, wanted: bool) -> None:
-    """Refuse to extrapolate the distance of a translation, which is a mean over targets with few images each.
+def require_one_set(space: Space, *, infinity: bool, mmd: bool) -> None:
+    """Refuse scores of one set of images for a translation, whose distance is a mean over targets with few images each.
 
     Raises:
         UsageError: a system that translates.
     """
-    if wanted and _translates(space):
-        raise UsageError(
-            f"--fid-infinity extrapolates the distance of one set of images, and that of {space.name} is a mean over "
-            "targets; omit it"
-        )
+    for option, wanted in (("--fid-infinity", infinity), ("--mmd", mmd)):
+        if wanted and _translates(space):
+            raise UsageError(
+                f"{option} compares one set of images with real ones, and the distance of {space.name} is a mean over "
+                "targets; omit it"
+            )
 
 
 def untrainable_images(images: TaggedImages, folder: Path, *, conditional: bool = True) -> str | None:

@@ -17,7 +17,7 @@ from pipeline.cluster.placement import resolve_placement
 from pipeline.console import clock, show_stage
 from pipeline.search.compatibility import choose_objectives
 from pipeline.search.warm_start import keep_prior
-from pipeline.sweep.data_checks import describe_images, require_extrapolation
+from pipeline.sweep.data_checks import describe_images, require_one_set
 from pipeline.sweep.images import decoding_progress, load_images
 from pipeline.sweep.initial import describe_initial, keep_initial
 from pipeline.sweep.saved_settings import SETTINGS_FILE, require_same_sweep
@@ -86,7 +86,7 @@ def prepare(
     places.home.require_writable_cache()
     sweep.scoring.extractor.open()  # report mistakes before the name is taken and the tag classifier is trained
     read_cascade(sweep.scoring)
-    require_extrapolation(sweep.space, wanted=sweep.scoring.infinity)
+    require_one_set(sweep.space, infinity=sweep.scoring.infinity, mmd=sweep.scoring.mmd)
     with show_stage(console, f"images of {sweep.data.folder}") as update:
         images = load_images(sweep.data, sweep.space, places.home.cache, decoding_progress(update))
     for line in describe_images(images):

@@ -122,8 +122,8 @@ def _require_finished(settings: SweepSettings, home: Home) -> None:
     unfinished = trials["status"].isin((schema.RUNNING, schema.INTERRUPTED)).sum() if len(trials) else 0
     missing = settings.trials - len(trials)
     fits = fits_budget(float(costs(trials).fillna(0.0).sum()), 0, settings.max_kimg, total)
-    # Patience may have ended it with trials left.
-    waits = settings.patience is None or sweep.status != schema.COMPLETE
+    # Patience may have ended it with trials left; a resume may have given it.
+    waits = sweep.settings.get("patience") is None or sweep.status != schema.COMPLETE
     if unfinished or (missing > 0 and settings.sampler != "grid" and fits and waits):
         raise UserError(
             f"sweep {settings.name!r} has {unfinished + max(0, missing)} trials that have not ended; "

@@ -40,10 +40,9 @@ if TYPE_CHECKING:
     from trainables.storage.storage import Storage
 
 SPOOL = "spool"
-
+"""Subfolder of the sweep with the operations that are still to be sent."""
 LONGEST_TAG = 5000
 """Characters; the limit of MLflow's servers, which was lower in earlier versions."""
-"""Subfolder of the sweep with the operations that are still to be sent."""
 EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
     "mlflow.experiment.primaryMetric.name": schema.DISTANCE,

@@ -95,7 +95,7 @@ class StudySearcher(TrialSearcher):
 
     def _replay_ended(self, ended: list[FrozenTrial]) -> None:
         size = [self.trials, self.max_kimg]
-        mark = self.study.user_attrs.get(EXTENDED, {"size": size, "ended": 0})
+        mark = self.study.user_attrs.get(EXTENDED, {"size": size, "ended": len(ended)})
         if mark["size"] != size:
             mark = {"size": size, "ended": len(ended)}
         self.study.set_user_attr(EXTENDED, mark)

@@ -242,7 +242,7 @@ def test_a_sweep_starts_from_the_export_and_continues_with_its_own_copy(
     # A trial of this sweep draws, before its first step, what the export draws.
     prepared = prepare(again, (this_machine(),), Console(quiet=True))
     context = trial_context(prepared.images, prepared.scoring.future.result().scorer, again.training, again.budget,
-                            prepared.resources)  # fmt: skip
+                            prepared.resources, again.space.recipe)  # fmt: skip
     trial = Trial(context, again.space.recipe, 5, Storage(str(tmp_path / "trial")))
     bundle, labels = Bundle.load(kept), np.array([[8, 9], [0, 0], [3, 2]])
     noise = bundle.noise(range(3), 1)
