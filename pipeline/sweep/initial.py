@@ -131,7 +131,7 @@ def describe_initial(
     yield f"fixed by it: {', '.join(fixed) or 'nothing that the space varies'}"
     yield "; ".join(f"{part}: {copied.copied:,} of {copied.total:,} parameters" for part, copied in report.items())
     if initial.discriminator is None:
-        yield "the export has no discriminator, which starts fresh: after `gansweep confirm` or `clean` exports have none"
+        yield "the export has no discriminator, which starts fresh: after `gansweep confirm` or `clean`, none has"
     elif fresh := list(_fresh(report)):
         more = f" and {len(fresh) - SHOWN} more" if len(fresh) > SHOWN else ""
         yield f"start fresh: {', '.join(fresh[:SHOWN])}{more}"
