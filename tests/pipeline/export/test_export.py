@@ -134,8 +134,8 @@ def test_json_describes_the_export(
     assert main([*words, "--json"]) == 0
     printed = capsys.readouterr()
     told = json.loads(printed.out)
-    stage, answer = printed.err.splitlines()
-    assert stage.startswith("export from tiny: ")  # and how long it took
+    *stage, answer = printed.err.splitlines()
+    assert stage[-1].startswith("export from tiny: ")  # and how long it took; before that, how long so far
     assert answer == f"exported {key} to {tmp_path / 'e'}: {told['rule']}"
     assert {name: told[name] for name in ("sweep", "trial", "run", "output", "registered")} == {
         "sweep": "tiny", "trial": key, "run": key, "output": str(tmp_path / "e"), "registered": None,
