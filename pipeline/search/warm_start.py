@@ -100,7 +100,7 @@ def _take_one(sweep: Sweep, space: Space) -> Prior:
         )
     best = complete[: max(1, len(complete) // SHARE)]
     outside: Counter[str] = Counter()
-    configurations = tuple(_Transfer(params, shared, outside).into(space) for params in best)
+    configurations = tuple(_Transfer(params, shared, space, outside).taken for params in best)
     used = {name for values in configurations for name in values}
     note = (
         f"--like {sweep.name}: {len(used)} of {len(space.dimensions)} dimensions, from the best {len(best)} of "
@@ -134,21 +134,15 @@ class _Transfer:
     Sampling from it asks for active dimensions alone. Others of its values were not what earned the scores.
     """
 
-    def __init__(self, params: Mapping[str, Any], shared: Sequence[str], outside: Counter[str]) -> None:
-        self._params, self._shared, self._outside = params, shared, outside
-        self._taken: dict[str, Any] = {}
-
-    def into(self, space: Space) -> dict[str, Any]:
-        """Return the values that a space takes."""
-        self._recipe = space.recipe
+    def __init__(self, params: Mapping[str, Any], shared: Sequence[str], space: Space, outside: Counter[str]) -> None:
+        self._params, self._shared, self._recipe, self._outside = params, shared, space.recipe, outside
+        self.taken: dict[str, Any] = {}
         space.sample(self)
-        return self._taken
 
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> Any:
+    def suggest_int(self, name: str, low: float, high: float, *, log: bool = False) -> Any:
         return self._take(name, lambda value: low <= value <= high)
 
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> Any:
-        return self._take(name, lambda value: low <= value <= high)
+    suggest_float = suggest_int
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         return self._take(name, lambda value: value in choices)
@@ -160,7 +154,7 @@ class _Transfer:
         with contextlib.suppress(UsageError):  # a choice of an earlier version
             value = coerce(name, value)
             if fits(value):
-                self._taken[name] = value
+                self.taken[name] = value
                 return value
         self._outside[name] += 1
         return self._recipe[name]

@@ -42,7 +42,12 @@ def find_faults(config: Parts, standard: Mapping[str, Value]) -> Iterator[str]:
         config: the configuration.
         standard: the default of every parameter.
     """
-    for checks in (_find_foreign(config, standard), _find_misfits(config), _find_impossible(config)):
+    for checks in (
+        _find_foreign(config, standard),
+        _find_misfits(config),
+        _find_unadaptable(config),
+        _find_impossible(config),
+    ):
         yield from (complaint for broken, complaint in checks if broken)
 
 
@@ -87,6 +92,25 @@ def _find_misfits(config: Parts) -> Iterator[tuple[bool, str]]:
         )
 
 
+def _find_unadaptable(config: Parts) -> Iterator[tuple[bool, str]]:
+    """Yield checks for an augmentation that adapts to overfitting without what it needs."""
+    losses = config.losses
+    for broken, setting, remedy in (
+        (not config.training.diff_augment, "training.diff_augment false", "diff_augment true"),
+        (config.training.augment_schedule != "constant", "a schedule of its own", "training.augment_schedule constant"),
+        (
+            losses.adversarial not in SIGNED,
+            f"losses.adversarial {losses.adversarial!r}, whose scores have no zero between real and generated images",
+            f"{', '.join(SIGNED[:-1])} or {SIGNED[-1]}",
+        ),
+    ):
+        yield (
+            config.training.augment_target > 0 and broken,
+            f"training.augment_target is {config.training.augment_target:g} with {setting}; use {remedy}, or "
+            "augment_target 0",
+        )
+
+
 def _find_impossible(config: Parts) -> Iterator[tuple[bool, str]]:
     losses, critic = config.losses, config.discriminator
     yield (
@@ -113,20 +137,6 @@ def _find_impossible(config: Parts) -> Iterator[tuple[bool, str]]:
         f"training.ema_halflife is {config.training.ema_halflife:g} with training.ema_decay "
         f"{config.training.ema_decay:g}; there is one moving average: set one of them to 0",
     )
-    for broken, setting, remedy in (
-        (not config.training.diff_augment, "training.diff_augment false", "diff_augment true"),
-        (config.training.augment_schedule != "constant", "a schedule of its own", "training.augment_schedule constant"),
-        (
-            losses.adversarial not in SIGNED,
-            f"losses.adversarial {losses.adversarial!r}, whose scores have no zero between real and generated images",
-            f"{', '.join(SIGNED[:-1])} or {SIGNED[-1]}",
-        ),
-    ):
-        yield (
-            config.training.augment_target > 0 and broken,
-            f"training.augment_target is {config.training.augment_target:g} with {setting}; use {remedy}, or "
-            "augment_target 0",
-        )
     yield (
         losses.penalty_on_tags and not (config.tag_inputs and losses.penalty == "wgan_gp"),
         f"losses.penalty_on_tags is true with losses.penalty {losses.penalty!r} and "

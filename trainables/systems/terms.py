@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from trainables.config import SIGNED
 from trainables.losses import penalties
 from trainables.losses.adversarial import LOSSES, gap, relativistic
 from trainables.systems.system import Loss
@@ -51,7 +52,7 @@ def realness_loss(weights: LossConfig, realness: Tensor, *, real: bool) -> Loss:
         f"d_score_{kind}": (score.sigmoid() if weights.adversarial == "bce" else score).mean(),
         f"d_loss_{kind}": total.detach(),
     }
-    if real and weights.adversarial in ("bce", "hinge"):
+    if real and weights.adversarial in SIGNED:
         figures["d_sign_real"] = score.sign().mean()
     above = gap(weights.adversarial, score, real=real, labels=weights.labels)
     if above is not None:

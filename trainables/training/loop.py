@@ -239,8 +239,8 @@ class TrainingLoop:
         return torch.randint(count, (self.config.training.batch_size,), device=self.device)
 
     def _follow_schedules(self) -> None:
-        self._show_augmentation()
         if not self.budget:
+            self._show_augmentation()
             return
         rates, done = self.config.optimizer, min(1.0, self.images_seen / self.budget)
         share, beta2 = learning_rate_share(rates, done), scheduled_beta2(rates, done)

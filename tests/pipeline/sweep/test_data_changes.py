@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.sweep.data_changes import PICTURES_FILE, data_changes, write_images
+from pipeline.sweep.saved_settings import PICTURES_FILE, data_changes, write_images
 from trainables.data.dataset import TaggedImages, load_folder
 
 if TYPE_CHECKING:
