@@ -126,6 +126,8 @@ SAMPLES: Final = "samples"
 """Generated images that the scores of a step were measured on: fewer at early rungs than at the end."""
 DISTANCE_PREFIXES: Final = ("fid", "fd_")
 """Full names of distances. They grow as samples become fewer, so two of different ``SAMPLES`` never compare."""
+MMD: Final = "mmd"
+"""CMMD's kernel in the features of the extractor; its biased estimate grows as samples become fewer, too."""
 PREFERENCE: Final = "preference"
 """Probability that a person prefers a trial's images to those of an average trial (`gansweep compare`)."""
 HIGHER_IS_BETTER: Final = (
@@ -133,7 +135,7 @@ HIGHER_IS_BETTER: Final = (
     FACE_RATE, PREFERENCE,
 )  # fmt: skip
 SCORE_PREFIXES: Final = (
-    *DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", "mmd", "memorised", "source_feature_distance", CYCLE, "identity_l1",
+    *DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", MMD, "memorised", "source_feature_distance", CYCLE, "identity_l1",
 )  # fmt: skip
 """A metric whose name starts with one of these is a score of generated images, not a training signal."""
 SHARES: Final = (TAG_ACCURACY, FACE_RATE, "precision", "recall", "coverage", "memorised", "preserved", PREFERENCE)
@@ -181,6 +183,11 @@ def direction(score: str) -> str:
 
 def needs_equal_samples(score: str) -> bool:
     """Whether two values of a score compare only if they were measured on equally many images."""
+    return score == MMD or is_distance(score)
+
+
+def is_distance(score: str) -> bool:
+    """Whether a score is the distance, by any of its names."""
     return score == DISTANCE or score.startswith(DISTANCE_PREFIXES)
 
 

@@ -206,6 +206,11 @@ class SweepSettings:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise UsageError(f"{option_name(name)} is {value}; allowed: {low} to {high}")
+        if self.prior_confidence != SweepSettings.prior_confidence and self.sampler != "prior":
+            raise UsageError(
+                f"--prior-confidence is {self.prior_confidence:g} and --sampler {self.sampler}, which does not use it; "
+                "add --sampler prior, or omit --prior-confidence"
+            )
         self.resource_request()
         self.time_limit_seconds()
         self.selection()

@@ -80,7 +80,7 @@ class Response:
 
 def is_ratio(metric: str) -> bool:
     """Whether effects on a metric are ratios: distances are positive and have no natural scale."""
-    return schema.needs_equal_samples(metric)
+    return schema.is_distance(metric)
 
 
 def join_values(values: Collection[Any]) -> str:

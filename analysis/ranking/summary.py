@@ -194,8 +194,9 @@ def _fewer_samples(ranking: Ranking) -> dict[str, str]:
     if len(counts) < 2 or not schema.needs_equal_samples(ranking.by):
         return {}
     fewer = ", ".join(f"{int((ranked == count).sum())} on {count}" for count in counts[1:])
+    name = "a distance" if schema.is_distance(ranking.by) else ranking.by
     return {"scored on fewer": f"{fewer} images rather than {counts[0]}, ranked below and among themselves: "
-            "a distance grows as samples become fewer"}  # fmt: skip
+            f"{name} grows as samples become fewer"}  # fmt: skip
 
 
 def _in_words(fingerprint: Mapping[str, Any]) -> str:

@@ -83,6 +83,7 @@ class PriorSampler(BaseSampler):
         confidence: in the recipe, 0 to 1; 0 spreads choices evenly, 1 draws the recipe itself.
         earlier: the best configurations of earlier sweeps, the best first.
         winners: so many of them, from the first, are winners.
+        min_tag_accuracy: floor of the tag accuracy of the best trials, 0 for none; default: that of ``order_trials``.
     """
 
     def __init__(
@@ -93,9 +94,10 @@ class PriorSampler(BaseSampler):
         confidence: float,
         earlier: Sequence[Mapping[str, Any]] = (),
         winners: int = 0,
+        min_tag_accuracy: float | None = None,
     ) -> None:
         self._distributions, self._recipe = distributions, {name: recipe[name] for name in distributions}
-        self._seed, self.confidence = seed, confidence
+        self._seed, self.confidence, self.min_tag_accuracy = seed, confidence, min_tag_accuracy
         known = [{name: one.get(name, recipe[name]) for name in distributions} for one in earlier]
         self._winners = [one for one in known[:winners] if one != self._recipe]
         ranks = np.arange(len(known), 0, -1.0)
@@ -145,7 +147,7 @@ class PriorSampler(BaseSampler):
             return _Plan({})
         ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         complete = [one for one in ended if one.state == TrialState.COMPLETE]
-        ordered = order_trials(study, complete)
+        ordered = order_trials(study, complete, self.min_tag_accuracy)
         if prior < self.prior_share(ordered, len(ended)):
             return _Plan(self._centers[rng.choice(len(self._centers), p=self._weights)])
         if mutation < MUTATIONS or len(ended) < STARTUP:
@@ -198,17 +200,18 @@ class PriorSampler(BaseSampler):
         )
 
 
-def order_trials(study: Study, complete: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+def order_trials(study: Study, complete: Sequence[FrozenTrial], minimum: float | None = None) -> list[FrozenTrial]:
     """Return the complete trials, the best first.
 
-    With two objectives, distance first and tag accuracy second, those that reach the default floor of the winner's rule
-    (``analysis.ranking.winner``) come before the others.
+    With two objectives, distance first and tag accuracy second, those that reach the floor of the winner's rule
+    (``analysis.ranking.winner``) come before the others: ``minimum``, by default its share of the best trial's tag
+    accuracy.
     """
     sign = 1.0 if study.directions[0].name == "MINIMIZE" else -1.0
     ordered = sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))
     if len(study.directions) == 1 or not ordered:
         return ordered
-    passing = make_rule({str(trial.number): trial.values[1] for trial in ordered}).passing
+    passing = make_rule({str(trial.number): trial.values[1] for trial in ordered}, minimum=minimum).passing
     return sorted(ordered, key=lambda trial: str(trial.number) not in passing)
 
 

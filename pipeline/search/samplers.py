@@ -40,7 +40,13 @@ _STARTUP = 10
 
 
 def make_sampler(
-    name: str, seed: int, space: Space, known: int = 0, prior_confidence: float = 0.5, earlier: Prior | None = None
+    name: str,
+    seed: int,
+    space: Space,
+    known: int = 0,
+    prior_confidence: float = 0.5,
+    earlier: Prior | None = None,
+    min_tag_accuracy: float | None = None,
 ) -> BaseSampler:
     """Create a sampler.
 
@@ -54,6 +60,8 @@ def make_sampler(
         known: number of trials in the study. A sweep that is resumed must not suggest its first trials again.
         prior_confidence: of ``prior`` in the recipe, 0 to 1.
         earlier: what ``prior`` knows from earlier sweeps.
+        min_tag_accuracy: floor of the tag accuracy of the trials that ``prior`` takes for the best; default: that of
+            the winner's rule.
     """
     with warnings.catch_warnings():
         # Optuna calls Sobol and its Gaussian process experimental.
@@ -63,9 +71,11 @@ def make_sampler(
         if name == "grid":
             return SpaceGridSampler(space, seed)  # its position is the trial's number
         if name == "prior":
-            taken = (earlier.configurations, earlier.winners) if earlier else ()
+            taken = (earlier.configurations, earlier.winners) if earlier else ((), 0)
             # Each number has its draws.
-            return PriorSampler(distributions(space), space.recipe, seed, prior_confidence, *taken)
+            return PriorSampler(
+                distributions(space), space.recipe, seed, prior_confidence, *taken, min_tag_accuracy=min_tag_accuracy
+            )
         return _MAKERS[name](derive_seed(seed, known), space)
 
 

@@ -188,7 +188,14 @@ def _repeated(
     for seed in range(plan.seed, plan.seed + plan.repeats):
         pool = source(seed)
         rule = RULES[scheduler](resolve_budget(settings).rungs, settings.max_kimg)
-        search = RecordedSearch(make_sampler(sampler, seed, pool.space), pool)
+        suggesting = make_sampler(
+            sampler,
+            seed,
+            pool.space,
+            prior_confidence=settings.prior_confidence,
+            min_tag_accuracy=settings.min_tag_accuracy,
+        )
+        search = RecordedSearch(suggesting, pool)
         result.courses.append(simulate(search, rule, limits, f"simulated-{seed}"))
         result.snaps += pool.distances
         progress()

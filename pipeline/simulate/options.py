@@ -20,7 +20,7 @@ class SimulateOptions:
     workers: int = 256
     """Number of concurrent trials."""
     sampler: Annotated[tuple[Sampler, ...], tyro.conf.UseAppendAction] = ()
-    """A sampler to compare; may be repeated. Default: random and tpe."""
+    """A sampler to compare; may be repeated. Default: random, tpe and prior."""
     scheduler: Annotated[tuple[Scheduler, ...], tyro.conf.UseAppendAction] = ()
     """A scheduler to compare; may be repeated. Default: none, asha and mo-asha."""
     trials: int | None = None

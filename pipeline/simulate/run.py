@@ -10,6 +10,7 @@ from analysis.mlflow_reader.sweep import load
 from pipeline.console import Stages
 from pipeline.home import Home
 from pipeline.search.compatibility import require_combination
+from pipeline.settings import SweepSettings
 from pipeline.simulate.compare import BASELINE, Plan, compare
 from pipeline.simulate.recording import recording
 from trainables.errors import UsageError, UserError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.simulate.options import SimulateOptions
     from pipeline.simulate.recording import Recording
 
-SAMPLERS, SCHEDULERS = ("random", "tpe"), ("none", "asha", "mo-asha")
+SAMPLERS, SCHEDULERS = ("random", "tpe", "prior"), ("none", "asha", "mo-asha")
 """Compared by default; those that are incompatible with the space are left out."""
 
 
@@ -72,7 +73,8 @@ def _compatible(recorded: Recording, option: str, named: tuple[str, ...], defaul
     compatible = []
     for name in dict.fromkeys(named or default):
         plain: dict[str, Any] = {"sampler": "random", "scheduler": "none", "study": None, "objectives": "auto"}
-        plain["like"] = None  # what a sweep began with does not decide what its curves can be replayed with
+        # What a sweep began with does not decide what its curves can be replayed with.
+        plain |= {"like": None, "prior_confidence": SweepSettings.prior_confidence}
         plain[option] = name
         try:
             require_combination(dataclasses.replace(recorded.settings, **plain), recorded.space)

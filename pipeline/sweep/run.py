@@ -77,7 +77,10 @@ def run_sweep(settings: SweepSettings, console: Console | None = None) -> str:
     with lock_sweep(sweep.places.home, sweep.name), connect_cluster(sweep.places.address) as nodes:
         nodes = require_nodes(nodes, sweep.places.storage)
         study = _claim_sweep(sweep, say)
-        prepared = prepare(sweep, nodes, console, beside=True, begun=len(study.trials) if study else 0)
+        begun = len(study.trials) if study else 0
+        # To judge the trials of earlier drivers, patience needs the accuracy of the tag classifier.
+        beside = not (begun and sweep.settings.patience)
+        prepared = prepare(sweep, nodes, console, beside=beside, begun=begun)
         with contextlib.closing(prepared.scoring):
             return _run_prepared(study, prepared, console)
 
@@ -170,7 +173,13 @@ def _resume_search(
     """
     sweep, settings = prepared.sweep, prepared.settings
     study.sampler = make_sampler(
-        settings.sampler, settings.seed, sweep.space, len(study.trials), settings.prior_confidence, sweep.prior
+        settings.sampler,
+        settings.seed,
+        sweep.space,
+        len(study.trials),
+        settings.prior_confidence,
+        sweep.prior,
+        settings.min_tag_accuracy,
     )
     for note in combination_notes(settings, sweep.space):
         say(note)

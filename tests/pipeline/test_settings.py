@@ -142,6 +142,15 @@ def test_the_ends_of_a_range_are_allowed(field: str, value: int) -> None:
     assert getattr(settings(**{field: value}), field) == value
 
 
+def test_a_confidence_that_no_sampler_would_use_is_refused() -> None:
+    for sampler in ("auto", "tpe", "gp"):
+        with pytest.raises(UsageError, match=r"^--prior-confidence is 0.75 and --sampler (tpe|gp), which does not use"):
+            settings(sampler=sampler, prior_confidence=0.75)
+    assert settings(sampler="prior", prior_confidence=0.75).prior_confidence == 0.75
+    assert settings(like="first", prior_confidence=0.75).sampler == "prior"
+    assert settings(sampler="gp", prior_confidence=0.5).sampler == "gp"  # as saved settings have it
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("2h", 7200), ("1.5h", 5400), (" 3m ", 180)]
 )

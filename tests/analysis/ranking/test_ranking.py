@@ -86,6 +86,17 @@ def test_distances_of_fewer_samples_never_compete_with_those_of_more() -> None:
     assert "rather than" not in format_table(by_accuracy)
 
 
+def test_mmd_of_fewer_samples_never_competes_with_that_of_more() -> None:
+    """CMMD's estimate is biased; kid's is not."""
+    rows = [trial(9, **{"scores.mmd": mmd, "scores.kid": mmd, "samples": samples})
+            for mmd, samples in ((3.0, 2048), (1.0, 256), (2.0, 2048))]  # fmt: skip
+    ranking = rank(make_sweep(rows), "mmd")
+    assert list(ranking.trials["key"]) == keys([2, 0, 1])
+    assert "1 on 256 images rather than 2048" in format_table(ranking)
+    assert "mmd grows as samples become fewer" in format_table(ranking)
+    assert list(rank(make_sweep(rows), "kid").trials["key"]) == keys([1, 2, 0])
+
+
 def test_intervals_are_pairs_of_their_score() -> None:
     ends = {"metrics.interval/distance/low": 9.0, "metrics.interval/distance/high": 11.5, "metrics.d_loss": 1.0}
     with_one, without = rank(make_sweep([trial(10.0, 0.5, **ends), trial(20.0, 0.5)])).to_json()["trials"]

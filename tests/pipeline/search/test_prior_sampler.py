@@ -195,6 +195,25 @@ def test_with_two_objectives_the_best_trial_follows_its_tags() -> None:
         assert binomtest(rates.count(rate), len(drawn), (1 - UNIFORM) * MUTATIONS * stays * share).pvalue > 0.001
 
 
+@pytest.mark.parametrize(
+    ("minimum", "order"), [(None, [1, 0, 2]), (0.65, [1, 2, 0]), (0.1, [0, 1, 2]), (0, [0, 1, 2]), (0.95, [0, 1, 2])]
+)
+def test_the_best_trial_reaches_the_floor_that_is_asked_for(minimum: float | None, order: list[int]) -> None:
+    """Distances 1 to 3 with tag accuracies 0.2, 0.9 and 0.7; the default floor is 0.8 of 0.9."""
+    trials = [({**RECIPE, "rate": rate}, [distance, accuracy])
+              for rate, distance, accuracy in ((2e-4, 1.0, 0.2), (8e-3, 2.0, 0.9), (4e-3, 3.0, 0.7))]  # fmt: skip
+    study = study_of(PriorSampler(DISTRIBUTIONS, RECIPE, 0, 0.5, min_tag_accuracy=minimum), *trials, stopped=165)
+    assert [trial.number for trial in order_trials(study, study.trials[:3], minimum)] == order
+    rates = [one["rate"] for one in draw(study, 200)]
+    winner, other = (trials[place][0]["rate"] for place in ((1, 0) if order[0] else (0, 1)))
+    assert rates.count(winner) > 2 * rates.count(other)
+
+
+def test_the_floor_of_a_sweep_is_that_of_its_sampler() -> None:
+    made = [make_sampler("prior", 0, SMALL, min_tag_accuracy=minimum) for minimum in (None, 0.4)]
+    assert [one.min_tag_accuracy for one in made if isinstance(one, PriorSampler)] == [None, 0.4]
+
+
 # What a suggestion depends on ----------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +61,12 @@ def test_mistakes_are_one_line(words: str, said: str, capsys: pytest.CaptureFixt
 
 def test_default_methods_that_do_not_fit_a_space_are_skipped_and_named_ones_refused() -> None:
     usual = combinations(ranked(), (), ())
-    assert ("tpe", "mo-asha") in usual
+    assert {("tpe", "mo-asha"), ("prior", "mo-asha")} <= set(usual)
+    confident = ranked()
+    began = dataclasses.replace(confident.settings, sampler="prior", prior_confidence=0.75)
+    assert combinations(dataclasses.replace(confident, settings=began), (), ()) == usual
     dcgan = recorded(ranked().curves)
     dcgan = type(dcgan)(dcgan.settings, find_space("dcgan"), dcgan.curves)
-    assert combinations(dcgan, (), ()) == [(s, h) for s in ("random", "tpe") for h in ("none", "asha")]
+    assert combinations(dcgan, (), ()) == [(s, h) for s in ("random", "tpe", "prior") for h in ("none", "asha")]
     with pytest.raises(UsageError, match="mo-asha"):
         combinations(dcgan, (), ("asha", "mo-asha"))

@@ -5,18 +5,23 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import optuna
 import pytest
 from ray.tune.search import Searcher
 
 from analysis.ranking.winner import Expected
 from pipeline.cli.main import main
+from pipeline.home import Home
 from pipeline.schedulers.patience import Patience
 from pipeline.search.samplers import make_sampler
 from pipeline.search.study import open_study
 from pipeline.settings import SweepSettings
+from pipeline.sweep import run
 from pipeline.sweep.resume import resume_settings
+from pipeline.sweep.run import run_sweep
 from pipeline.tune_adapters.study_searcher import StudySearcher
 from tests.support.pipeline.sweep import sweep, tiny_settings
+from trainables.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,6 +110,29 @@ def test_a_continued_trial_counts_for_what_it_is_trained_further(searcher: Searc
     assert further.patience is not None
     assert further.patience.used == 10
     assert isinstance(further.suggest("b"), dict)  # 10 of 20
+
+
+def test_a_restart_that_judges_earlier_trials_waits_for_the_tag_classifier(
+    tmp_path: Path, faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the floor of tag accuracies would lack the accuracy of a classifier that is trained beside the trials."""
+    beside = []
+
+    def stop(*_: Any, **options: Any) -> None:
+        beside.append(options["beside"])
+        raise UserError("enough")
+
+    monkeypatch.setattr(run, "prepare", stop)
+
+    def start(patience: int | None) -> None:
+        with pytest.raises(UserError, match="enough"):
+            run_sweep(tiny_settings(tmp_path, faces, "again", patience=patience))
+
+    start(2)
+    optuna.create_study(study_name="again", storage=Home.find(tmp_path).study).ask()
+    start(None)
+    start(2)
+    assert beside == [True, True, False]
 
 
 @pytest.mark.slow
