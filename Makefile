@@ -23,7 +23,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.installed  ## Draw faces, search, rank, export the winner: about six minutes
+demo: $(VENV)/.installed  ## Draw faces, search, rank, export the winner: about four minutes
 	$(BIN)/gansweep demo
 
 test: $(VENV)/.installed-dev  ## The tests that are not slow: eleven minutes on two cores

@@ -69,11 +69,11 @@ def _draw_results(axes: Axes, ranking: Ranking) -> None:
         place = (last["distance"], 100 * last["tag_accuracy"])
         axes.plot(*place, "*" if is_winner else "o", color=colour, markersize=14 if is_winner else 6)
         status = ranking.trials.set_index("key").loc[key, "status"]
-        offset = (-40, -34) if is_winner else (8, -4)
+        offset = (-34, 10) if is_winner else (8, -4)
         name = f"{key} (recipe)" if key in recipes else key
         text = f"{name}\n{status} at {last['kimg']:g} kimg"
         axes.annotate(text, place, offset, textcoords="offset points", fontsize=8)
-    axes.set(xlabel="distance (lower is better)", ylabel="tag accuracy in % (higher is better)", ylim=(0, 105))
+    axes.set(xlabel="distance (lower is better)", ylabel="tag accuracy in % (higher is better)", ylim=(0, 108))
     axes.set_title("Every trial through its training, and the front", fontsize=9)
     axes.margins(x=0.25)
     axes.spines[["top", "right"]].set_visible(False)

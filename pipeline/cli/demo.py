@@ -33,7 +33,7 @@ def demo_settings(data: Path, home: Home, name: str) -> SweepSettings:
         space="search_spaces.demo:DEMO",
         data=data,
         name=name,
-        trials=4,
+        trials=3,
         image_size=32,
         max_kimg=36,
         eval_kimg=12,  # at a rung of 5 kimg no trial has learnt any tag

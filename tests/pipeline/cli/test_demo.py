@@ -57,7 +57,7 @@ def test_the_winner_draws_the_tags_that_are_asked_for(tmp_path: Path) -> None:
     assert export.with_suffix(".png").is_file()
     bundle = Bundle.load(export)
     swept = Swept(demo_settings(home.root / "demo-faces", home, "demo-1"), "", "")
-    assert len(swept.runs()) == 4
+    assert len(swept.runs()) == 3
     assert TrialState.RUNNING not in {trial.state for trial in swept.trials()}
 
     random = np.random.default_rng(0)
