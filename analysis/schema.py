@@ -97,6 +97,10 @@ CYCLE: Final = "cycle_l1"
 """Mean absolute difference of an image and its translation back: of generators that translate alone."""
 FACE_RATE: Final = "face_rate"
 """Share of images on which a cascade finds a face, where the sweep has one."""
+GRID_ENERGY: Final = "grid_energy"
+"""Energy of generated images at periods of 2 and 4 pixels, relative to that of real ones."""
+SATURATED: Final = "saturated"
+"""Share of values at either end of their range."""
 KIMG: Final = "kimg"
 """Thousands of real images that the discriminator has seen."""
 COST_KIMG: Final = "cost_kimg"
@@ -136,9 +140,12 @@ HIGHER_IS_BETTER: Final = (
 )  # fmt: skip
 SCORE_PREFIXES: Final = (
     *DISTANCE_PREFIXES, *HIGHER_IS_BETTER, "kid", MMD, "memorised", "source_feature_distance", CYCLE, "identity_l1",
+    GRID_ENERGY, SATURATED,
 )  # fmt: skip
 """A metric whose name starts with one of these is a score of generated images, not a training signal."""
-SHARES: Final = (TAG_ACCURACY, FACE_RATE, "precision", "recall", "coverage", "memorised", "preserved", PREFERENCE)
+SHARES: Final = (
+    TAG_ACCURACY, FACE_RATE, SATURATED, "precision", "recall", "coverage", "memorised", "preserved", PREFERENCE,
+)  # fmt: skip
 """Scores that lie between 0 and 1, with those that start with these names."""
 TRAINING: Final = "training/"
 """Before the name of every signal of training (losses, gradient norms), so that pages show the scores first."""

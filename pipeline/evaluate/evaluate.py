@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ from trainables.data.images import SMALLEST_SIDE
 from trainables.errors import UsageError, UserError
 from trainables.scoring.folder_features import list_images, measure_images
 from trainables.scoring.metrics.face_rate import open_cascade
-from trainables.scoring.metrics.suite import MIN_IMAGES, ImageSet, compare
+from trainables.scoring.metrics.pixels import PixelReference, pixel_estimates
+from trainables.scoring.metrics.suite import MIN_IMAGES, ImageSet, compare, finite_intervals
 from trainables.scoring.tag_classifier.report import wilson
 from trainables.scoring.tag_classifier.tag_accuracy import draw_confusions
 
@@ -197,6 +199,11 @@ def _assemble(
     tagged: _TagScores | None,
 ) -> dict[str, Any]:
     scores, intervals, floor = dict(compared.scores), dict(compared.intervals), dict(compared.floor)
+    reference = PixelReference(*real.pixels.mean(axis=0).tolist())
+    estimates = pixel_estimates(fake.pixels[:, 0], fake.pixels[:, 1], reference)
+    scores |= {name: one.value if math.isfinite(one.value) else None for name, one in estimates.items()}
+    intervals |= finite_intervals(estimates)
+    floor |= reference.floor
     if fake.faces is not None and real.faces is not None:
         scores["face_rate"], floor["face_rate"] = float(fake.faces.mean()), float(real.faces.mean())
         intervals["face_rate"] = wilson(int(fake.faces.sum()), len(fake))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 import PIL
+import torch
 from PIL import Image
 
 from trainables.data.defects import Defect
@@ -25,6 +26,7 @@ from trainables.data.folder import TAG_SUFFIXES, VOCABULARY_FILE, list_files
 from trainables.data.images import SUFFIXES, BadImage, decode_image, decode_whole, read_bytes
 from trainables.data.tensors import as_tensor
 from trainables.errors import UserError
+from trainables.scoring.metrics.pixels import grid_energies, saturated_shares
 from trainables.storage.atomic import atomic_write
 
 if TYPE_CHECKING:
@@ -78,6 +80,7 @@ class FolderFeatures:
         features: ``(n, d)`` float32, in the order of ``files``.
         files: the images' files, in the order of their contents' hashes.
         hashes: those hashes, one per image.
+        pixels: ``(n, 2)``, energy of the grid and share of saturated values of each image.
         faces: ``(n,)``, whether a face was detected; ``None`` without a detector.
         sizes: number of images of each own ``(width, height)``, most common first.
         fingerprint: 16 hex digits that change with any image's content.
@@ -87,6 +90,7 @@ class FolderFeatures:
     features: NDArray[np.float32]
     files: tuple[Path, ...]
     hashes: tuple[str, ...]
+    pixels: NDArray[np.float64]
     faces: NDArray[np.bool_] | None
     sizes: dict[tuple[int, int], int]
     fingerprint: str
@@ -166,6 +170,7 @@ def measure_images(
         features=measured.features,
         files=tuple(images.files[place] for place in good),
         hashes=hashes,
+        pixels=measured.pixels,
         faces=measured.faces,
         sizes=measured.sizes,
         fingerprint=hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:16],
@@ -178,6 +183,7 @@ class _Measurements:
     """Cached measurements of a folder; images are identified by index, not by name."""
 
     features: NDArray[np.float32]
+    pixels: NDArray[np.float64]
     faces: NDArray[np.bool_] | None
     sizes: dict[tuple[int, int], int]
     bad: dict[int, BadImage]
@@ -187,12 +193,15 @@ def _measure(
     images: ImageFolder, extractor: Extractor, detector: FaceDetector | None, px: int | None, progress: Progress | None
 ) -> _Measurements:
     rows: dict[int, NDArray[np.float32]] = {}
+    scores: dict[int, NDArray[np.float64]] = {}
     faces: dict[int, bool] = {}
     sizes: Counter[tuple[int, int]] = Counter()
     bad: dict[int, BadImage] = {}
     for places, pixels in _batches(images.files, px, bad, sizes):
-        features = extractor(as_tensor(np.stack(pixels)).permute(0, 3, 1, 2)).numpy()
-        rows |= dict(zip(places, features, strict=True))
+        batch = as_tensor(np.stack(pixels)).permute(0, 3, 1, 2)
+        rows |= dict(zip(places, extractor(batch).numpy(), strict=True))
+        measured = torch.stack([grid_energies(batch), saturated_shares(batch)], dim=1).numpy()
+        scores |= dict(zip(places, measured, strict=True))
         if detector:
             faces |= {place: detector(image) for place, image in zip(places, pixels, strict=True)}
         if progress:
@@ -200,6 +209,7 @@ def _measure(
     good = sorted(rows)
     return _Measurements(
         np.stack([rows[place] for place in good]) if good else np.zeros((0, 0), np.float32),
+        np.array([scores[place] for place in good]),
         np.array([faces[place] for place in good], np.bool_) if detector else None,
         dict(sizes.most_common()),
         bad,
@@ -286,16 +296,20 @@ def _save(path: Path, measured: _Measurements) -> None:
     }
     faces = measured.faces if measured.faces is not None else np.zeros(0, np.bool_)
     with contextlib.suppress(OSError), atomic_write(path) as unfinished:  # a full or read-only disk
-        np.savez(unfinished, features=measured.features, faces=faces, notes=np.array(json.dumps(notes)))
+        np.savez(
+            unfinished, features=measured.features, pixels=measured.pixels, faces=faces,
+            notes=np.array(json.dumps(notes)),
+        )  # fmt: skip
 
 
 def _load(path: Path) -> _Measurements | None:
     """Read what ``_save`` wrote, or return ``None`` for a missing or damaged file."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            features, faces, notes = stored["features"], stored["faces"], json.loads(str(stored["notes"]))
+            features, pixels, faces = stored["features"], stored["pixels"], stored["faces"]
+            notes = json.loads(str(stored["notes"]))
         sizes = {(width, height): count for width, height, count in notes["sizes"]}
         bad = {place: BadImage(kind, detail) for place, kind, detail in notes["bad"]}
-        return _Measurements(features, faces if notes["looked"] else None, sizes, bad)
+        return _Measurements(features, pixels, faces if notes["looked"] else None, sizes, bad)
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error):
         return None

@@ -21,6 +21,7 @@ from trainables.scoring.metrics.face_rate import FACE_RATE, FaceCounter, detect_
 from trainables.scoring.metrics.fid_infinity import infinity_estimate, sample_size_warning
 from trainables.scoring.metrics.frechet import FeatureStatistics
 from trainables.scoring.metrics.mmd import compute_mmd
+from trainables.scoring.metrics.pixels import PixelCounter, measure_pixels
 from trainables.scoring.metrics.suite import (
     MIN_IMAGES,
     ImageSet,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from trainables.scoring.extractors.registry import Extractor, ExtractorChoice
     from trainables.scoring.metrics.estimate import Estimate
     from trainables.scoring.metrics.face_rate import CascadeFile
+    from trainables.scoring.metrics.pixels import PixelReference
     from trainables.scoring.tag_classifier.classifier import TagClassifier
     from trainables.scoring.tag_classifier.tag_accuracy import TagReport
 
@@ -67,6 +69,7 @@ class Scorer:
         cascade: face detector for ``face_rate``.
         infinity: also extrapolate the distance to infinitely many images.
         mmd: also score finished generators by the kernel of CMMD.
+        pixels: of the real images, for ``grid_energy`` and ``saturated``.
     """
 
     extractor: ExtractorChoice
@@ -79,6 +82,7 @@ class Scorer:
     cascade: CascadeFile | None = None
     infinity: bool = False
     mmd: bool = False
+    pixels: PixelReference | None = None
 
     def score(
         self,
@@ -104,20 +108,21 @@ class Scorer:
         noise = torch.randn(len(self.tags), noise_dim, generator=torch.Generator().manual_seed(self.seed))[:count]
         requested = as_tensor(self.tags[:count])
         extractor = self.extractor.open(device)
-        features, predictions, faces = [], [], FaceCounter.of(self.cascade, all_images=count == len(self.tags))
+        features, predictions = [], []
+        counters = (FaceCounter.of(self.cascade, all_images=count == len(self.tags)), PixelCounter(self.pixels))
         for codes, tags in zip(torch.split(noise, SAMPLING_BATCH), torch.split(requested, SAMPLING_BATCH), strict=True):
             # Score images as they would be saved: quantised and clipped.
             pixels = to_uint8(draw(codes.to(device), tags.to(device)))
             features.append(extractor(pixels))
-            faces.add(pixels)
+            for counter in counters:
+                counter.add(pixels)
             if conditional and self.tag_classifier:
                 predictions.append(self.tag_classifier.predict(pixels.float().div(127.5).sub(1.0)).cpu())
         report = None
         if predictions and self.tag_classifier:
             report = report_tags(torch.cat(predictions).numpy(), requested.numpy(), self.tag_classifier.vocabulary)
-        return self.measure(
-            torch.cat(features).numpy(), self.tags[:count] if conditional else None, report, more=faces.estimates()
-        )
+        more = {name: one for counter in counters for name, one in counter.estimates().items()}
+        return self.measure(torch.cat(features).numpy(), self.tags[:count] if conditional else None, report, more=more)
 
     def measure(
         self,
@@ -215,11 +220,11 @@ def make_scorer(
         each = samples // len(task.domains)
         scores = floor.scores | task.floor(features, network.score, seed)
         floor = dataclasses.replace(floor, scores=scores, warning=sample_size_warning(each, features.shape[1]))
-    if cascade:
-        floor = dataclasses.replace(
-            floor, scores=floor.scores | _real_face_rate(images, cascade, floor.samples, seed, cache)
-        )
-    return Scorer(extractor, reference, tag_classifier, tags, seed, fingerprint, task, cascade, infinity, mmd), floor
+    pixels = measure_pixels(images, cache)
+    faces = _real_face_rate(images, cascade, floor.samples, seed, cache) if cascade else {}
+    floor = dataclasses.replace(floor, scores=floor.scores | pixels.floor | faces)
+    scorer = Scorer(extractor, reference, tag_classifier, tags, seed, fingerprint, task, cascade, infinity, mmd, pixels)
+    return scorer, floor
 
 
 def features_file(images: TaggedImages, network: Extractor, cache: Path) -> Path:

@@ -18,6 +18,7 @@ from trainables.data.tensors import to_uint8
 from trainables.errors import UsageError
 from trainables.scoring.metrics.estimate import Estimate
 from trainables.scoring.metrics.face_rate import FaceCounter
+from trainables.scoring.metrics.pixels import PixelCounter
 from trainables.scoring.metrics.suite import frechet_and_kid
 from trainables.scoring.tag_classifier.tag_accuracy import report_tags
 
@@ -76,12 +77,13 @@ def score_translation(
         raise UsageError("this scorer is for generators that draw from noise; make it with translates=True")
     count = task.count(samples)
     complete = count == len(task.sources)
-    faces = FaceCounter.of(scorer.cascade, all_images=complete)
-    measured = _measure(task, translate, scorer.extractor.open(device), scorer.tag_classifier, faces, count, device)
+    counters = (FaceCounter.of(scorer.cascade, all_images=complete), PixelCounter(scorer.pixels))
+    measured = _measure(task, translate, scorer.extractor.open(device), scorer.tag_classifier, counters, count, device)
     asked, targets = task.asked[:count], list(task.targets)
     report = _report(measured, asked, targets, task.images.vocabulary)
     distances = _distances(task, measured.features, scorer, complete=complete)
-    scores = scorer.measure(measured.features, asked, report, distances, faces.estimates())
+    more = {name: one for counter in counters for name, one in counter.estimates().items()}
+    scores = scorer.measure(measured.features, asked, report, distances, more)
     estimates = _estimates(measured, [place for place in range(asked.shape[1]) if place not in targets])
     values = {**scores.values, **{name: estimate.value for name, estimate in estimates.items()}}
     intervals = {**scores.intervals, **({name: one.interval() for name, one in estimates.items()} if complete else {})}
@@ -93,7 +95,7 @@ def _measure(
     translate: Translate,
     extractor: Extractor,
     tag_classifier: TagClassifier | None,
-    faces: FaceCounter,
+    counters: Sequence[FaceCounter | PixelCounter],
     count: int,
     device: str,
 ) -> _TranslationMeasurements:
@@ -105,7 +107,8 @@ def _measure(
         # Score images as they would be saved: quantised and clipped.
         before, after = (to_uint8(one) for one in (images, translated))
         features.append(extractor(after))
-        faces.add(after)
+        for counter in counters:
+            counter.add(after)
         moved.append((features[-1] - extractor(before)).double().norm(dim=1))
         cycle.append((translate(translated, own) - images).abs().double().mean(dim=(1, 2, 3)))
         identity.append((translate(images, own) - images).abs().double().mean(dim=(1, 2, 3)))

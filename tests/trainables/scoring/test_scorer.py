@@ -177,7 +177,7 @@ def test_statistics_are_measured_once(extractors, tmp_path) -> None:
     assert extractors.measured == [images.complete]
     again = make(images, tmp_path)
     assert extractors.measured == [images.complete]
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.iterdir())) == 3  # features, reference, pixels
     one, other = first.reference.statistics, again.reference.statistics
     np.testing.assert_array_equal(other.mean, one.mean)
     np.testing.assert_array_equal(other.covariance, one.covariance)
@@ -243,7 +243,7 @@ def test_early_scores_are_of_the_first_images_and_say_so(extractors, tmp_path) -
     assert torch.equal(drawn[1][1], drawn[0][1][:24])
     assert set(early.values) == {
         "distance", "fd_stub", "kid", "tag_accuracy", "tag_accuracy_hair", "tag_accuracy_eyes",
-        "tag_accuracy_macro_hair", "tag_accuracy_macro_eyes", "diversity",
+        "tag_accuracy_macro_hair", "tag_accuracy_macro_eyes", "diversity", "saturated",
     }  # fmt: skip
     # Painted images of equal tags are equal: nothing can be as diverse as they are within a tag.
     more = {"precision", "recall", "density", "coverage", "memorised"}
@@ -328,6 +328,27 @@ def test_faces_are_counted_at_the_end_alone_beside_those_on_real_images(extracto
     assert len(cascade.looked) == 40
     plain = make(images, tmp_path, samples=20).score(replay(images.pixels), 3, conditional=False)
     assert {**plain.values, "face_rate": hits / 20} == found.values
+
+
+def test_pixels_are_measured_at_every_evaluation_beside_those_of_real_images(extractors, tmp_path) -> None:
+    images = drawn_faces()
+    real = images.pixels[:40].astype(np.float64)  # the fully tagged ones alone
+    energy = real.reshape(40, 4, 4, 4, 4, 3).mean(axis=(1, 3)).reshape(40, 16, 3).var(axis=1).mean()
+    choice = ExtractorChoice("stub")
+    scorer, floor = make_scorer(images, None, extractor=choice, samples=20, seed=0, cache=tmp_path)
+    assert (floor.scores["grid_energy"], floor.scores["saturated"]) == (1.0, np.isin(real, (0, 255)).mean())
+    grid = np.full((20, 16, 16, 3), 100, dtype=np.uint8)
+    grid[::2, ::2, ::2], grid[::2, 1::2, 1::2] = 255, 255  # a checkerboard on every other image
+    early = scorer.score(replay(grid), 3, conditional=False, samples=16)
+    found = scorer.score(replay(grid), 3, conditional=False)
+    for scores in (early, found):
+        assert scores.values["grid_energy"] == pytest.approx(77.5**2 / 2 / energy)
+        assert scores.values["saturated"] == 0.25
+    assert "grid_energy" not in early.intervals
+    low, high = found.intervals["grid_energy"]
+    error = 77.5**2 * np.std([0, 1] * 10, ddof=1) / energy / 20**0.5
+    assert (high - low) / 2 == pytest.approx(1.959964 * error)
+    assert found.intervals["saturated"][0] < 0.25 < found.intervals["saturated"][1]
 
 
 def test_the_distance_is_extrapolated_at_the_end_alone_where_that_is_asked_for(extractors, tmp_path) -> None:

@@ -40,7 +40,7 @@ FIGURES = {
 }  # fmt: skip
 SCORES = {
     "samples", "distance", "fd_stub", "kid", "tag_accuracy", "tag_accuracy_hair", "tag_accuracy_eyes",
-    "tag_accuracy_macro_hair", "tag_accuracy_macro_eyes", "diversity", "tag_diversity",
+    "tag_accuracy_macro_hair", "tag_accuracy_macro_eyes", "diversity", "tag_diversity", "grid_energy", "saturated",
 }  # fmt: skip
 LATE = {"precision", "recall", "density", "coverage", "memorised"}
 OWN = {
