@@ -104,8 +104,8 @@ SATURATED: Final = "saturated"
 KIMG: Final = "kimg"
 """Thousands of real images that the discriminator has seen."""
 COST_KIMG: Final = "cost_kimg"
-"""Training so far in the unit of budgets and rungs: kimg of the recipe that take as many floating-point operations.
-Logged where ``--budget`` is ``flops``; elsewhere it is ``KIMG``."""
+"""Training so far in the unit of budgets and rungs: kimg of the recipe that take as many floating-point operations or
+seconds. Logged where ``--budget`` is ``flops`` or ``seconds``; elsewhere it is ``KIMG``."""
 FLOPS: Final = "flops_per_image"
 """Floating-point operations of training for each real image: of both networks, forward and backward."""
 SECONDS: Final = "seconds"
@@ -206,7 +206,12 @@ def cost(result: Mapping[str, Any]) -> float:
 
 def budget_unit(settings: Mapping[str, Any]) -> str:
     """The unit of a sweep's budgets, rungs and steps in words."""
-    return "kimg of the recipe" if settings.get("budget", "kimg") == "flops" else "kimg"
+    return "kimg" if settings.get("budget", "kimg") == "kimg" else "kimg of the recipe"
+
+
+def budget_equals(settings: Mapping[str, Any]) -> str:
+    """What all trials of a sweep get alike, in words."""
+    return {"flops": "floating-point operations", "seconds": "seconds"}.get(settings.get("budget", "kimg"), "images")
 
 
 def logged_name(name: str) -> str:

@@ -34,7 +34,7 @@ Sampler = Literal["tpe", "random", "qmc", "grid", "gp", "nsga2", "cmaes", "prior
 SamplerChoice = Literal["auto", "tpe", "random", "qmc", "grid", "gp", "nsga2", "cmaes", "prior"]
 Scheduler = Literal["asha", "mo-asha", "hyperband", "median", "pbt", "none"]
 SchedulerChoice = Literal["auto", "asha", "mo-asha", "hyperband", "median", "pbt", "none"]
-BudgetUnit = Literal["kimg", "flops"]
+BudgetUnit = Literal["kimg", "flops", "seconds"]
 Objectives = Literal["auto", "distance", "distance,tag_accuracy"]
 
 RESUME_OVERRIDES = (
@@ -70,11 +70,12 @@ class SweepSettings:
     channels: Channels = 3
     """3 trains on RGB images, 1 on grey ones; images of the other kind are converted."""
     max_kimg: int = 100
-    """Budget of one trial, in thousands of real images seen (with --budget flops: by the recipe)."""
+    """Budget of one trial, in thousands of real images seen (by the recipe, with --budget flops or seconds)."""
     budget: BudgetUnit = "kimg"
-    """What is equal for all trials: kimg (real images seen), or flops: the floating-point operations of the recipe at
-    --max-kimg, so that expensive networks see fewer images and cheap ones more; --eval-kimg, --total-kimg and the rungs
-    are then kimg of the recipe."""
+    """What is equal for all trials: kimg (real images seen), flops (the floating-point operations of the recipe at
+    --max-kimg) or seconds (those of the recipe's training, timed where each trial starts; for equal nodes). With the
+    latter two, expensive networks see fewer images and cheap ones more, and --eval-kimg, --total-kimg and the rungs are
+    kimg of the recipe."""
     eval_kimg: int | None = None
     """Thousands of images between two evaluations; default: evaluate at the scheduler's rungs and at the end."""
     concurrent: int | None = None

@@ -245,7 +245,8 @@ def method(ranking: Ranking) -> list[tuple[str, list[tuple[str, str]]]]:
                     "time_limit")  # fmt: skip
     budgets = [(name.replace("_", " "), _short(settings[name])) for name in budget_names if _is_set(settings.get(name))]
     if (unit := schema.budget_unit(settings)) != "kimg":
-        budgets.append(("unit of budgets and costs", f"{unit}: as many floating-point operations as it takes for them"))
+        equal = schema.budget_equals(settings)
+        budgets.append(("unit of budgets and costs", f"{unit}: as many {equal} as it takes for them"))
     changed = [(f"--{name}", ", ".join(map(str, settings[name])))
                for name in ("set", "fix", "range", "choices") if settings.get(name)]  # fmt: skip
     seed = _short(settings.get("seed"))

@@ -40,7 +40,7 @@ from trainables.storage.atomic import write_json
 
 if TYPE_CHECKING:
     from pipeline.resources import Resources
-    from pipeline.settings import SweepSettings
+    from pipeline.settings import BudgetUnit, SweepSettings
     from pipeline.sweep.resolve import ResolvedSweep
     from search_spaces.space import Space
     from trainables.data.dataset import TaggedImages
@@ -97,12 +97,13 @@ class _Sample:
         """Build the cost model of the space."""
         return CostModel(tuple((self.counts[place], one) for place, one in self.measured.items()))
 
-    def image_shares(self) -> list[float]:
-        """Return how many images each configuration sees with the operations that the recipe takes for one."""
-        per_image = [
-            count / images_per_update(params) for params, count in zip(self.configurations, self.counts, strict=True)
-        ]
-        return [per_image[0] / flops for flops in per_image]
+    def image_shares(self, unit: BudgetUnit) -> list[float]:
+        """Return how many images each configuration sees for one of the recipe, by the unit of the budget."""
+        if unit == "kimg":
+            return [1.0] * len(self.counts)
+        costs = self.counts if unit == "flops" else [self.model().update(count) for count in self.counts]
+        per_image = [cost / images_per_update(params) for params, cost in zip(self.configurations, costs, strict=True)]
+        return [per_image[0] / own for own in per_image]
 
     def to_json(self, space: Space) -> dict[str, Any]:
         """Return the measurements and the machine."""
@@ -148,7 +149,7 @@ def _plan(given: SweepSettings, console: Console) -> dict[str, Any]:
     sample = _measure(sweep, settings, resources, images, console)
     classifier = _tag_classifier_seconds(sweep, images, console)
     model, points = sample.model(), sweep.budget.evaluations
-    shares = sample.image_shares() if sweep.budget.unit == "flops" else [1.0] * len(sample.counts)
+    shares = sample.image_shares(sweep.budget.unit)
     seconds = [
         [TRIAL_START_SECONDS + at for at in model.seconds(params, count, points, share)]
         for params, count, share in zip(sample.configurations, sample.counts, shares, strict=True)

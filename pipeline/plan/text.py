@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from analysis import schema
 from analysis.formatting import duration, number
 from analysis.plan_accuracy import planned_lines
-from analysis.schema import budget_unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,8 +42,8 @@ def format_plan(plan: Mapping[str, Any]) -> str:
 
 
 def _unit(plan: Mapping[str, Any]) -> str:
-    unit = budget_unit(plan["settings"])
-    return "" if unit == "kimg" else f" ({unit}, at equal operations)"
+    unit = schema.budget_unit(plan["settings"])
+    return "" if unit == "kimg" else f" ({unit}, at equal {schema.budget_equals(plan['settings'])})"
 
 
 def _tag_classifier(seconds: float | None) -> list[str]:

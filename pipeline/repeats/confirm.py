@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from analysis import schema
+from analysis.mlflow_reader.run_table import costs
 from analysis.mlflow_reader.sweep import load
 from analysis.ranking.ranking import rank
 from pipeline.repeats.plan import Repeat, RepeatResult, budget_suffix, mutated_keys, params_of, repeat_seed
@@ -136,6 +138,7 @@ def confirmation_plan(
     equal seeds.
     """
     params = {key: params_of(sweep, key) for key in keys}
+    shares = _timed_shares(sweep) if settings.budget == "seconds" else {}
     recipe = recipe_key(sweep)
     suffix = budget_suffix(settings, budget)
     return [
@@ -149,10 +152,18 @@ def confirmation_plan(
             budget=budget,
             key=f"{key}-c{index:02d}{suffix}",
             recipe=key == recipe,
+            image_share=shares.get(key),
         )
         for index in range(seeds)
         for key in keys
     ]
+
+
+def _timed_shares(sweep: Sweep) -> dict[str, float]:
+    """Return the images that each trial saw for each one of its budget, so that its repeats see as many."""
+    trials = sweep.trials.set_index("key")
+    shares = trials["kimg"].astype(float) / costs(trials)
+    return {str(key): float(share) for key, share in shares.items() if 0 < share < math.inf}
 
 
 def top_configurations(sweep: Sweep, top: int, min_tag_accuracy: float | None = None) -> list[str]:

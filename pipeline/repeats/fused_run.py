@@ -94,7 +94,8 @@ def _run_group(
     for key, run in runs.items():
         callback.on_trial_start(0, [], cast("Any", run))
         group.join(key, lambda clock, key=key, run=run: Trial(  # type: ignore[misc]
-            context, run.config["params"], run.config["seed"], storage.below(key), clock
+            context, run.config["params"], run.config["seed"], storage.below(key), clock,
+            image_share=run.config.get("image_share"),
         ))  # fmt: skip
     while group.keys and not deadline.stop_all():
         for key, answer in group.step().items():

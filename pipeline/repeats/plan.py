@@ -42,6 +42,8 @@ class Repeat:
     recipe: bool = False
     change: Mapping[str, Value] = dataclasses.field(default_factory=dict)
     """Parameters in which it differs from the configuration that it is compared with."""
+    image_share: float | None = None
+    """Images that it sees for each one of its budget; ``None``: as for a trial of the search."""
 
     def config(self) -> dict[str, Any]:
         """Build the configuration that Tune gives to the trial and to the callback."""
@@ -54,6 +56,7 @@ class Repeat:
             "params": dict(self.params),
             "config_hash": GanConfig.from_params(self.params).hash(),
             "seed": self.seed,
+            **({} if self.image_share is None else {"image_share": self.image_share}),
             "repeat": {
                 schema.KIND: self.kind,
                 schema.OF: self.of,

@@ -18,7 +18,7 @@ class Budget:
     """Limits of a sweep's training, and where its trials are scored and stopped."""
 
     max_kimg: int
-    """Thousands of real images that a trial sees, or the recipe for as many operations."""
+    """Thousands of real images that a trial sees, or the recipe at the same cost."""
     earlier: tuple[int, ...]
     """Values of ``max_kimg`` before the sweep was extended, ascending."""
     eval_kimg: int | None
@@ -34,7 +34,7 @@ class Budget:
     evaluations: tuple[Evaluation, ...]
     """Where trials are scored, and on how many images; the last one is at ``max_kimg``."""
     unit: BudgetUnit = "kimg"
-    """``flops``: every trial gets the operations that the recipe takes for this many images."""
+    """``flops`` or ``seconds``: every trial gets what the recipe takes for this many images."""
 
     @property
     def first(self) -> int:

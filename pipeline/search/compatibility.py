@@ -30,10 +30,15 @@ def require_combination(settings: SweepSettings, space: Space) -> None:
     fused = settings.resource_request().fused
     if fused is not None and fused > 1 and (obstacle := fusion_obstacle(space, settings.precision)):
         raise UsageError(f"--fuse {settings.fuse}: {obstacle} and cannot be trained as one program; use --fuse off")
-    if settings.budget == "flops" and settings.scheduler == "pbt":
+    if settings.budget != "kimg" and settings.scheduler == "pbt":
         raise UsageError(
-            "--budget flops: trials of --scheduler pbt change their operations as they go; use --budget kimg, or "
-            "--scheduler asha"
+            f"--budget {settings.budget}: trials of --scheduler pbt change their cost as they go; use --budget kimg, "
+            "or --scheduler asha"
+        )
+    if settings.budget == "seconds" and settings.fuse != "off":
+        raise UsageError(
+            f"--fuse {settings.fuse}: --budget seconds times each trial by itself, and fused ones share their time; "
+            "use --fuse off, or --budget flops"
         )
     if settings.sampler != "cmaes":
         return

@@ -30,6 +30,7 @@ from pipeline.sweep.scoring import (
     read_cascade,
 )
 from pipeline.sweep.scoring_task import ScoringTask
+from trainables.config import GanConfig
 from trainables.data.defects import defects_by_kind
 from trainables.data.pixel_places import describe_place, place_pixels
 from trainables.trial.context import TrialContext
@@ -196,6 +197,7 @@ def trial_context(
     """Build the context that all trials share; ``recipe`` is that of the sweep's space."""
     from trainables.training.flops import flops_per_image_of  # imports torch
 
+    timed = GanConfig.from_params({**recipe, **images.shape_params})
     return TrialContext(
         images=images,
         scoring=scoring,
@@ -210,4 +212,5 @@ def trial_context(
         precision=training.precision,
         initial=training.initial,
         recipe_flops=flops_per_image_of(recipe, images) if budget.unit == "flops" else None,
+        timed_recipe=timed if budget.unit == "seconds" else None,
     )

@@ -11,7 +11,7 @@ from trainables.trial.failure_detection import RULES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trainables.config import PixelPlace, Precision
+    from trainables.config import GanConfig, PixelPlace, Precision
     from trainables.data.dataset import TaggedImages
     from trainables.scoring.scorer import Scorer
     from trainables.trial.initial_weights import InitialWeights
@@ -52,8 +52,9 @@ class TrialContext:
     initial: InitialWeights | None = None
     """Weights that networks start from; None for a random start."""
     recipe_flops: float | None = None
-    """Operations of the recipe per image: a trial gets those of ``evaluations`` of the recipe. None: it gets their
-    images."""
+    """Operations of the recipe per image: a trial gets those of ``evaluations`` of the recipe."""
+    timed_recipe: GanConfig | None = None
+    """The recipe: a trial gets the seconds that ``evaluations`` take it, by a measurement where the trial starts."""
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -61,6 +62,11 @@ class TrialContext:
         return self.scoring() if callable(self.scoring) else self.scoring
 
     @property
+    def counts_images(self) -> bool:
+        """Whether images are what all trials get alike; else operations or seconds are."""
+        return self.recipe_flops is None and self.timed_recipe is None
+
+    @property
     def max_kimg(self) -> int:
-        """The budget of a trial, in kimg of the recipe if operations are counted."""
+        """The budget of a trial, in kimg of the recipe unless images are what all trials get."""
         return self.evaluations[-1].kimg

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TuneTrial(tune.Trainable):
-    """Runs a ``Trial`` for Tune. The configuration carries ``key``, ``params`` and ``seed``.
+    """Runs a ``Trial`` for Tune. The configuration carries ``key``, ``params``, ``seed`` and maybe ``image_share``.
 
     The state is kept in the trial's folder of the storage, not in Tune's checkpoints, which would be unpickled.
     """
@@ -45,7 +45,14 @@ class TuneTrial(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         folder = self.storage.below(config["key"])
-        self.trial = Trial(self.context, config["params"], config["seed"], folder, others=self.storage)
+        self.trial = Trial(
+            self.context,
+            config["params"],
+            config["seed"],
+            folder,
+            others=self.storage,
+            image_share=config.get("image_share"),
+        )
         self.trial.load()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

@@ -32,6 +32,7 @@ from trainables.training.inputs import training_data
 from trainables.training.loop import Diverged, OutOfTime, TrainingLoop
 from trainables.trial.evaluator import Evaluator
 from trainables.trial.failure_detection import early_failure
+from trainables.trial.image_share import SHARE, find_image_share
 from trainables.trial.initial_weights import TagLayout, load_initial
 from trainables.trial.pbt_mutations import MUTATIONS, Mutation, mutated, read_mutations
 from trainables.trial.system_metrics import system_metrics
@@ -71,6 +72,7 @@ class Trial:
         storage: receives weights, images, results and checkpoints.
         clock: seconds from any start.
         others: holds the folders of the sweep's trials by key; population-based training copies networks from there.
+        image_share: images that the trial sees for each one of its budget; default: by ``find_image_share``.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Trial:
         storage: Storage,
         clock: Callable[[], float] = time.monotonic,
         others: Storage | None = None,
+        image_share: float | None = None,
     ) -> None:
         torch.set_num_threads(context.threads)
         threadpool_limits(context.threads)  # NumPy's threads: scores of concurrent trials would compete for the cores
@@ -98,6 +101,9 @@ class Trial:
         self.checkpoints = Checkpoints(storage)
         vocabulary, targets = context.images.vocabulary, context.images.target_places
         self.flops = flops_per_image(self.config, vocabulary.sizes, targets, self.pairs)
+        share = find_image_share(context, self.config, self.flops, storage) if image_share is None else image_share
+        self.image_share = share
+        """Real images that the trial sees for each image of the budget."""
         self.notice = ""
         """Message for the user, sent with the next result."""
         self._begin()
@@ -113,6 +119,8 @@ class Trial:
         }
         if self.context.initial is not None:
             about["init_from"] = self.context.initial.source
+        if self.context.timed_recipe is not None:
+            about[SHARE] = self.image_share
         with self.storage.writing(CONFIG_FILE) as path:
             write_json(path, {**about, **({MUTATIONS: self.mutations} if self.mutations else {})})
 
@@ -144,16 +152,15 @@ class Trial:
     @property
     def kimg(self) -> float:
         """Thousands of real images up to the last evaluation."""
-        return self.cost if self.context.recipe_flops is None else self._images(self.cost) / 1000
+        return self.cost if self.context.counts_images else self._images(self.cost) / 1000
 
     def _images(self, cost: int) -> int:
         """Return the real images that ``cost`` kimg of the budget pay for."""
-        share = 1.0 if self.context.recipe_flops is None else self.context.recipe_flops / self.flops
-        return max(1, round(1000 * cost * share)) if cost else 0
+        return max(1, round(1000 * cost * self.image_share)) if cost else 0
 
     def _progress(self) -> dict[str, float]:
-        counted = self.context.recipe_flops is not None
-        return {"kimg": self.kimg, **({"cost_kimg": self.cost} if counted else {}), "seconds": self.seconds}
+        cost = {} if self.context.counts_images else {"cost_kimg": self.cost}
+        return {"kimg": self.kimg, **cost, "seconds": self.seconds}
 
     @property
     def evaluator(self) -> Evaluator:
@@ -165,7 +172,7 @@ class Trial:
 
         Returns:
             ``kimg``, ``seconds``, ``done``, every score and figure; ``pictures`` (names of images in the storage); if
-            budgets are operations, ``cost_kimg``: what is used of it, in kimg of the recipe; on divergence or early
+            budgets are no images, ``cost_kimg``: what is used of it, in kimg of the recipe; on divergence or early
             failure ``failure`` with the reason, and ``done``; ``notice`` if there is a message for the user. A trial
             that has used its budget or has failed early returns its last result again.
         """

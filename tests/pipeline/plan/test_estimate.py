@@ -27,6 +27,7 @@ from tests.support.pipeline.command_line import command_words
 from tests.support.pipeline.sweep import FIXED, sweep, tiny_settings
 from tests.support.sweeps import make_sweep
 from trainables.errors import UserError
+from trainables.trial.context import Evaluation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -282,9 +283,19 @@ def test_a_configuration_that_cannot_be_trained_is_one_line(home_with_classifier
         measure_all(settings, [{**settings.resolve_space().recipe, "generator.width": -1}], 1, "cpu")
 
 
-def test_configurations_see_images_by_their_operations_per_image() -> None:
+def test_configurations_see_images_by_their_cost_per_image() -> None:
     recipe = {"system": "acgan", "training.batch_size": 50, "updates.discriminator_steps": 2}
     other = {**recipe, "training.batch_size": 10, "updates.discriminator_steps": 1}
     # 1e8 and 2e9 operations for each of 100 and 10 images an update.
-    sample = command._Sample([recipe, other], [1e10, 2e10], {}, 1, "cpu", {})
-    assert sample.image_shares() == pytest.approx([1.0, 0.05])
+    measured = {at: dataclasses.replace(MEASURED, update=update) for at, update in enumerate((0.3, 0.06))}
+    sample = command._Sample([recipe, other], [1e10, 2e10], measured, 1, "cpu", {})
+    assert sample.image_shares("kimg") == [1.0, 1.0]
+    assert sample.image_shares("flops") == pytest.approx([1.0, 0.05])
+    # 3 and 6 ms for each image: training takes both the same time.
+    shares = sample.image_shares("seconds")
+    assert shares == pytest.approx([1.0, 0.5])
+    ends = (Evaluation(1, 16), Evaluation(3, 16))
+    taken = [sample.model().seconds(params, count, ends, share)
+             for params, count, share in zip([recipe, other], sample.counts, shares, strict=True)]  # fmt: skip
+    assert taken[0] == pytest.approx(taken[1])
+    assert taken[0][0] == pytest.approx(1.0 + 3.0 + 2.0)  # start, 1,000 images of 3 ms, evaluation

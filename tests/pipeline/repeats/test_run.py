@@ -396,6 +396,19 @@ def test_all_configurations_come_before_the_next_seed(searched: Swept) -> None:
     assert searcher.running == 1
 
 
+def test_repeats_of_a_timed_trial_see_as_many_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"scores.distance": 1.0, "kimg": kimg, "metrics.cost_kimg": cost, "recipe": kimg == 4.0}
+            for kimg, cost in ((4.0, 4.0), (5.0, 2.0), (None, None))]  # fmt: skip
+    timed, keys = make_sweep(rows), [f"hand-{number:05d}" for number in range(3)]
+    monkeypatch.setattr(confirm_module, "params_of", lambda sweep, key: GanConfig().to_params())
+    shares = {}
+    for budget in ("seconds", "flops"):
+        settings = SweepSettings("acgan", tmp_path, "hand", budget=budget)  # type: ignore[arg-type]
+        plan = confirmation_plan(timed, settings, keys, seeds=1, budget=4)
+        shares[budget] = [one.config().get("image_share") for one in plan]
+    assert shares == {"seconds": [1.0, 2.5, None], "flops": [None] * 3}
+
+
 def repeat(key: str) -> Repeat:
     return Repeat("confirmation", "hand-00000", "unchanged", 0, 7, GanConfig().to_params(), 4, key)
 

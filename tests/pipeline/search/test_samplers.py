@@ -390,6 +390,8 @@ ALL_RANGES = tuple(
         ({"objectives": "distance,tag_accuracy", "space": "dcgan"}, "--objectives is distance,tag_accuracy, and space"),
         ({"fuse": "4", "precision": "bf16"}, r"--fuse 4: trials in bf16 .* cannot be .* one program; use --fuse off"),
         ({"budget": "flops", "scheduler": "pbt"}, "--budget flops: trials of --scheduler pbt .* use --budget kimg"),
+        ({"budget": "seconds", "scheduler": "pbt"}, "--budget seconds: trials of --scheduler pbt .*--scheduler asha"),
+        ({"budget": "seconds", "fuse": "4"}, "--fuse 4: --budget seconds times each trial .* use --fuse off, or --bud"),
         ({"fuse": "2", "space": "cyclegan"}, "--fuse 2: trials of space cyclegan translate"),
     ],
 )
@@ -407,6 +409,8 @@ def test_what_cannot_work_is_refused_in_one_line(changes: dict[str, Any], said: 
         {"scheduler": "mo-asha"},
         {"sampler": "cmaes", "objectives": "distance", "fix": ALL_RANGES},
         {"fuse": "4", "scheduler": "pbt"},
+        {"fuse": "4", "budget": "flops"},
+        {"budget": "seconds"},
         {"fuse": "auto", "precision": "bf16"},
         {"fuse": "off", "space": "stargan"},
         {"sampler": "gp", "scheduler": "mo-asha", "space": "anything"},
