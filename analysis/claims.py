@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from analysis.claim_checks.verdicts import check_claims, format_claims
-from analysis.script import print_answer, run_script
+from analysis.script import print_answer, run_script, silent_stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from analysis.script import ShowStage
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,15 @@ class ClaimsOptions:
 
 
 # The command -------------------------------------------------------------------------------------------------
-def run(options: ClaimsOptions) -> int:
-    """Carry out ``gansweep claims``."""
+def run(options: ClaimsOptions, stage: ShowStage = silent_stage) -> int:
+    """Carry out ``gansweep claims``; ``stage`` shows progress."""
     from analysis.mlflow_reader.mutated import mutated_note
     from analysis.mlflow_reader.sweep import load
 
-    sweep = load(options.name, home=options.home, tracking=options.tracking)
-    verdicts, mutated = check_claims(sweep), mutated_note(sweep)
+    with stage(f"trials of {options.name}"):
+        sweep = load(options.name, home=options.home, tracking=options.tracking)
+    with stage("claims"):
+        verdicts, mutated = check_claims(sweep), mutated_note(sweep)
     content = {"sweep": sweep.name, "claims": [verdict.to_json() for verdict in verdicts], "left_out": mutated or None}
     text = "\n".join(filter(None, [format_claims(verdicts, everything=options.all), mutated]))
     print_answer(content, text, as_json=options.json)

@@ -15,10 +15,12 @@ from analysis.mlflow_reader.connect import home_folder
 from analysis.mlflow_reader.sweep import load
 from analysis.ranking.ranking import Ranking, rank, require_score
 from analysis.ranking.winner import require_minimum
-from analysis.script import json_text, run_script
+from analysis.script import json_text, run_script, silent_stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from analysis.script import ShowStage
 
 
 @dataclass(frozen=True)
@@ -68,15 +70,16 @@ def write_csv(ranking: Ranking, path: Path, *apart: Ranking) -> None:
         raise AnalysisError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def run(options: RankOptions) -> int:
-    """Carry out ``gansweep rank``: results on stdout, the name of a written file on stderr."""
+def run(options: RankOptions, stage: ShowStage = silent_stage) -> int:
+    """Carry out ``gansweep rank``: results on stdout, the name of a written file on stderr, as ``stage``'s progress."""
     from analysis.ranking.filters import merge_sweeps, select_trials, split_by_conditioning
     from analysis.ranking.preference import FILE, add_preferences, read_choices
     from analysis.ranking.table import print_ranking
 
     require_minimum(options.min_tag_accuracy)
     names = dict.fromkeys((options.name, *options.more))
-    sweep = merge_sweeps([load(name, home=options.home, tracking=options.tracking) for name in names])
+    with stage(f"trials of {', '.join(names)}"):
+        sweep = merge_sweeps([load(name, home=options.home, tracking=options.tracking) for name in names])
     if options.by == schema.PREFERENCE:
         folder = home_folder(options.home) / "trials"
         sweep = add_preferences(sweep, [one for name in names for one in read_choices(folder / name / FILE)])

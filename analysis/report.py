@@ -12,9 +12,12 @@ import tyro
 
 from analysis.errors import AnalysisError, AnalysisUsageError
 from analysis.reports.html import make_page
+from analysis.script import print_answer, silent_stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from analysis.script import ShowStage
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,12 @@ class ReportOptions:
     """Print one JSON object."""
 
 
-def run(options: ReportOptions) -> int:
-    """Carry out ``gansweep report``: the name and size of the file on stdout."""
+def run(options: ReportOptions, stage: ShowStage = silent_stage) -> int:
+    """Carry out ``gansweep report``: the name and size of the file on stdout; ``stage`` shows progress."""
     from analysis.mlflow_reader.sweep import load
     from analysis.ranking.ranking import rank
     from analysis.ranking.winner import require_minimum
     from analysis.reports.data import collect
-    from analysis.script import print_answer
 
     require_minimum(options.min_tag_accuracy)
     output = options.output
@@ -54,9 +56,12 @@ def run(options: ReportOptions) -> int:
     # Before the sweep is read, which takes long.
     if output.is_dir() or not _nearest_above(output).is_dir():
         raise AnalysisError(f"cannot write {output}: -o names a file in a folder, which is created if it is missing")
-    sweep = load(options.name, home=options.home, tracking=options.tracking)
-    ranking = rank(sweep, allow_mixed=options.allow_mixed, min_tag_accuracy=options.min_tag_accuracy)
-    page = make_page(collect(ranking))
+    with stage(f"trials of {options.name}"):
+        sweep = load(options.name, home=options.home, tracking=options.tracking)
+        ranking = rank(sweep, allow_mixed=options.allow_mixed, min_tag_accuracy=options.min_tag_accuracy)
+    data = collect(ranking, stage)
+    with stage("figures and images"):
+        page = make_page(data)
     # Not the atomic write that the other packages share: analysis imports none of them. Devices are not replaced.
     is_device = output.exists() and not (output.is_file() or output.is_dir())
     partial = output if is_device else output.with_name(f".{output.name}.{os.getpid()}")

@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
 _Options = TypeVar("_Options")
+
+
+class ShowStage(Protocol):
+    """Shows one stage of a command: a context manager that yields a function to call with (done, total)."""
+
+    def __call__(self, text: str, /) -> AbstractContextManager[Progress]:
+        """Show the stage until the context ends."""
+        ...
+
+
+Progress = Callable[[float, float], None]
+"""Called with (done, total)."""
+
+
+@contextlib.contextmanager
+def silent_stage(text: str) -> Iterator[Progress]:
+    """Show nothing, as in a notebook or a script."""
+    yield silent
+
+
+def silent(done: float, total: float) -> None:
+    """Show nothing."""
+
+
+def part_of(progress: Progress, place: int, parts: int) -> Progress:
+    """Return the progress of part ``place`` of equal ``parts``, from 0."""
+    return lambda done, total: progress(place + done / total, parts)
 
 
 class _Pipe(io.FileIO):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,10 +91,14 @@ def show_stage(
 
 @dataclass
 class Stages:
-    """Stages of a command: a progress bar on terminals, and one line at the end of each stage."""
+    """Stages of a command: a progress bar on terminals, and one line at the end of each stage.
+
+    The last line is left out for stages that take less than ``least`` seconds.
+    """
 
     console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
     every: float = EVERY_SECONDS
+    least: float = 0.0
 
     @contextlib.contextmanager
     def __call__(self, text: str) -> Iterator[Callable[[float, float], None]]:
@@ -102,7 +106,7 @@ class Stages:
         began = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"))
         progress = Progress(
-            *columns, TimeRemainingColumn(), console=self.console, transient=True,
+            *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.console, transient=True,
             disable=not self.console.is_terminal,
         )  # fmt: skip
         with progress as bar:
@@ -115,8 +119,16 @@ class Stages:
                 bar.update(task, completed=done, total=total)
 
             def line() -> str:
-                return f"{text}: {share:.0%}{time_left(time.monotonic() - began, share)}"
+                elapsed = time.monotonic() - began
+                known = f": {share:.0%}" if share else ""
+                return f"{text}{known} ({clock(elapsed)} so far{time_left(elapsed, share)})"
 
             with print_regularly(self.console, line, self.every):
                 yield update
-        self.console.print(f"{text}: {clock(time.monotonic() - began)}", soft_wrap=True, markup=False)
+        if (elapsed := time.monotonic() - began) >= self.least:
+            self.console.print(f"{text}: {clock(elapsed)}", soft_wrap=True, markup=False)
+
+
+def brief_stages() -> Stages:
+    """Return the stages of a command that usually answers at once: short ones print no line."""
+    return Stages(least=FIRST_SECONDS)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis import schema
+from analysis.script import part_of, silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from analysis.effects.dimensions import Axis
     from analysis.effects.effect import Response
     from analysis.mlflow_reader.sweep import Sweep
+    from analysis.script import Progress
 
     Evaluator = Callable[[optuna.Study, list[str], int], dict[str, float]]
 
@@ -102,7 +104,11 @@ class Importances:
 
 
 def importances(
-    sweep: Sweep, score: str = schema.DISTANCE, seed: int = 0, curves: pd.DataFrame | None = None
+    sweep: Sweep,
+    score: str = schema.DISTANCE,
+    seed: int = 0,
+    curves: pd.DataFrame | None = None,
+    progress: Progress = silent,
 ) -> Importances:
     """Measure every dimension that was active in at least 30 comparable trials; mutated trials are left out.
 
@@ -111,6 +117,7 @@ def importances(
         score: the score to explain.
         seed: equal seeds give equal importances.
         curves: from ``learning_curves``, where they have been read already.
+        progress: called with (done, total).
 
     Raises:
         AnalysisUsageError: no trial logged such a score.
@@ -133,12 +140,11 @@ def importances(
         few = f"at most {largest} trials compare; {MINIMUM_TRIALS} are needed"
         return Importances(score, [], None, "; ".join(filter(None, [few, mutated])))
     outcome = response_at(sweep, point)
-    rows, left_out = [], []
-    for axes, mask in _groups(axes_of(sweep), outcome.trials):
-        if int(mask.sum()) < MINIMUM_TRIALS:
-            left_out += [axis.name for axis in axes]
-            continue
-        rows += _measure(outcome, axes_of(sweep), [axis.name for axis in axes], mask, seed)
+    rows, groups = [], _groups(axes_of(sweep), outcome.trials)
+    left_out = [axis.name for axes, mask in groups if mask.sum() < MINIMUM_TRIALS for axis in axes]
+    large = [([axis.name for axis in axes], mask) for axes, mask in groups if mask.sum() >= MINIMUM_TRIALS]
+    for place, (names, mask) in enumerate(large):
+        rows += _measure(outcome, axes_of(sweep), names, mask, seed, part_of(progress, place, len(large)))
     rows.sort(key=lambda row: (row.method, -row.value))
     reason = f"active in fewer than {MINIMUM_TRIALS} trials: {', '.join(left_out)}" if left_out else ""
     return Importances(score, rows, point, "; ".join(filter(None, [reason, mutated])))
@@ -154,7 +160,7 @@ def _groups(axes: Sequence[Axis], trials: pd.DataFrame) -> list[tuple[list[Axis]
 
 
 def _measure(
-    outcome: Response, axes: Sequence[Axis], wanted: list[str], active: NDArray[np.bool_], seed: int
+    outcome: Response, axes: Sequence[Axis], wanted: list[str], active: NDArray[np.bool_], seed: int, progress: Progress
 ) -> list[Importance]:
     """Compute the importances of dimensions on the trials in which all of them were active."""
     import numpy as np
@@ -178,6 +184,7 @@ def _measure(
         study = _study(sampled, distributions, better * values[sample])
         for method, evaluate in EVALUATORS.items():
             shares[method].append(evaluate(study, [*names, *shadows], seed + round_))
+        progress(round_ + 1, BOOTSTRAPS)
     return [
         _summary(name, method, shares[method], int(active.sum()))
         for method in EVALUATORS

@@ -19,6 +19,7 @@ from analysis.effects.marginal import contrast, response_at, slope
 from analysis.errors import AnalysisUsageError
 from analysis.mlflow_reader.mutated import without_mutated
 from analysis.mlflow_reader.sweep import nearest
+from analysis.script import silent
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from analysis.effects.effect import Effect
     from analysis.mlflow_reader.sweep import Sweep
+    from analysis.script import Progress
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,13 @@ def effect_over_time(
     return [effect for effect in effects if effect is not None]
 
 
-def effects_over_time(sweep: Sweep, curves: pd.DataFrame, metric: str) -> list[list[Effect]]:
+def effects_over_time(
+    sweep: Sweep, curves: pd.DataFrame, metric: str, progress: Progress = silent
+) -> list[list[Effect]]:
     """Estimate every effect along training: each choice against the default's, and the slope of every number.
 
     Arguments as for ``effect_over_time``; comparisons that are known at fewer than two points are left out.
+    ``progress`` is called with (done, total).
     """
     compared = [
         (axis.name, ([choice], [axis.default]) if axis.choices else ((), ()))
@@ -86,7 +91,10 @@ def effects_over_time(sweep: Sweep, curves: pd.DataFrame, metric: str) -> list[l
         for choice in (axis.choices or (None,))
         if not axis.choices or choice != axis.default
     ]
-    paths = [effect_over_time(sweep, curves, metric, name, *values) for name, values in compared]
+    paths = []
+    for place, (name, values) in enumerate(compared, 1):
+        paths.append(effect_over_time(sweep, curves, metric, name, *values))
+        progress(place, len(compared))
     return [path for path in paths if len(path) > 1]
 
 

@@ -9,6 +9,7 @@ from analysis import schema
 from analysis.errors import AnalysisError
 from analysis.mlflow_reader.sweep import curves
 from analysis.plots.select import thin
+from analysis.script import part_of, silent_stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from analysis.effects.importance import Importances
     from analysis.ranking.ranking import Ranking
     from analysis.repeats.results import Ablation, Confirmation
+    from analysis.script import ShowStage
 
 CURVES = 200
 """Trials whose histories are drawn: each costs a request per score."""
@@ -61,10 +63,11 @@ class ReportData:
     evidence: ReportEvidence = field(default_factory=ReportEvidence)
 
 
-def collect(ranking: Ranking) -> ReportData:
-    """Collect everything that the report needs besides the ranking."""
-    history, left_out = read_history(ranking, _measured(ranking))
-    return ReportData(ranking, history, left_out, collect_evidence(ranking))
+def collect(ranking: Ranking, stage: ShowStage = silent_stage) -> ReportData:
+    """Collect everything that the report needs besides the ranking; ``stage`` shows progress."""
+    with stage("histories of scores"):
+        history, left_out = read_history(ranking, _measured(ranking))
+    return ReportData(ranking, history, left_out, collect_evidence(ranking, stage=stage))
 
 
 def read_history(ranking: Ranking, names: Sequence[str]) -> tuple[pd.DataFrame, int]:
@@ -77,7 +80,9 @@ def read_history(ranking: Ranking, names: Sequence[str]) -> tuple[pd.DataFrame, 
     return curves(replace(ranking.sweep, trials=chosen), known), left_out
 
 
-def collect_evidence(ranking: Ranking, most: int = MAX_EVIDENCE_TRIALS) -> ReportEvidence:
+def collect_evidence(
+    ranking: Ranking, most: int = MAX_EVIDENCE_TRIALS, stage: ShowStage = silent_stage
+) -> ReportEvidence:
     """Compute importances, effects and claims from at most ``most`` trials, spaced evenly along the search."""
     from analysis.claim_checks.verdicts import check_claims
     from analysis.effects.comparison_point import require_one_fingerprint
@@ -106,17 +111,22 @@ def collect_evidence(ranking: Ranking, most: int = MAX_EVIDENCE_TRIALS) -> Repor
     failing = failing_by_value(sweep) if (sweep.trials["status"] == schema.FAILED).any() else []
     if not names:
         return ReportEvidence(confirmed, failing=failing, notes=notes)
-    histories = learning_curves(sweep, names)
-    return ReportEvidence(
-        confirmed,
-        [importances(sweep, name, curves=histories) for name in names],
-        [effect for name in names for effect in effects(sweep, name, histories)],
-        {name: effects_over_time(sweep, histories, name) for name in names},
-        ablations,
-        check_claims(sweep),
-        failing,
-        notes,
-    )
+    with stage("histories of all trials"):
+        histories = learning_curves(sweep, names)
+    parts = list(enumerate(names))
+    with stage("importances of parameters") as update:
+        explained = [
+            importances(sweep, name, curves=histories, progress=part_of(update, place, len(names)))
+            for place, name in parts
+        ]
+    with stage("effects of parameters") as update:
+        found = [effect for name in names for effect in effects(sweep, name, histories)]
+        along = {
+            name: effects_over_time(sweep, histories, name, part_of(update, place, len(names))) for place, name in parts
+        }
+    with stage("claims"):
+        claims = check_claims(sweep)
+    return ReportEvidence(confirmed, explained, found, along, ablations, claims, failing, notes)
 
 
 def confirmations(ranking: Ranking) -> dict[str, Confirmation]:

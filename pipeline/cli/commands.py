@@ -10,6 +10,8 @@ from pipeline.home import Home
 from trainables.errors import UsageError, UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from analysis.mlflow_reader.sweep import Sweep
     from pipeline.cli import options as cli
     from pipeline.plan.options import PlanOptions
@@ -32,13 +34,15 @@ def data(options: cli.DataOptions) -> int:
     """Inspect or draw a data set."""
     from pipeline.cli.data import inspect_data
     from pipeline.cli.options import InspectOptions
+    from pipeline.console import brief_stages
     from trainables.data.synthetic import write_folder
 
     action = options.action
     if isinstance(action, InspectOptions):
         return inspect_data(action)
-    write_folder(action.folder, action.count, action.seed, action.size, action.partial)
     images = action.count + action.partial
+    with brief_stages()(f"{images} faces") as progress:
+        write_folder(action.folder, action.count, action.seed, action.size, action.partial, progress)
     about = {"folder": str(action.folder), "pictures": images, "complete": action.count, "size": action.size}
     print_answer(about, f"drew {images} faces of {action.size} px in {action.folder}", as_json=action.json)
     return 0
@@ -88,16 +92,16 @@ def run(options: RunOptions) -> int:
 
 def _run_settings(settings: SweepSettings) -> int:
     from analysis import schema
-    from analysis.mlflow_reader.sweep import load
     from analysis.rank import RankOptions
     from analysis.rank import run as rank
     from pipeline.cli.status import sweep_status
+    from pipeline.console import brief_stages
     from pipeline.sweep.run import run_sweep
 
     status = run_sweep(settings)
     where = RankOptions(settings.name, home=Home.find(settings.home).root, tracking=settings.tracking)
-    rank(where)
-    found = sweep_status(load(settings.name, home=where.home, tracking=settings.tracking))
+    rank(where, brief_stages())
+    found = sweep_status(_load(settings.name, where.home, settings.tracking))
     if status == schema.COMPLETE and not found["best"]:
         frequent = max(found["reasons"], key=found["reasons"].__getitem__, default="no reason known")
         raise UserError(f"none of the {settings.trials} trials was scored; most often: {frequent}")
@@ -106,6 +110,15 @@ def _run_settings(settings: SweepSettings) -> int:
               file=sys.stderr)  # fmt: skip
         return 130
     return 0
+
+
+def _load(name: str, home: Path | None, tracking: str | None) -> Sweep:
+    """Read a sweep, with progress where it takes long."""
+    from analysis.mlflow_reader.sweep import load
+    from pipeline.console import brief_stages
+
+    with brief_stages()(f"trials of {name}"):
+        return load(name, home=home, tracking=tracking)
 
 
 def resume(options: ResumeOptions) -> int:
@@ -143,7 +156,6 @@ def _repeat_overrides(options: RepeatOptions) -> RepeatOverrides:
 
 def confirm(options: ConfirmOptions) -> int:
     """Train the best configurations again on fresh seeds, and compare them."""
-    from analysis.mlflow_reader.sweep import load
     from analysis.ranking.ranking import rank
     from analysis.ranking.summary import winner_lines
     from analysis.repeats.confirmation import confirmation
@@ -154,7 +166,7 @@ def confirm(options: ConfirmOptions) -> int:
         options.name, options.home, top=options.top, trials=options.trial, seeds=options.seeds,
         max_kimg=options.max_kimg, fuse=options.fuse, **_repeat_overrides(options),
     )  # fmt: skip
-    sweep = load(options.name, home=ran.home, tracking=ran.tracking)
+    sweep = _load(options.name, ran.home, ran.tracking)
     ranking = rank(sweep, allow_mixed=True, min_tag_accuracy=options.min_tag_accuracy)
     rule = ranking.rule
     found = confirmation(sweep, budget=ran.budget, passing=rule.passing if rule else None)
@@ -170,7 +182,6 @@ def confirm(options: ConfirmOptions) -> int:
 
 def ablate(options: AblateOptions) -> int:
     """Train the winner without, and the baseline recipe with, one trick at a time, and compare them."""
-    from analysis.mlflow_reader.sweep import load
     from analysis.repeats.confirmation import ablation
     from analysis.repeats.tables import format_ablation
     from pipeline.repeats.ablate import run_ablation
@@ -180,7 +191,7 @@ def ablate(options: AblateOptions) -> int:
         options.name, options.home, trial=options.trial, seeds=options.seeds, mode=options.mode, only=only,
         max_kimg=options.max_kimg, **_repeat_overrides(options),
     )  # fmt: skip
-    sweep = load(options.name, home=ran.home, tracking=ran.tracking)
+    sweep = _load(options.name, ran.home, ran.tracking)
     found = ablation(sweep, ran.of, budget=ran.budget)
     if found is None:
         raise _no_score_error(sweep, "ablation")
@@ -223,7 +234,6 @@ def _exit_code(status: str) -> int:
 def status(options: cli.StatusOptions) -> int:
     """Count a sweep's trials by state and reason."""
     from analysis.errors import AnalysisError, AnalysisUsageError
-    from analysis.mlflow_reader.sweep import load
     from analysis.ranking.winner import require_minimum
     from pipeline.cli.status import format_status, status_before_tracking, sweep_status
     from pipeline.sweep.saved_settings import SETTINGS_FILE
@@ -233,7 +243,7 @@ def status(options: cli.StatusOptions) -> int:
     home = Home.find(options.home)
     driven = is_locked(home, options.name)
     try:
-        sweep = load(options.name, home=home.root, tracking=options.tracking)
+        sweep = _load(options.name, home.root, options.tracking)
         found = sweep_status(
             sweep, driven=driven or options.tracking is not None, min_tag_accuracy=options.min_tag_accuracy
         )
@@ -252,11 +262,13 @@ def status(options: cli.StatusOptions) -> int:
 def list_sweeps(options: cli.ListOptions) -> int:
     """List the sweeps of a home."""
     from pipeline.cli.listing import describe_sweeps, format_sweeps
+    from pipeline.console import brief_stages
 
     home = Home.find(options.home)
     if options.home is not None and options.tracking is None and not home.root.is_dir():
         raise UsageError(f"--home is {options.home}, and there is no such folder; give the --home of your sweeps")
-    found = describe_sweeps(home, options.tracking)
+    with brief_stages()("sweeps"):
+        found = describe_sweeps(home, options.tracking)
     print_answer({"sweeps": found}, format_sweeps(found), as_json=options.json)
     return 0
 

@@ -12,6 +12,8 @@ from trainables.errors import UsageError
 if TYPE_CHECKING:
     from pipeline.cli import options as cli
     from pipeline.evaluate.options import ScoreOptions
+    from pipeline.generate.generate import Drawn
+    from pipeline.generate.interpolate import Interpolation
     from pipeline.serve.registry import Registration
 
 
@@ -26,7 +28,8 @@ def export(options: cli.ExportOptions) -> int:
 
     require_minimum(options.min_tag_accuracy)
     home, registration = Home.find(options.home), _registration(options)
-    with show_stage(Console(stderr=True, highlight=False), f"export from {options.name}"):
+    console = Console(stderr=True, highlight=False)
+    with show_stage(console, f"export from {options.name}"):
         key = export_trial(
             home,
             options.name,
@@ -41,8 +44,10 @@ def export(options: cli.ExportOptions) -> int:
     progress = sys.stderr if options.json else sys.stdout
     rule = f": {facts['rule']}" if facts["rule"] else ""
     print(f"exported {key} to {options.output}{rule}", file=progress, flush=True)  # registering takes time and may fail
-    registered = None if registration is None else registration.register(options.output)
-    if registered is not None:
+    registered = None
+    if registration is not None:
+        with show_stage(console, f"registration of {registration.model}"):
+            registered = registration.register(options.output)
         print(registered.summary(), file=progress)
     if options.json:
         about = {name: facts[name] for name in ("sweep", "trial", "run", "rule", "kimg", "scores", "intervals")}
@@ -68,6 +73,7 @@ def _registration(options: cli.ExportOptions) -> Registration | None:
 def generate(options: cli.GenerateOptions) -> int:
     """Draw from an export."""
     from pipeline.bundle.bundle import Bundle
+    from pipeline.console import brief_stages
     from pipeline.generate.generate import draw_panel, generate_images
     from pipeline.generate.image_output import Style
     from pipeline.generate.interpolate import draw_between
@@ -78,19 +84,22 @@ def generate(options: cli.GenerateOptions) -> int:
         raise UsageError("--interpolate needs tags and --seed; leave out --prompts and --panel")
     style = Style(options.format, options.upscale, options.truncation)
     numbers: dict[str, Any] = {"count": options.count, "seed": options.seed, "output": options.output, "style": style}
-    bundle = Bundle.load(options.bundle, options.backend)
-    bundle.require_drawing()
+    drawn: Drawn | Interpolation
+    with brief_stages()(f"images of {options.bundle}") as progress:
+        bundle = Bundle.load(options.bundle, options.backend)
+        bundle.require_drawing()
+        if options.panel is not None:
+            panel = draw_panel(bundle, options.panel, options.seed, options.output, style)
+        elif options.interpolate:
+            drawn = draw_between(bundle, options.tags, options.interpolate, **numbers)
+        else:
+            request = options.tags if options.tags is not None else options.prompts
+            drawn = generate_images(bundle, request, **numbers, progress=progress)
     if options.panel is not None:
-        panel = draw_panel(bundle, options.panel, options.seed, options.output, style)
         about = {"output": str(options.output), "panel": options.panel, "pictures": len(panel.labels)}
         print_answer(about, f"drew panel {options.panel} to {options.output}", as_json=options.json)
-        return 0
-    if options.interpolate:
-        between = draw_between(bundle, options.tags, options.interpolate, **numbers)
-        print_answer(between.to_json(), between.summary(), as_json=options.json)
-        return 0
-    drawn = generate_images(bundle, options.tags if options.tags is not None else options.prompts, **numbers)
-    print_answer(drawn.to_json(), drawn.summary(), as_json=options.json)
+    else:
+        print_answer(drawn.to_json(), drawn.summary(), as_json=options.json)
     return 0
 
 
@@ -116,6 +125,7 @@ def compare(options: cli.CompareOptions) -> int:
     from analysis.ranking.ranking import rank as rank_trials
     from pipeline.compare.comparison import collect_trials, describe_winner, render_page
     from pipeline.compare.server import ComparisonServer
+    from pipeline.console import brief_stages
     from trainables.storage.atomic import atomic_write
 
     if not 2 <= options.top <= 50:
@@ -123,8 +133,9 @@ def compare(options: cli.CompareOptions) -> int:
     if not 0 <= options.port <= 65535:
         raise UsageError(f"--port is {options.port}; allowed: 0 to 65535")
     home = Home.find(options.home)
-    ranking = rank_trials(load(options.name, home=home.root, tracking=options.tracking))
-    trials, winner = collect_trials(ranking, options.top), describe_winner(ranking)
+    with brief_stages()(f"images of {options.name}"):
+        ranking = rank_trials(load(options.name, home=home.root, tracking=options.tracking))
+        trials, winner = collect_trials(ranking, options.top), describe_winner(ranking)
     if options.output is not None:
         with atomic_write(options.output) as path:
             path.write_text(render_page(options.name, winner, trials, token=None), encoding="utf-8")
@@ -148,15 +159,20 @@ def compare(options: cli.CompareOptions) -> int:
 def gallery(options: cli.GalleryOptions) -> int:
     """Write a page that draws from an export."""
     from pipeline.bundle.bundle import Bundle
+    from pipeline.console import brief_stages
     from pipeline.gallery.gallery import write_gallery
-    from pipeline.gallery.onnx_web import user_cache, web_runtime
+    from pipeline.gallery.onnx_web import PACKAGE, user_cache, web_runtime
     from trainables.storage.atomic import require_empty
 
     require_empty(options.output)
     Bundle.load(options.bundle, "onnx").require_drawing()  # before the runtime is fetched
     home = Home.find(options.home)
     cache = home.cache if options.home is not None or home.root.is_dir() else user_cache()
-    size = write_gallery(options.bundle, options.output, web_runtime(cache, options.runtime))
+    stages = brief_stages()
+    with stages(f"{PACKAGE}, fetched once"):
+        runtime = web_runtime(cache, options.runtime)
+    with stages(f"page of {options.bundle}"):
+        size = write_gallery(options.bundle, options.output, runtime)
     page = options.output / "index.html"
     about = {"output": str(options.output), "page": str(page), "bytes": size}
     summary = f"wrote {options.output}, {size / 1e6:.1f} MB; open {page} in a browser"

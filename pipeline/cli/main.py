@@ -37,6 +37,8 @@ from trainables.errors import UserError, shortened
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from analysis.script import ShowStage
+
 
 def load_commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
     """Name of each command -> the class of its options, and the function that runs it and returns the exit code."""
@@ -62,15 +64,26 @@ def load_commands() -> dict[str, tuple[type, Callable[[Any], int]]]:
         "ui": (UiOptions, commands.ui),
         "compare": (CompareOptions, export_commands.compare),
         "doctor": (DoctorOptions, commands.doctor),
-        "rank": (RankOptions, rank),
-        "claims": (ClaimsOptions, claims),
-        "report": (ReportOptions, report),
+        "rank": (RankOptions, _with_progress(rank)),
+        "claims": (ClaimsOptions, _with_progress(claims)),
+        "report": (ReportOptions, _with_progress(report)),
         "export": (ExportOptions, export_commands.export),
         "generate": (GenerateOptions, export_commands.generate),
         "translate": (TranslateOptions, export_commands.translate),
         "gallery": (GalleryOptions, export_commands.gallery),
         "score": (ScoreOptions, export_commands.score),
     }
+
+
+def _with_progress(run: Callable[[Any, ShowStage], int]) -> Callable[[Any], int]:
+    """Show the progress of a command of ``analysis``, which imports nothing of ``pipeline``."""
+
+    def show_and_run(options: Any) -> int:
+        from pipeline.console import brief_stages
+
+        return run(options, brief_stages())
+
+    return show_and_run
 
 
 def main(argv: Sequence[str] | None = None) -> int:

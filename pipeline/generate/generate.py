@@ -18,11 +18,13 @@ from trainables.visuals.image_grid import grid, save_image
 from trainables.visuals.panels import Panel, make_panel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
     from pipeline.bundle.bundle import Bundle
+
+    Progress = Callable[[int, int], None]
 
 MOST = 100_000
 """Maximum number of images per call."""
@@ -59,11 +61,19 @@ class Drawn:
 
 
 def generate_images(
-    bundle: Bundle, request: str | Path | None, *, count: int, seed: int, output: Path, style: Style = _PLAIN
+    bundle: Bundle,
+    request: str | Path | None,
+    *,
+    count: int,
+    seed: int,
+    output: Path,
+    style: Style = _PLAIN,
+    progress: Progress | None = None,
 ) -> Drawn:
     """Draw ``count`` images for tag text, or for each line of a prompts file, to a sample grid or a folder.
 
-    ``request`` is ``None`` for a generator that takes no tags, and required for any other.
+    ``request`` is ``None`` for a generator that takes no tags, and required for any other. ``progress`` is called with
+    (images drawn, images in all).
 
     Raises:
         UsageError: unknown tags, or a count, seed or style out of range.
@@ -83,11 +93,12 @@ def generate_images(
         [bundle.complete(wanted, count, own) for (_, wanted), own in zip(prompts, seeds, strict=True)]
     )
     described = tuple(vocabulary.describe(row.tolist()) if conditional else "" for row in labels)
+    parts = _drawing(bundle, labels, seed, style, progress)
     if target.is_folder:
-        target.write_folder(_drawing(bundle, labels, seed, style), described, vocabulary if conditional else None)
+        target.write_folder(parts, described, vocabulary if conditional else None)
     else:
-        target.write_sheet(bundle.draw(labels, seed, truncation=style.truncation), columns,
-                           _row_names(described, count) if len(prompts) > 1 else ())  # fmt: skip
+        names = _row_names(described, count) if len(prompts) > 1 else ()
+        target.write_sheet(np.concatenate(list(parts)), columns, names)
     missing = {
         name
         for _, wanted in prompts
@@ -143,10 +154,14 @@ def _prompts(bundle: Bundle, request: str | Path | None) -> list[tuple[str, tupl
     return [("", drawing_labels(bundle, request))]
 
 
-def _drawing(bundle: Bundle, labels: NDArray[np.int64], seed: int, style: Style) -> Iterator[NDArray[np.uint8]]:
+def _drawing(
+    bundle: Bundle, labels: NDArray[np.int64], seed: int, style: Style, progress: Progress | None
+) -> Iterator[NDArray[np.uint8]]:
     for start in range(0, len(labels), AT_ONCE):
         part = labels[start : start + AT_ONCE]
         yield bundle.draw(part, seed, np.arange(start, start + len(part)), style.truncation)
+        if progress:
+            progress(start + len(part), len(labels))
 
 
 def _row_names(described: tuple[str, ...], count: int) -> list[str]:

@@ -11,6 +11,7 @@ from analysis import schema
 from analysis.mlflow_reader.run_table import costs
 from analysis.mlflow_reader.sweep import load
 from analysis.ranking.ranking import rank
+from pipeline.console import brief_stages
 from pipeline.repeats.plan import Repeat, RepeatResult, budget_suffix, mutated_keys, params_of, repeat_seed
 from pipeline.repeats.run import run_plan
 from pipeline.sweep.resume import resume_settings
@@ -118,7 +119,8 @@ def load_for_repeats(
         time_limit=overrides.get("time_limit"),
         total_kimg=None,
     )
-    sweep = load(settings.name, home=settings.home, tracking=settings.tracking)
+    with brief_stages()(f"trials of {settings.name}"):
+        sweep = load(settings.name, home=settings.home, tracking=settings.tracking)
     if max_kimg is not None:
         dataclasses.replace(settings, max_kimg=max_kimg, eval_kimg=None)  # refuses a value out of range
     return settings, sweep, max_kimg or settings.max_kimg

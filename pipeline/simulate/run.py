@@ -7,7 +7,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from analysis.mlflow_reader.sweep import load
-from pipeline.console import Stages
+from pipeline.console import Stages, brief_stages
 from pipeline.home import Home
 from pipeline.search.compatibility import require_combination
 from pipeline.settings import SweepSettings
@@ -38,7 +38,8 @@ def run_simulation(options: SimulateOptions) -> Comparison:
     if options.plot is not None and (options.plot.suffix != ".png" or not options.plot.absolute().parent.is_dir()):
         raise UsageError(f"--plot is {options.plot}; expected a .png file in an existing directory")
     home = Home.find(options.home)
-    recorded = recording(load(options.name, home=home.root, tracking=options.tracking))
+    with brief_stages()(f"curves of {options.name}"):
+        recorded = recording(load(options.name, home=home.root, tracking=options.tracking))
     most = len(recorded.curves)
     trials = max(2, most // 4) if options.trials is None else options.trials
     if not 1 <= trials <= most:

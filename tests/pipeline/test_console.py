@@ -57,10 +57,21 @@ def test_a_stage_that_ends_before_the_first_line_prints_one() -> None:
 
 
 def test_stages_of_a_command_print_their_share() -> None:
-    file = Lines("features: 25%, about ")
+    file = Lines("features: 25% (0 s so far, about ")
     with Stages(Console(file=file, width=200), every=0.001)("features") as update:
         update(1, 4)
         assert file.printed.wait(60)
+    unknown = Lines("features (0 s so far)\n")
+    with Stages(Console(file=unknown, width=200), every=0.001)("features"):
+        assert unknown.printed.wait(60)
+
+
+@pytest.mark.parametrize(("least", "text"), [(0.0, "trials: 0 s\n"), (60.0, "")])
+def test_short_stages_of_brief_commands_print_nothing(least: float, text: str) -> None:
+    file = Lines("")
+    with Stages(Console(file=file, width=200), least=least)("trials"):
+        pass
+    assert file.getvalue() == text
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from trainables.errors import UsageError, UserError
 from trainables.storage.atomic import require_folder_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -163,11 +163,19 @@ def draw_faces(labels: NDArray[np.int64], seed: int, size: int) -> NDArray[np.ui
     return faces
 
 
-def write_folder(folder: Path, count: int, seed: int = 0, size: int = 64, partial: int = 0) -> None:
+def write_folder(
+    folder: Path,
+    count: int,
+    seed: int = 0,
+    size: int = 64,
+    partial: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
     """Write ``count`` fully and ``partial`` partly tagged images of ``size`` pixels in the reports' layout.
 
     ``faces/<id>.png`` for ids from 0; ``tags.csv`` without a header (``id,blue hair red eyes``) for the first
     ``count``; with ``partial`` also ``tags_partial.csv`` (``id,hair,eyes``: bare colours, one or both empty).
+    ``progress`` is called with (images written, images in all).
 
     Raises:
         UserError: ``folder`` exists and is not empty, or cannot be written.
@@ -184,6 +192,8 @@ def write_folder(folder: Path, count: int, seed: int = 0, size: int = 64, partia
         for index, (hair, eyes) in enumerate(labels.tolist()):
             face = draw_face(hair, eyes, np.random.default_rng((seed, index)), size)
             face.save(folder / "faces" / f"{index}.png")
+            if progress:
+                progress(index + 1, len(labels))
         _write_rows(folder / "tags.csv", enumerate(map(REPORT_VOCABULARY.describe, labels[:count].tolist())))
         if partial:
             _write_rows(folder / "tags_partial.csv", _partial_rows(labels, count, seed))

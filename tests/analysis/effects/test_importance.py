@@ -49,7 +49,11 @@ def test_conditional_dimensions_are_measured_where_they_are_active(found: Import
 def test_equal_seeds_give_equal_importances(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importance, "BOOTSTRAPS", 2)
     sweep = simulate(40)
-    assert importances(sweep, seed=3).rows == importances(sweep, seed=3).rows
+    shares: list[float] = []
+    measured = importances(sweep, seed=3, progress=lambda done, total: shares.append(done / total))
+    assert shares == sorted(set(shares))  # every step of every group once, to the end
+    assert 0 < shares[0] < shares[-1] == 1
+    assert measured.rows == importances(sweep, seed=3).rows
     assert importances(sweep, seed=3).rows != importances(sweep, seed=4).rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -37,7 +38,10 @@ from analysis.reports.sections import front_text, ranking_table, reasons_table
 from tests.support.sweeps import FINGERPRINT, make_repeats, make_sweep
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from analysis.formatting import Table
+    from analysis.script import Progress
 
 SPACE = {
     "name": "acgan",
@@ -74,8 +78,30 @@ def planted(count: int = 60, **more: Any) -> Sweep:
 
 
 @pytest.fixture(scope="module")
-def found() -> ReportEvidence:
-    return collect_evidence(rank(planted()))
+def stages() -> dict[str, list[float]]:
+    """Shares of each stage that ``found`` showed."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def found(stages: dict[str, list[float]]) -> ReportEvidence:
+    @contextlib.contextmanager
+    def stage(text: str) -> Iterator[Progress]:
+        shares = stages.setdefault(text, [])
+        yield lambda done, total: shares.append(done / total)
+
+    return collect_evidence(rank(planted()), stage=stage)
+
+
+def test_slow_stages_show_how_far_they_are(found: ReportEvidence, stages: dict[str, list[float]]) -> None:
+    assert found.importances
+    assert list(stages) == [
+        "histories of all trials", "importances of parameters", "effects of parameters", "claims"
+    ]  # fmt: skip
+    for name in ("importances of parameters", "effects of parameters"):
+        assert stages[name] == sorted(stages[name])
+        assert 0 < stages[name][0] <= 0.5  # of two scores, the first is half
+        assert stages[name][-1] == 1
 
 
 def again(**more: Any) -> Sweep:

@@ -113,7 +113,7 @@ def test_the_command_says_where_the_page_is(
         assert json.loads(printed.out) == {"output": str(site), "page": page, "bytes": size}
     else:
         assert printed.out == f"wrote {site}, {size / 1e6:.1f} MB; open {page} in a browser\n"
-    assert printed.err == ""
+    assert all(line.startswith("page of ") for line in printed.err.splitlines()), printed.err  # if it is slow
 
 
 def test_a_missing_npm_is_named(

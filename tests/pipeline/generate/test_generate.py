@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipeline.bundle.bundle import Bundle
 from pipeline.cli.main import main
+from pipeline.generate import generate
 from pipeline.generate.generate import generate_images
 from pipeline.generate.image_output import Style
 from tests.support.pipeline.command_line import run_cli
@@ -49,6 +50,18 @@ def test_fewer_images_are_the_first_of_more(bundle: Bundle, tmp_path: Path) -> N
     assert set(few) <= set(many)
     for name, image in few.items():
         assert np.abs(image.astype(int) - many[name]).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["o", "o.png"])
+def test_progress_counts_the_images_drawn(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(generate, "AT_ONCE", 2)
+    shown: list[tuple[int, int]] = []
+    generate_images(
+        bundle, "blue hair", count=5, seed=1, output=tmp_path / name, progress=lambda *share: shown.append(share)
+    )
+    assert shown == [(2, 5), (4, 5), (5, 5)]
 
 
 def test_a_missing_tag_is_reported_and_drawn_at_random(bundle: Bundle, tmp_path: Path) -> None:
@@ -162,7 +175,8 @@ def test_the_export_folder_alone_is_enough_anywhere(bundle: Bundle, tmp_path: Pa
     write_bundle(tmp_path / "moved" / "export")
     words = ["generate", "export", "blue hair red eyes", "-n", "2", "--seed", "7", "-o", "pictures"]
     done = run_cli(words, tmp_path / "moved", HOME=str(tmp_path), GANSWEEP_HOME=str(tmp_path / "none"))
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert all(line.startswith("images of export") for line in done.stderr.splitlines()), done.stderr  # if it is slow
     assert sorted(path.name for path in (tmp_path / "moved").iterdir()) == ["export", "pictures"]
     here = drawn(bundle, "blue hair red eyes", tmp_path / "here", 2, 7)
     for name, image in here.items():

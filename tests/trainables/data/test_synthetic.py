@@ -139,7 +139,9 @@ def test_a_folder_holds_the_drawn_faces_and_their_tags(tmp_path):
 
 
 def test_partly_tagged_images_follow_with_true_but_missing_tags(tmp_path):
-    write_folder(tmp_path, count=3, seed=4, size=16, partial=30)
+    shown = []
+    write_folder(tmp_path, count=3, seed=4, size=16, partial=30, progress=lambda *share: shown.append(share))
+    assert shown == [(done, 33) for done in range(1, 34)]
     assert len(list((tmp_path / "faces").iterdir())) == 33
     assert len(_rows(tmp_path / "tags.csv")) == 3
     header, *rows = _rows(tmp_path / "tags_partial.csv")
