@@ -45,7 +45,7 @@ def run(options: ClaimsOptions, stage: ShowStage = silent_stage) -> int:
     with stage("claims"):
         verdicts, mutated = check_claims(sweep), mutated_note(sweep)
     content = {"sweep": sweep.name, "claims": [verdict.to_json() for verdict in verdicts], "left_out": mutated or None}
-    text = "\n".join(filter(None, [format_claims(verdicts, everything=options.all), mutated]))
+    text = "\n".join(filter(None, [format_claims(verdicts, sweep.name, everything=options.all), mutated]))
     print_answer(content, text, as_json=options.json)
     return 0
 

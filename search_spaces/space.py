@@ -80,6 +80,16 @@ class Dimension:
         """Return whether the condition holds for these parameters."""
         return holds(self.when, params)
 
+    def require(self, value: Any) -> Value:
+        """Convert a value to this parameter's type.
+
+        Raises:
+            UsageError: a value of another type, or one that the dimension does not have.
+        """
+        known = coerce(self.name, value)
+        _require_inside(self, known)
+        return known
+
     def sample(self, trial: Suggest) -> Value:
         """Draw a value."""
         if self.choices:

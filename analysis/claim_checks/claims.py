@@ -128,8 +128,12 @@ CLAIMS: Final = (
     ),
     Claim(
         "3", "A", "No batch norm on G's last block: faster, fewer grids, less white",
-        (Contrast("generator.final_norm", (False,), (True,), "distance", "less", EARLY),),
-        "grids and blown-out white have no score of their own",
+        (
+            Contrast("generator.final_norm", (False,), (True,), "distance", "less", EARLY),
+            Contrast("generator.final_norm", (False,), (True,), "kimg_to_recognisable", "less"),
+            Contrast("generator.final_norm", (False,), (True,), "grid_energy", "less"),
+            Contrast("generator.final_norm", (False,), (True,), "saturated", "less"),
+        ),
     ),
     Claim(
         "4", "A", "Embedding noise 0.05 against 0.1: no clear difference",
@@ -141,8 +145,7 @@ CLAIMS: Final = (
     ),
     Claim(
         "5", "A", "tanh as last activation is less over-exposed early than LeakyReLU",
-        (Contrast("generator.final_activation", ("tanh",), ("leaky_relu",), "distance", "less", EARLY),),
-        "over-exposure has no score of its own; the early distance stands for it",
+        (Contrast("generator.final_activation", ("tanh",), ("leaky_relu",), "saturated", "less", EARLY),),
     ),
     Claim(
         "6", "A", "Larger embedding and noise dimensions give more variety",
@@ -160,10 +163,11 @@ CLAIMS: Final = (
         "8", "A, E", "Noisy labels: faster, less collapse, more oscillation; soft labels: an untested hope",
         (
             Contrast("losses.labels", ("noisy",), ("hard",), "distance", "less", EARLY),
+            Contrast("losses.labels", ("noisy",), ("hard",), "kimg_to_recognisable", "less"),
             Contrast("losses.labels", ("noisy",), ("hard",), "diversity", "more"),
+            Contrast("losses.labels", ("noisy",), ("hard",), "loss_oscillation", "more"),
             Contrast("losses.labels", ("soft",), ("hard",), "distance", "less"),
         ),
-        "oscillation of the losses",
     ),
     Claim(
         "9a", "A", "One to four G steps per D step: no clear difference",
@@ -174,6 +178,7 @@ CLAIMS: Final = (
         (
             Contrast("updates.discriminator_steps", (3,), (1,), "distance", "less"),
             Contrast("updates.discriminator_steps", (3,), (1,), "failed", "less"),
+            Contrast("updates.discriminator_steps", (3,), (1,), "loss_oscillation", "less"),
         ),
     ),
     Claim(
@@ -205,8 +210,10 @@ CLAIMS: Final = (
         (
             Contrast("losses.penalty", ("dragan",), ("none",), "failed", "less"),
             Contrast("losses.penalty", ("dragan",), ("none",), "distance", "less"),
+            Contrast("losses.penalty", ("dragan",), ("none",), "loss_oscillation", "less"),
             Contrast("discriminator.spectral_norm", (True,), (False,), "failed", "less"),
             Contrast("discriminator.spectral_norm", (True,), (False,), "distance", "less"),
+            Contrast("discriminator.spectral_norm", (True,), (False,), "loss_oscillation", "less"),
         ),
         "spectral norm against DRAGAN are values of two dimensions; how fast G's loss rises",
         related=("losses.penalty_weight", "losses.penalty_noise"),
@@ -227,6 +234,7 @@ CLAIMS: Final = (
         (
             Contrast("losses.adversarial", ("wgan",), ("bce",), "distance", "less", EARLY),
             Contrast("losses.adversarial", ("wgan",), ("bce",), "tag_accuracy", "more", EARLY),
+            Contrast("losses.adversarial", ("wgan",), ("bce",), "kimg_to_recognisable", "less"),
             Contrast("losses.adversarial", ("wgan",), ("bce",), "failed", "less"),
         ),
         "tolerance of structure is an interaction with the architecture",
@@ -253,8 +261,8 @@ CLAIMS: Final = (
         (
             Contrast("generator.first_layer", ("dense",), ("convolution",), "distance", "less"),
             Contrast("generator.first_layer", ("dense",), ("convolution",), "tag_accuracy", "less", EARLY),
+            Contrast("generator.first_layer", ("dense",), ("convolution",), "grid_energy", "less"),
         ),
-        "grids have no score of their own",
         related=("system", "generator.architecture", "discriminator.architecture"),
     ),
     Claim(
@@ -277,13 +285,19 @@ CLAIMS: Final = (
     ),
     Claim(
         "21", "H", "LSGAN beats BCE in CycleGAN: lower G loss, less noise",
-        (Contrast("losses.adversarial", ("lsgan",), ("bce",), "distance", "less"),),
+        (
+            Contrast("losses.adversarial", ("lsgan",), ("bce",), "distance", "less"),
+            Contrast("losses.adversarial", ("lsgan",), ("bce",), "grid_energy", "less"),
+        ),
         "G's losses under two objectives do not compare",
         only="cyclegan",
     ),
     Claim(
         "22", "F", "Conditional needs longer than unconditional; large parts are right before small ones",
-        (ScoreContrast("tag_accuracy_hair", "tag_accuracy_eyes", "more"),),
+        (
+            ScoreContrast("tag_accuracy_hair", "tag_accuracy_eyes", "more"),
+            ScoreContrast("kimg_to_half_hair", "kimg_to_half_eyes", "less", END),
+        ),
         "conditional and unconditional systems have other objectives and are searched in sweeps of their own",
         related=("tags.encoding",),
     ),

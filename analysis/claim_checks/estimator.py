@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
+from analysis import schema
 from analysis.claim_checks.claims import EARLY, END, Contrast, Part, ScoreContrast, Slope, TrainingChange
 from analysis.effects.comparison_point import (
     ComparisonPoint,
@@ -14,6 +17,7 @@ from analysis.effects.comparison_point import (
     points_of,
     require_one_fingerprint,
 )
+from analysis.effects.curve_figures import CURVE_FIGURES, add_curve_figures
 from analysis.effects.dimensions import Axis, axes_of
 from analysis.effects.effect import (
     FAILED,
@@ -27,7 +31,7 @@ from analysis.effects.effect import (
     make_effect,
 )
 from analysis.effects.marginal import contrast, failure_response, response_at, slope
-from analysis.effects.paired import ablation_effect, confirmation_effect
+from analysis.effects.paired import ablation_effect, ablation_slope, at_early_point, confirmation_effect
 from analysis.effects.regression import paired_effect
 from analysis.mlflow_reader.learning_curves import learning_curves
 from analysis.mlflow_reader.mutated import without_mutated
@@ -36,7 +40,6 @@ from analysis.mlflow_reader.sweep import METRICS, PARAMS, SCORES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from analysis.mlflow_reader.sweep import Sweep
@@ -55,12 +58,18 @@ class ClaimEstimator:
 
     def __init__(self, sweep: Sweep, metrics: Sequence[str]) -> None:
         require_one_fingerprint(sweep)
-        self.sweep = sweep = without_mutated(sweep)
+        self.sweep = sweep = add_curve_figures(without_mutated(sweep))
         self.axes: dict[str, Axis] = {axis.name: axis for axis in axes_of(sweep)}
         self.systems = set(sweep.trials["system"])
         scored = [name for name in metrics if {f"{SCORES}{name}", f"{METRICS}{name}"} & set(sweep.trials.columns)]
-        curves = learning_curves(sweep, scored) if scored else None
-        self._points = {name: points_of(curves, name) for name in scored} if curves is not None else {}
+        self._curves = _curves(sweep, scored)
+        self._repeat_curves = _curves(replace(sweep, trials=sweep.repeats), scored)
+        self._points = {name: points_of(self._curves[name], name) for name in scored}
+        self._base_points = {
+            name: points_of(_together(self._curves[name], _of_base(sweep, self._repeat_curves[name])), name)
+            for name in scored
+        }
+        """Of the trials, and of the repeats of unchanged configurations."""
         self.metrics = {*scored, *([FAILED] if FAILED in metrics else [])}
 
     def fixed(self, dimension: str) -> Any:
@@ -70,33 +79,41 @@ class ClaimEstimator:
 
     def point(self, metric: str, time: str) -> ComparisonPoint | None:
         """Return the training point at which trials are compared; ``None`` if too few trials were scored."""
-        late = common_point(self._points[metric], MINIMUM_TRIALS)
-        if time == END or late is None:
-            return late
-        return early_point(self._points[metric], MINIMUM_TRIALS, late)
+        return _choose(self._points[metric], MINIMUM_TRIALS, time)
 
     def contrast(self, part: Contrast) -> Effect | None:
         """Estimate a contrast from ablation or confirmation runs if there are enough, otherwise from the trials."""
         axis, axes = self.axes[part.dimension], list(self.axes.values())
-        if part.time == END:
-            for repeated in (ablation_effect, confirmation_effect):
-                effect = repeated(self.sweep, axis, axes, part.values, part.against, part.metric)
-                if effect is not None:
-                    return effect
+        for repeated in (ablation_effect, confirmation_effect):
+            effect = repeated(self._repeated(part), axis, axes, part.values, part.against, part.metric)
+            if effect is not None:
+                return effect
         response = self._response(part)
         return contrast(response, axis, axes, part.values, part.against) if response else None
 
     def slope(self, part: Slope) -> Effect | None:
-        """Estimate the slope along a numeric dimension from the trials."""
+        """Estimate the slope along a numeric dimension from ablation runs if there are enough, else from the trials."""
+        axis, axes = self.axes[part.dimension], list(self.axes.values())
+        effect = ablation_slope(self._repeated(part), axis, axes, part.metric)
+        if effect is not None:
+            return effect
         response = self._response(part)
-        return slope(response, self.axes[part.dimension], list(self.axes.values())) if response else None
+        return slope(response, axis, axes) if response else None
+
+    def _repeated(self, part: Contrast | Slope) -> Sweep:
+        """Return the sweep with the repeats' metric as it was at the time of the part."""
+        early = part.time == EARLY and part.metric != FAILED
+        return at_early_point(self.sweep, self._repeat_curves[part.metric], part.metric) if early else self.sweep
 
     def training_change(self, part: TrainingChange) -> Effect | None:
-        """Compare each trial with itself at two training points: equal sample counts, the widest span of kimg."""
-        points = self._points[part.metric]
-        trials = self.sweep.trials
-        marks = trials[f"{PARAMS}{part.dimension}"].isin(list(part.values))
-        some = set(trials.loc[marks, "key"])
+        """Compare each run with itself at two training points: equal sample counts, the widest span of kimg."""
+        points = self._base_points[part.metric]
+        some = {
+            key
+            for runs in (self.sweep.trials, self.sweep.repeats)
+            if (name := f"{PARAMS}{part.dimension}") in runs
+            for key in runs.loc[runs[name].isin(list(part.values)), "key"]
+        }
         spans = [
             (late, early)
             for late in points
@@ -113,9 +130,10 @@ class ClaimEstimator:
         return _paired(late, late.values[keys], early.values[keys], (part.dimension, name, f"{early.kimg} kimg"))
 
     def score_contrast(self, part: ScoreContrast) -> Effect | None:
-        """Compare two scores of the same trials at one training point."""
-        point = self.point(part.metric, part.time) or self.point(part.metric, END)
-        other = next((one for one in self._points[part.other] if point and one.kimg == point.kimg), None)
+        """Compare two scores of the same runs at one training point."""
+        points = self._base_points[part.metric]
+        point = _choose(points, MINIMUM_ARM, part.time) or _choose(points, MINIMUM_ARM, END)
+        other = next((one for one in self._base_points[part.other] if point and one.kimg == point.kimg), None)
         if point is None or other is None:
             return None
         keys = self._both(point, other, set(point.values.index))
@@ -145,6 +163,36 @@ class ClaimEstimator:
     @staticmethod
     def _both(one: ComparisonPoint, other: ComparisonPoint, some: set[str]) -> list[str]:
         return sorted(some & set(one.values.index) & set(other.values.index))
+
+
+def _curves(sweep: Sweep, metrics: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Give the evaluations of every run by metric; a figure of whole curves has one, at the run's end."""
+    whole = [name for name in metrics if name.startswith(CURVE_FIGURES)]
+    columns = {*map(str, sweep.trials.columns)}
+    logged = [name for name in metrics if name not in whole and {f"{SCORES}{name}", f"{METRICS}{name}"} & columns]
+    table = learning_curves(sweep, logged) if logged and len(sweep.trials) else None
+    ends = sweep.trials.reindex(columns=["key", "kimg", schema.SAMPLES, *(f"{METRICS}{name}" for name in whole)])
+    ends = ends.rename(columns={f"{METRICS}{name}": name for name in whole})
+    empty = ends.iloc[:0].reindex(columns=["key", "kimg", schema.SAMPLES, *metrics])
+    return {
+        name: ends.dropna(subset=["kimg"]) if name in whole else table if table is not None and name in table else empty
+        for name in metrics
+    }
+
+
+def _of_base(sweep: Sweep, curves: pd.DataFrame) -> pd.DataFrame:
+    """Select the repeats of unchanged configurations: they, and not their variants, are a sample of seeds."""
+    base = sweep.repeats["variant"].isin([schema.UNCHANGED, schema.WINNER, schema.RECIPE_VARIANT])
+    return curves[curves["key"].isin(sweep.repeats.loc[base, "key"])]
+
+
+def _together(curves: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([curves, others], ignore_index=True) if len(others) else curves
+
+
+def _choose(points: list[ComparisonPoint], minimum: int, time: str) -> ComparisonPoint | None:
+    late = common_point(points, minimum)
+    return late if time == END or late is None else early_point(points, minimum, late)
 
 
 def _paired(

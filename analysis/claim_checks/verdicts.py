@@ -3,7 +3,8 @@
 Each part of a claim is checked against the best available evidence: ablation pairs, then confirmed configurations
 that differ in that dimension only, then the trials of the sweep, adjusted for all other dimensions
 (``analysis.effects.marginal``). A part is *supported* or *contradicted* when its 95% interval excludes no effect, and
-*not separable* otherwise. A claim that values do not differ is supported when the whole interval lies within 10% of a
+*not separable* otherwise, with the smallest effect that would have been seen: half the width of the interval, for n
+pairs t(n - 1) s / sqrt(n). A claim that values do not differ is supported when the whole interval lies within 10% of a
 distance, or within 0.05 of a share. A verdict at less than a quarter of the report's own training is marked *at short
 budget*.
 """
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis import schema
 from analysis.claim_checks.claims import CLAIMS, EARLY, Claim, Contrast, Part, ScoreContrast, Slope, TrainingChange
+from analysis.claim_checks.designs import DESIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -100,6 +102,7 @@ class ClaimVerdict:
             "budget_kimg": self.claim.budget_kimg,
             "share_of_budget": self.share_of_budget,
             "unmeasured": self.claim.unmeasured or None,
+            "design": design.to_json() if (design := DESIGNS.get(self.claim.id)) else None,
             "parts": [part.to_json() for part in self.parts],
         }
 
@@ -193,11 +196,11 @@ def _has(axis: Axis, values: Sequence[Any]) -> bool:
     return any(axis.low <= value <= axis.high for value in values)
 
 
-def format_claims(verdicts: Sequence[ClaimVerdict], *, everything: bool = False) -> str:
-    """Format verdicts as text: one line per claim, then one per part."""
+def format_claims(verdicts: Sequence[ClaimVerdict], sweep: str, *, everything: bool = False) -> str:
+    """Format verdicts as text: one line per claim, one per part, and the commands that answer an open one."""
     silent = (NOT_ASKED, NO_DIMENSION)
     listed = [one for one in verdicts if everything or one.verdict not in silent]
-    lines = [line for one in listed for line in _claim_lines(one)]
+    lines = [line for one in listed for line in [*_claim_lines(one), *_design_lines(one, sweep)]]
     if hidden := [one.claim.id for one in verdicts if one not in listed]:
         lines.append(f"not tested by this sweep: {', '.join(hidden)}; --all lists the reasons")
     return "\n".join(lines)
@@ -214,8 +217,15 @@ def _claim_lines(one: ClaimVerdict) -> list[str]:
     return lines + ([f"      not measured: {one.claim.unmeasured}"] if one.claim.unmeasured else [])
 
 
+def _design_lines(one: ClaimVerdict, sweep: str) -> list[str]:
+    design = DESIGNS.get(one.claim.id)
+    if design is None or one.verdict not in (NOT_SEPARABLE, NOT_ENOUGH, NOT_ASKED):
+        return []
+    return [f"      to answer it, in a sweep of {design.system}: {design.command(sweep)}"]
+
+
 def _part_line(part: PartVerdict) -> str:
-    from analysis.effects.effect import comparison_text, interval_text, sample_size_text
+    from analysis.effects.effect import comparison_text, interval_text, sample_size_text, smallest_text
 
     effect = part.effect
     if effect is None:
@@ -223,7 +233,8 @@ def _part_line(part: PartVerdict) -> str:
         return f"{name}, {part.part.metric} {part.part.time}: {part.verdict}, {part.reason}"
     where = "" if effect.kimg is None else f" at {effect.kimg:g} kimg"
     when = " early" if part.part.time == EARLY else ""
+    seen = f"; {smallest_text(effect)} or beyond would have been seen" if part.verdict == NOT_SEPARABLE else ""
     return (
         f"{comparison_text(effect)}: {effect.metric}{when} {interval_text(effect)}{where}, "
-        f"{effect.evidence}, {sample_size_text(effect)}: {part.verdict}"
+        f"{effect.evidence}, {sample_size_text(effect)}: {part.verdict}{seen}"
     )

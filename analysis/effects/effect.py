@@ -26,6 +26,7 @@ MARGINAL: Final = "marginal"
 ABLATION: Final = "ablation"
 CONFIRMATION: Final = "confirmation"
 SAME_TRIALS: Final = "same trials"
+_POSITIVE: Final = (schema.GRID_ENERGY, "loss_oscillation", "kimg_to_")
 PER_UNIT: Final = "per unit"
 PER_DOUBLING: Final = "per doubling"
 
@@ -60,9 +61,22 @@ class Effect:
     evidence: str
     """``marginal``, ``ablation``, ``confirmation`` or ``same trials`` (each compared with itself)."""
 
+    @property
+    def smallest_separable(self) -> float:
+        """Smallest effect that this sample would have told from none: half the width of the 95% interval.
+
+        For n pairs it is t(n - 1) s / sqrt(n), s the standard deviation of their differences; as a ratio above 1 where
+        effects are ratios.
+        """
+        if self.unit == "ratio":
+            return math.sqrt(self.high / self.low) if self.low > 0 else math.inf
+        return (self.high - self.low) / 2
+
     def to_json(self) -> dict[str, Any]:
         """Convert to a JSON object."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"arms": list(self.arms)}
+        smallest = self.smallest_separable
+        more = {"arms": list(self.arms), "smallest_separable": smallest if math.isfinite(smallest) else None}
+        return {name: getattr(self, name) for name in self.__dataclass_fields__} | more
 
 
 @dataclass(frozen=True)
@@ -102,6 +116,12 @@ def comparison_text(effect: Effect) -> str:
 def sample_size_text(effect: Effect) -> str:
     """Format an effect's sample size: ``24 trials``, ``3 pairs``."""
     return f"{effect.trials} pairs" if effect.evidence == ABLATION else f"{effect.trials} trials"
+
+
+def smallest_text(effect: Effect) -> str:
+    """Format the smallest effect that would have been separable: ``x1.08 or x0.926``, ``0.05``."""
+    smallest = effect.smallest_separable
+    return f"x{smallest:.3g} or x{1 / smallest:.3g}" if effect.unit == "ratio" else f"{smallest:.3g}"
 
 
 def make_effect(

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from analysis import schema
 from analysis.effects.dimensions import Axis, dependents
-from analysis.effects.effect import ABLATION, CONFIRMATION, FAILED, Effect, Response, is_ratio, join_values, make_effect
+from analysis.effects.effect import (
+    ABLATION,
+    CONFIRMATION,
+    FAILED,
+    PER_DOUBLING,
+    PER_UNIT,
+    Effect,
+    Response,
+    is_ratio,
+    join_values,
+    make_effect,
+)
 from analysis.effects.regression import adjusted_effect, paired_effect, share_difference
 from analysis.mlflow_reader.run_table import costs
 from analysis.mlflow_reader.sweep import METRICS, PARAMS, SCORES
@@ -19,6 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from analysis.mlflow_reader.sweep import Sweep
+
+_Run = dict[str, Any]
+_Pair = tuple[_Run, _Run]
 
 MINIMUM_RUNS = 3
 """Minimum number of pairs of an ablation, or of runs of a confirmed configuration."""
@@ -31,26 +47,64 @@ def ablation_effect(
 
     ``None`` if there are too few.
     """
+    pairs = _comparable_pairs(sweep, axis, axes, (values, against), metric)
+    if not pairs:
+        return None
+    if metric == FAILED:
+        return _failing(sweep, axis, (values, against), pairs, ABLATION)
+    differences = [_difference(pair, metric) for pair in pairs]
+    return _paired(sweep, axis, (join_values(values), join_values(against)), pairs[0][0], metric, differences)
+
+
+def ablation_slope(sweep: Sweep, axis: Axis, axes: Sequence[Axis], metric: str) -> Effect | None:
+    """Estimate the slope along a numeric dimension from the pairs of repeat runs that differ in it.
+
+    Each seed counts once, with the mean slope of its pairs. Failures have no slope: those of the lowest value are
+    compared with those of the others. ``None`` if there are too few pairs.
+    """
+    name = f"{PARAMS}{axis.name}"
+    runs = _runs(sweep, ABLATION, axis.name) if axis.is_number else []
+    values = sorted({run[name] for run in runs if run[name] is not None})
+    if metric == FAILED:
+        return ablation_effect(sweep, axis, axes, values[1:], values[:1], metric)
+    pairs = [
+        pair for pair in _comparable_pairs(sweep, axis, axes, (values, values), metric) if pair[0][name] > pair[1][name]
+    ]
+    slopes: dict[tuple[Any, Any], list[float]] = {}
+    for one, other in pairs:
+        steps = math.log2(one[name] / other[name]) if axis.is_ratio else one[name] - other[name]
+        slopes.setdefault((one["of"], one["seed"]), []).append(_difference((one, other), metric) / steps)
+    if len(slopes) < MINIMUM_RUNS:
+        return None
+    sides = (PER_DOUBLING if axis.is_ratio else PER_UNIT, "")
+    return _paired(sweep, axis, sides, pairs[0][0], metric, [float(np.mean(each)) for each in slopes.values()])
+
+
+def _paired(
+    sweep: Sweep, axis: Axis, sides: tuple[str, str], run: _Run, metric: str, differences: Sequence[float]
+) -> Effect | None:
+    """Build the effect of differences between runs like ``run``."""
+    unit = "ratio" if is_ratio(metric) else "difference"
+    response = Response(metric, unit, sweep.trials[:0], np.array(differences), run["cost"], _whole(run["samples"]))
+    return make_effect(response, axis.name, sides, paired_effect(differences), (len(differences),) * 2, ABLATION)
+
+
+def _difference(pair: _Pair, metric: str) -> float:
+    return float(_measured(pair[0], metric) or 0.0) - float(_measured(pair[1], metric) or 0.0)
+
+
+def _comparable_pairs(
+    sweep: Sweep, axis: Axis, axes: Sequence[Axis], sides: tuple[Collection[Any], Collection[Any]], metric: str
+) -> list[_Pair]:
+    """Return the pairs of ``_pairs`` that were measured alike, of the largest budget with enough of them."""
     candidates = [
         (run, reference)
-        for run, reference in _pairs(sweep, {axis.name, *dependents(axis, axes)}, axis.name, values, against)
+        for run, reference in _pairs(sweep, {axis.name, *dependents(axis, axes)}, axis.name, *sides)
         if metric == FAILED or (run["cost"] == reference["cost"] and run["samples"] == reference["samples"])
         if _measured(run, metric) is not None and _measured(reference, metric) is not None
     ]
     budget = _largest([run["budget"] for run, _ in candidates])
-    pairs = [(run, reference) for run, reference in candidates if run["budget"] == budget]
-    if budget is None:
-        return None
-    if metric == FAILED:
-        return _failing(sweep, axis, (values, against), pairs, ABLATION)
-    differences = [
-        float(_measured(run, metric) or 0.0) - float(_measured(reference, metric) or 0.0) for run, reference in pairs
-    ]
-    unit = "ratio" if is_ratio(metric) else "difference"
-    first = pairs[0][0]
-    response = Response(metric, unit, sweep.trials[:0], np.array(differences), first["cost"], _whole(first["samples"]))
-    sides = (join_values(values), join_values(against))
-    return make_effect(response, axis.name, sides, paired_effect(differences), (len(differences),) * 2, ABLATION)
+    return [pair for pair in candidates if pair[0]["budget"] == budget]
 
 
 def confirmation_effect(
@@ -91,6 +145,34 @@ def confirmation_effect(
     estimate = adjusted_effect(measured, left, blocks)
     arms = (int(left.sum()), int((~left).sum()))
     return make_effect(response, axis.name, (join_values(values), join_values(against)), estimate, arms, CONFIRMATION)
+
+
+def at_early_point(sweep: Sweep, curves: pd.DataFrame, metric: str) -> Sweep:
+    """Return the sweep with a metric of its repeats as it was early: their scores at the end are replaced.
+
+    The point is the earliest at which half of the scored repeats of a budget have it, at half of the budget or before.
+
+    Args:
+        sweep: with its repeats.
+        curves: evaluations of the repeats, from ``learning_curves``.
+        metric: a column of it.
+    """
+    repeats = sweep.repeats.copy()
+    known = curves.dropna(subset=[metric]).merge(repeats[["key", "budget"]], on="key")
+    early = known[2 * known["kimg"] <= known["budget"].astype(float)]
+    rows = []
+    for budget, group in early.groupby("budget"):
+        counts = group.groupby("kimg")["key"].nunique()
+        enough = counts.index[2 * counts >= known.loc[known["budget"] == budget, "key"].nunique()]
+        rows.append(group[group["kimg"] == min(enough, default=math.nan)])
+    values = pd.concat(rows).drop_duplicates("key").set_index("key") if rows else early.set_index("key")
+    column = f"{SCORES}{metric}" if f"{SCORES}{metric}" in repeats else f"{METRICS}{metric}"
+    repeats[column] = repeats["key"].map(values[metric])
+    repeats[schema.SAMPLES] = repeats["key"].map(values[schema.SAMPLES])
+    for cost in ("kimg", f"{METRICS}{schema.COST_KIMG}"):
+        if cost in repeats:
+            repeats[cost] = repeats["key"].map(values["kimg"]).astype(float)
+    return dataclasses.replace(sweep, repeats=repeats)
 
 
 def _failing(

@@ -189,7 +189,7 @@ def ablate(options: AblateOptions) -> int:
     only = tuple(part.strip() for part in options.only.split(",")) if options.only else ()
     ran = run_ablation(
         options.name, options.home, trial=options.trial, seeds=options.seeds, mode=options.mode, only=only,
-        max_kimg=options.max_kimg, **_repeat_overrides(options),
+        values=options.with_value, max_kimg=options.max_kimg, **_repeat_overrides(options),
     )  # fmt: skip
     sweep = _load(options.name, ran.home, ran.tracking)
     found = ablation(sweep, ran.of, budget=ran.budget)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from analysis import schema
 from analysis.ranking.ranking import rank
-from pipeline.repeats.confirm import load_for_repeats, require_repeatable
+from pipeline.repeats.confirm import load_for_repeats, recipe_key, require_repeatable
 from pipeline.repeats.plan import Repeat, RepeatResult, budget_suffix, params_of, repeat_seed
 from pipeline.repeats.run import run_plan
+from pipeline.setting_values import format_pair, parse_pairs
 from trainables.config import GanConfig
 from trainables.errors import UsageError, UserError, nearest
 
@@ -73,6 +74,7 @@ def run_ablation(
     seeds: int = 3,
     mode: Mode = "both",
     only: Sequence[str] = (),
+    values: tuple[str, ...] = (),
     max_kimg: int | None = None,
     **overrides: Unpack[RepeatOverrides],
 ) -> AblationResult:
@@ -85,6 +87,7 @@ def run_ablation(
         seeds: runs of each variant.
         mode: ``leave-one-out`` changes the trial, ``add-one`` the recipe.
         only: dimensions to try; default: all in which the trial differs from the recipe.
+        values: ``NAME=VALUE`` each: compare the recipe with it changed in this one value, instead of a trial.
         max_kimg: budget of each run; default: the sweep's.
         overrides: settings of the sweep to replace.
 
@@ -92,13 +95,18 @@ def run_ablation(
         UsageError: no such sweep, trial or dimension; a trial that is the recipe or that pbt mutated.
         UserError: no trial of the sweep is ranked.
     """
+    if values and (trial or only or mode != "both"):
+        raise UsageError("--with changes the recipe in one value at a time; omit --trial, --only and --mode")
     settings, sweep, budget = load_for_repeats(name, home, seeds=seeds, max_kimg=max_kimg, **overrides)
-    of = trial or rank(sweep, min_tag_accuracy=settings.min_tag_accuracy).best
+    of = recipe_key(sweep) if values else trial or rank(sweep, min_tag_accuracy=settings.min_tag_accuracy).best
     if of is None:
         raise UserError(f"sweep {sweep.name!r} has no scored trial to ablate yet")
     require_repeatable(sweep, of, "ablated")
     space = restrict_to_searched(settings.resolve_space(), sweep)
-    tried, skipped = make_variants(space, params_of(sweep, of), mode, only)
+    if values:
+        tried, skipped = vary_recipe(space, values), dict[str, str]()
+    else:
+        tried, skipped = make_variants(space, params_of(sweep, of), mode, only)
     plan = ablation_plan(tried, settings, of=of, seeds=seeds, budget=budget, recipe=space.recipe)
     status = run_plan(plan, settings, sweep)
     return AblationResult(status, budget, settings.home, settings.tracking, of=of, skipped=skipped)
@@ -166,6 +174,29 @@ def make_variants(
             else:
                 _add(variants, skipped, name, params, space.recipe)
     return variants, skipped
+
+
+def vary_recipe(space: Space, values: tuple[str, ...]) -> list[Variant]:
+    """Make the recipe, and a variant of it for each ``NAME=VALUE``; dimensions that depend on it follow.
+
+    Raises:
+        UsageError: no such dimension or value, a value that is the recipe's or has no effect, or a variant that cannot
+            be trained.
+    """
+    variants = {schema.RECIPE_VARIANT: Variant(schema.RECIPE_VARIANT, space.recipe)}
+    for name, text in parse_pairs("with", values):
+        dimension = space.dimension(name)
+        value = dimension.require(text)
+        if value == space.recipe[name]:
+            raise UsageError(f"--with {name}={text} is the recipe's own value; give another one")
+        params = space.sample(FixedSuggestions({name: value}, space.recipe))
+        if params[name] != value:
+            raise UsageError(f"--with {name}={text} has an effect only where {_condition(dimension)}")
+        GanConfig.from_params(params)  # refuses what cannot be built
+        change = {key: changed for key, changed in params.items() if changed != space.recipe[key]}
+        label = f"with {format_pair('with', name, value)}"
+        variants[label] = Variant(label, params, change)
+    return list(variants.values())
 
 
 def _add(

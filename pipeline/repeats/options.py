@@ -61,5 +61,7 @@ class AblateOptions(RepeatOptions):
     """Runs of each variant, on the same seeds. A larger number later only adds the missing runs."""
     mode: Literal["leave-one-out", "add-one", "both"] = "both"
     """leave-one-out: the winner without one trick; add-one: the recipe with one; both."""
+    with_value: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="with")] = ()
+    """k=v: compare the recipe with the recipe changed in this one value, whatever won. May be repeated."""
     only: str | None = None
     """Dimensions to try, separated by commas; default: all in which the winner differs from the recipe."""

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from analysis import schema
-from analysis.claim_checks.claims import CLAIMS, Claim, ScoreContrast, claim_ids
+from analysis.claim_checks.claims import CLAIMS, Claim, ScoreContrast, Slope, TrainingChange, claim_ids
+from analysis.claim_checks.designs import DESIGNS
 from analysis.claim_checks.verdicts import (
     CONTRADICTED,
     IN_PART,
@@ -29,11 +30,15 @@ from analysis.claim_checks.verdicts import (
 )
 from analysis.claims import main
 from analysis.effects.effect import Effect
+from pipeline.repeats.ablate import vary_recipe
+from pipeline.settings import SweepSettings
 from search_spaces.registry import SPACES
 from tests.support.simulated import ablation, simulate
 from tests.support.sweeps import make_sweep
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from analysis.mlflow_reader.sweep import Sweep
     from tests.support.sweeps import History
 
@@ -155,7 +160,7 @@ def test_a_simulated_sweep_gets_the_verdicts_of_its_truth() -> None:
     assert [part.verdict for part in width.parts] == [SUPPORTED, NOT_ASKED]
     assert width.parts[1].reason == "discriminator.width did not vary"
     wasserstein = verdict(sweep, "14a")  # e^0.25 worse; no early point, no tag accuracy, no failures
-    assert [part.verdict for part in wasserstein.parts] == [NOT_ENOUGH, NOT_ASKED, NOT_SEPARABLE]
+    assert [part.verdict for part in wasserstein.parts] == [NOT_ENOUGH, NOT_ASKED, NOT_ASKED, NOT_SEPARABLE]
     assert verdict(sweep, "23").verdict == NO_DIMENSION
     assert verdict(sweep, "21").verdict == NOT_ASKED
     assert verdict(sweep, "20").verdict == NOT_ASKED
@@ -185,7 +190,7 @@ def test_short_budgets_are_said() -> None:
     short, long = verdict(dropout_sweep(1.5, 100.0), "20"), verdict(dropout_sweep(1.5, 175.0), "20")
     assert (short.wording, long.wording) == ("supported at short budget", "supported")
     assert short.share_of_budget == pytest.approx(100 / 698)
-    text = format_claims([short])
+    text = format_claims([short], "hand")
     assert "supported at short budget (100 kimg, 14% of the report's)" in text
     assert "generator.dropout 0.5 against 0: distance x1." in text
     assert "marginal, 40 trials: supported" in text
@@ -203,6 +208,41 @@ def test_pairs_are_better_evidence_than_trials() -> None:
     assert found is not None
     assert (found.evidence, found.trials, found.kimg) == ("ablation", 5, 300.0)
     assert found.estimate == pytest.approx(0.5)
+
+
+def test_what_is_not_separable_says_what_would_have_been(capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = dropout_sweep(1.5)
+    logs = {0.0: [0.1, -0.1, 0.2, -0.2, 0.0, 0.1], 0.5: [0.2, -0.2, 0.3, -0.3, 0.1, 0.0]}
+    runs = ablation(sweep, "generator.dropout", [0.0, 0.5], 6, lambda value, seed: 20 * np.exp(logs[value][seed]))
+    object.__setattr__(sweep, "repeats", runs)
+    found = verdict(sweep, "20")
+    assert found.verdict == NOT_SEPARABLE
+    half = 2.5706 * np.std([0.1, -0.1, 0.1, -0.1, 0.1, -0.1], ddof=1) / np.sqrt(6)  # t(5) from a table
+    assert found.parts[0].effect is not None
+    assert found.parts[0].effect.smallest_separable == pytest.approx(np.exp(half), rel=1e-4)
+    text = format_claims([found], "hand")
+    assert f"x{np.exp(half):.3g} or x{np.exp(-half):.3g} or beyond would have been seen" in text
+    assert "in a sweep of dcgan: gansweep ablate hand --with generator.dropout=0.5 --seeds 6" in text
+    assert "would have been seen" not in format_claims([verdict(dropout_sweep(1.5), "20")], "hand")
+
+
+def test_every_claim_with_a_dimension_has_a_design_that_its_parts_ask_for(tmp_path: Path) -> None:
+    by_id = {claim.id: claim for claim in CLAIMS}
+    assert set(DESIGNS) == {claim.id for claim in CLAIMS if claim.parts}
+    for number, design in DESIGNS.items():
+        space = SweepSettings(design.system, tmp_path, "s", image_size=32).resolve_space()
+        compared = vary_recipe(space, design.values)[1:]
+        assert len(compared) == len(design.values)
+        for variant in compared:
+            name = next(iter(variant.name.removeprefix("with ").split("=")))
+            values = {variant.params[name], space.recipe[name]}
+            parts = [part for part in by_id[number].parts if part.dimension == name]
+            assert parts, (number, name)
+            contrasts = [part for part in parts if not isinstance(part, Slope)]
+            asked = [part for part in contrasts if values & set(part.values) and values & set(part.against)]
+            assert asked or not contrasts, (number, variant.name)
+        if not design.values:
+            assert any(isinstance(part, ScoreContrast | TrainingChange) for part in by_id[number].parts)
 
 
 def test_confirmed_configurations_that_differ_in_one_dimension_count() -> None:

@@ -6,10 +6,12 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.effects.dimensions import Axis
-from analysis.effects.paired import ablation_effect, confirmation_effect
+from analysis.effects.paired import ablation_effect, ablation_slope, at_early_point, confirmation_effect
 from tests.support.sweeps import make_repeats, make_sweep
 
 if TYPE_CHECKING:
@@ -87,3 +89,78 @@ def test_runs_of_equal_operations_are_pairs_whatever_images_they_saw(
     assert (found.estimate, found.kimg) == (pytest.approx(1.3 ** (1 / 3)), 40.0)  # 11 / 10, 12 / 11 and 13 / 12
     images = [{name: value for name, value in run.items() if name not in cost} for run in cheap + dear]
     assert effect(images, "distance", how) is None
+
+
+STEPS = "updates.generator_steps"
+
+
+def stepped(scores: dict[int, list[float]], **more: Any) -> Sweep:
+    """One ablation run per number of steps and seed."""
+    rows = [
+        {
+            "kind": "ablation", "key": f"{steps}-{seed}", "seed": seed, "of": "hand-00000", f"params.{STEPS}": steps,
+            "scores.tag_accuracy": score, "scores.distance": math.exp(score), **more,
+        }
+        for steps, values in scores.items()
+        for seed, score in enumerate(values)
+    ]  # fmt: skip
+    return dataclasses.replace(make_sweep([{"key": "hand-00000"}]), repeats=make_repeats(rows))
+
+
+def test_a_slope_of_pairs_counts_each_seed_once() -> None:
+    axis = Axis(STEPS, low=1, high=4, whole=True)
+    sweep = stepped({1: [0.1, 0.2, 0.3, 0.9], 3: [0.3, 0.4, 0.9]})
+    found = ablation_slope(sweep, axis, [axis], "tag_accuracy")
+    slopes = [0.1, 0.1, 0.3]  # half of the difference: two steps
+    assert found is not None
+    assert (found.evidence, found.value, found.arms) == ("ablation", "per unit", (3, 3))
+    assert found.estimate == pytest.approx(np.mean(slopes))
+    half = 4.302653 * np.std(slopes, ddof=1) / math.sqrt(3)  # t(2) from a table
+    assert (found.low, found.high) == pytest.approx((found.estimate - half, found.estimate + half))
+    three = ablation_slope(stepped({1: [0.0] * 3, 2: [0.1] * 3, 4: [0.5, 0.5, 0.8]}), axis, [axis], "tag_accuracy")
+    assert three is not None
+    assert three.trials == 3
+    # Pairs 2-1, 4-1 and 4-2 of each seed.
+    assert three.estimate == pytest.approx(np.mean([0.1, 0.5 / 3, 0.2, 0.1, 0.5 / 3, 0.2, 0.1, 0.8 / 3, 0.35]))
+    doubling = Axis(STEPS, low=1, high=4, log=True)
+    ratio = ablation_slope(stepped({1: [0.0] * 3, 4: [0.4, 0.5, 0.6]}), doubling, [doubling], "distance")
+    assert ratio is not None
+    assert (ratio.value, ratio.estimate) == ("per doubling", pytest.approx(math.exp(0.25)))
+    assert ablation_slope(stepped({1: [0.0] * 3, 4: [0.4, 0.5]}), axis, [axis], "tag_accuracy") is None
+    assert ablation_slope(stepped({1: [0.0] * 3}), axis, [axis], "failed") is None
+
+
+def test_failures_along_a_number_are_those_above_its_lowest_value() -> None:
+    axis = Axis(STEPS, low=1, high=4)
+    held, broke = stepped({1: [0.1] * 3}), stepped({4: [0.1] * 3}, status="failed")
+    sweep = dataclasses.replace(held, repeats=pd.concat([held.repeats, broke.repeats], ignore_index=True))
+    found = ablation_slope(sweep, axis, [axis], "failed")
+    assert found is not None
+    assert (found.value, found.against, found.estimate) == ("4", "1", 1.0)
+
+
+def test_early_scores_of_repeats_are_those_of_the_first_point_that_half_of_them_have() -> None:
+    repeats = make_repeats(runs("ablation", {True: "ccc", False: "ccc"}))
+    sweep = dataclasses.replace(
+        make_sweep([{"key": "hand-00000"}, {"key": "hand-00001"}], space=SPACE), repeats=repeats
+    )
+    curves = pd.DataFrame(
+        [
+            {"key": key, "kimg": kimg, "samples": 512.0, "distance": 100.0 + at + (kimg == 10)}
+            for at, key in enumerate(repeats["key"])
+            for kimg in (5, 10, 30, 40)
+            if kimg != 5 or at == 0  # too few at 5
+        ]
+    )
+    early = at_early_point(sweep, curves, "distance")
+    assert early.repeats["scores.distance"].tolist() == [101.0, 102, 103, 104, 105, 106]
+    assert set(early.repeats["kimg"]) == {10.0}
+    assert set(early.repeats["samples"]) == {512.0}
+    axis = Axis(FLIP, (True, False), True)
+    found = ablation_effect(early, axis, [axis], [True], [False], "distance")
+    assert found is not None
+    assert found.kimg == 10
+    logs = [math.log(one / other) for one, other in ((101, 104), (102, 105), (103, 106))]
+    assert found.estimate == pytest.approx(math.exp(np.mean(logs)))
+    late = at_early_point(sweep, curves[curves["kimg"] > 20], "distance")  # nothing at half of the budget or before
+    assert ablation_effect(late, axis, [axis], [True], [False], "distance") is None

@@ -21,7 +21,7 @@ from pipeline.home import Home
 from pipeline.repeats import ablate as ablate_module
 from pipeline.repeats import confirm as confirm_module
 from pipeline.repeats import run as run_module
-from pipeline.repeats.ablate import make_variants
+from pipeline.repeats.ablate import make_variants, run_ablation, vary_recipe
 from pipeline.repeats.confirm import chosen_configurations, confirmation_plan, top_configurations
 from pipeline.repeats.plan import Repeat, params_of, repeat_seed
 from pipeline.repeats.searcher import PlanSearcher
@@ -511,6 +511,29 @@ def test_invalid_variants_are_skipped_with_the_reason(tmp_path: Path) -> None:
     assert "a critic must be held to slope 1" in skipped["without losses.penalty"]
     _, skipped = make_variants(space, {**recipe, **changed}, "add-one", ["losses.adversarial"])
     assert "a critic must be held to slope 1" in skipped["with losses.adversarial"]
+
+
+def test_the_recipe_is_varied_in_given_values(tmp_path: Path) -> None:
+    space = SweepSettings("anything", tmp_path, "s", image_size=16).resolve_space()
+    given = ("discriminator.conditioning=concat", "generator.width=32", "generator.width=32", "optimizer.beta1=0")
+    found = vary_recipe(space, given)
+    assert [one.name for one in found] == [
+        "recipe", "with discriminator.conditioning=concat", "with generator.width=32", "with optimizer.beta1=0.0",
+    ]  # fmt: skip
+    assert found[0].params == space.recipe
+    assert found[2].change == {"generator.width": 32}
+    assert found[2].params == {**space.recipe, "generator.width": 32}
+    for text, said in {
+        "generator.width": "expected --with NAME=VALUE",
+        "generator.size=3": "no dimension 'generator.size'",
+        "generator.width=33": r"generator.width is 33; the space searches",
+        "generator.width=64": "is the recipe's own value",
+        "losses.wrong_tags=balanced": "has an effect only where discriminator.conditioning is concat",
+    }.items():
+        with pytest.raises(UsageError, match=said):
+            vary_recipe(space, (text,))
+    with pytest.raises(UsageError, match="omit --trial, --only and --mode"):
+        run_ablation("s", tmp_path, values=("generator.width=32",), mode="add-one")
 
 
 def test_only_must_name_a_difference_and_the_recipe_has_none(tmp_path: Path) -> None:
