@@ -30,7 +30,7 @@ from analysis.mlflow_reader.sweep import METRICS, SCORES, Sweep
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 OSCILLATION: Final = "loss_oscillation"
 RECOGNISABLE: Final = "kimg_to_recognisable"
@@ -59,11 +59,11 @@ def oscillation(kimg: ArrayLike, loss: ArrayLike) -> float:
     return float(np.mean([_relative_deviation(*window) for window in windows]))
 
 
-def _relative_deviation(x: ArrayLike, y: ArrayLike) -> float:
+def _relative_deviation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     magnitude = float(np.abs(y).mean())
     if not magnitude:
         return 0.0
-    residuals = y - np.polynomial.Polynomial.fit(x, y, 1)(np.asarray(x))
+    residuals = y - np.polynomial.Polynomial.fit(x, y, 1)(x)
     relative = float(np.sqrt((residuals**2).sum() / (WINDOW - 2))) / magnitude
     return relative if relative > _ROUNDING else 0.0
 
