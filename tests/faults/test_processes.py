@@ -6,8 +6,13 @@ import random
 import time
 from typing import TYPE_CHECKING
 
+import optuna
 import pytest
 
+from pipeline.search.samplers import make_sampler
+from pipeline.sweep.images import load_images
+from pipeline.sweep.prepare import narrow_space
+from pipeline.sweep.resolve import resolve_sweep
 from tests.support.pipeline.command_line import Hold, until
 from tests.support.pipeline.driver import KIMG, TRIALS, Driver, fault_settings, require_whole
 from tests.support.pipeline.sweep import CONCURRENT
@@ -63,6 +68,38 @@ def test_a_worker_that_is_killed_leaves_its_trial_to_another(
     after = driver.results()
     assert {key: after[key][: len(lines)] for key, lines in before.items()} == before
     assert require_whole(driver.swept) == undisturbed
+
+
+def test_a_search_from_an_earlier_sweep_goes_on_as_if_its_driver_had_lived(
+    home_with_classifier: Path, faces: Path, undisturbed: dict[str, float], tmp_path: Path
+) -> None:
+    """One trial at a time: suggestions depend on which trials have ended, and only then is their order known."""
+    settings = fault_settings(
+        home_with_classifier, faces, "liking", sampler="auto", like="undisturbed", max_kimg=2, concurrent=1
+    )
+    driver = Driver.start(settings, tmp_path)
+    assert driver.wait_for_results(3)  # the second trial is running
+    driver.kill()
+    driver = Driver.start(settings, tmp_path, ["resume", "liking", "--home", str(home_with_classifier)])
+    code, err = driver.end()
+    assert code == 0, err
+    said = " ".join(err.split())
+    assert "--like undisturbed: " in said
+    assert f" dimensions, from the best 1 of {TRIALS} complete trials" in said
+    require_whole(driver.swept, kimg=2)
+
+    resolved = resolve_sweep(settings)
+    space = narrow_space(resolved, load_images(resolved.data, resolved.space, resolved.places.home.cache)).space
+    whole = optuna.create_study(
+        sampler=make_sampler(settings.sampler, settings.seed, space, earlier=resolved.prior),
+        directions=["minimize", "maximize"],
+    )
+    whole.enqueue_trial(space.active_defaults())
+    for recorded in driver.swept.trials():
+        trial = whole.ask()
+        space.sample(trial)
+        assert trial.params == recorded.params, recorded.number
+        whole.tell(trial, recorded.values)
 
 
 def test_of_two_drivers_that_start_at_once_one_runs(home_with_classifier: Path, faces: Path, tmp_path: Path) -> None:
