@@ -71,7 +71,7 @@ class ClaimVerdict:
     verdict: str
     parts: list[PartVerdict] = field(default_factory=list)
     unit: str = "kimg"
-    """Of ``kimg``; of the recipe, in sweeps of equal operations, they do not compare with a report's images."""
+    """Of ``kimg``. Those of the recipe, where images are not what trials get alike, do not compare with a report's."""
 
     @property
     def kimg(self) -> float | None:
@@ -213,7 +213,7 @@ def _claim_lines(one: ClaimVerdict) -> list[str]:
     if one.kimg is not None and one.unit != "kimg":
         budget = f" ({one.kimg:g} {one.unit})"
     lines = [f"{one.claim.id} ({one.claim.systems}) {one.claim.text}", f"    {one.wording}{budget}"]
-    lines += [f"      {_part_line(part)}" for part in one.parts]
+    lines += [f"      {_part_line(part, one.unit)}" for part in one.parts]
     return lines + ([f"      not measured: {one.claim.unmeasured}"] if one.claim.unmeasured else [])
 
 
@@ -224,14 +224,14 @@ def _design_lines(one: ClaimVerdict, sweep: str) -> list[str]:
     return [f"      to answer it, in a sweep of {design.system}: {design.command(sweep)}"]
 
 
-def _part_line(part: PartVerdict) -> str:
+def _part_line(part: PartVerdict, unit: str) -> str:
     from analysis.effects.effect import comparison_text, interval_text, sample_size_text, smallest_text
 
     effect = part.effect
     if effect is None:
         name = part.part.dimension or part.part.metric
         return f"{name}, {part.part.metric} {part.part.time}: {part.verdict}, {part.reason}"
-    where = "" if effect.kimg is None else f" at {effect.kimg:g} kimg"
+    where = "" if effect.kimg is None else f" at {effect.kimg:g} {unit}"
     when = " early" if part.part.time == EARLY else ""
     seen = f"; {smallest_text(effect)} or beyond would have been seen" if part.verdict == NOT_SEPARABLE else ""
     return (

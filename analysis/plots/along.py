@@ -45,11 +45,11 @@ def along_info(paths: Sequence[Sequence[Effect]], most: int = MOST) -> pd.DataFr
     return pd.DataFrame(rows, columns=["comparison", "kimg", "estimate", "low", "high", "unit", "trials"])
 
 
-def draw_along(info: pd.DataFrame, score: str) -> go.Figure:
+def draw_along(info: pd.DataFrame, score: str, unit: str = "kimg") -> go.Figure:
     """The page's figure for one score; the line across is no effect."""
     ratio = bool((info["unit"] == "ratio").all())
     label = score.replace("_", " ")
-    figure = page_figure("training (kimg)", f"{label}, {'times' if ratio else 'change'}", height=400)
+    figure = page_figure(f"training ({unit})", f"{label}, {'times' if ratio else 'change'}", height=400)
     for place, (name, rows) in enumerate(info.groupby("comparison", sort=False)):
         colour = COLOURS[place % len(COLOURS)]
         figure.add_scatter(
@@ -57,7 +57,7 @@ def draw_along(info: pd.DataFrame, score: str) -> go.Figure:
             error_y={"type": "data", "symmetric": False, "array": rows["high"] - rows["estimate"],
                      "arrayminus": rows["estimate"] - rows["low"], "thickness": 1, "width": 3},
             text=[f"{count} trials" for count in rows["trials"]],
-            hovertemplate="%{y:.3g} at %{x} kimg, %{text}<extra></extra>",
+            hovertemplate=f"%{{y:.3g}} at %{{x}} {unit}, %{{text}}<extra></extra>",
         )  # fmt: skip
     figure.add_hline(y=1.0 if ratio else 0.0, line={"width": 1, "dash": "dot", "color": QUIET})
     figure.update_xaxes(rangemode="tozero")

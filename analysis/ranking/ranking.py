@@ -214,7 +214,7 @@ def full_budget(sweep: Sweep, ordered: pd.DataFrame) -> int:
 def shortfall_text(confirmed: Confirmation, full: int) -> str:
     """Explain why a confirmation with a smaller budget does not affect the order."""
     return (
-        f"{confirmed.budget} kimg a run is less than the sweep's {full}, and moves no trial; "
+        f"{confirmed.budget} {confirmed.unit} a run is less than the sweep's {full}, and moves no trial; "
         f"`gansweep confirm` without --max-kimg confirms at {full}"
     )
 

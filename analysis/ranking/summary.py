@@ -140,7 +140,8 @@ def _confirmed_lines(ranking: Ranking) -> dict[str, str]:
     if confirmation is not None:
         statements = "; ".join(verdicts(confirmation).values())
         seeds = f"{len(confirmation.seeds)} fresh seed{'s' * (len(confirmation.seeds) != 1)}"
-        return {"confirmed": f"{by} of {seeds}, {confirmation.budget} kimg each, ranked first; {statements}"}
+        each = f"{confirmation.budget} {confirmation.unit} each"
+        return {"confirmed": f"{by} of {seeds}, {each}, ranked first; {statements}"}
     if ranking.best is None:
         return {}
     scored = int(ranking.trials["rank"].notna().sum())

@@ -84,7 +84,8 @@ def confirmation(
             configuration.key,
         )
 
-    return Confirmation(by, kimg, seeds, tuple(sorted(by_key.values(), key=place)), left_out)
+    unit = schema.budget_unit(sweep.settings)
+    return Confirmation(by, kimg, seeds, tuple(sorted(by_key.values(), key=place)), left_out, unit)
 
 
 def confirmed_means(sweep: Sweep, by: str, budget: int) -> dict[str, float]:
@@ -153,7 +154,7 @@ def ablation(
                 _reasons(group),
             )
         )
-    return Ablation(of, by, kimg, tuple(effects))
+    return Ablation(of, by, kimg, tuple(effects), schema.budget_unit(sweep.settings))
 
 
 # From runs to configurations ---------------------------------------------------------------------------------

@@ -55,6 +55,8 @@ class Confirmation:
     configurations: tuple[Confirmed, ...]
     left_out: int = 0
     """Number of runs at smaller budgets."""
+    unit: str = "kimg"
+    """Of the budget: ``kimg of the recipe`` where images are not what all runs get alike."""
 
     @property
     def best(self) -> str | None:
@@ -123,6 +125,8 @@ class Ablation:
     by: str
     budget: int
     effects: tuple[AblationEffect, ...] = field(default=())
+    unit: str = "kimg"
+    """Of the budget, as in ``Confirmation``."""
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return one object per variant, without NaN."""

@@ -33,7 +33,7 @@ ABLATION_HEADERS = ("variant", "n", "mean ± sd", "difference [95%]", "", "p", "
 def format_confirmation(confirmation: Confirmation, sweep: str) -> str:
     """Format the configurations of a confirmation, best first, with verdicts."""
     count = len(confirmation.seeds)
-    seeds = f"{count} seed{'s' * (count != 1)} of {confirmation.budget} kimg each"
+    seeds = f"{count} seed{'s' * (count != 1)} of {confirmation.budget} {confirmation.unit} each"
     head = f"confirmation of {sweep} by {confirmation.by}: {seeds}"
     table = _table(CONFIRMATION_HEADERS, confirmation_rows(confirmation))
     return "\n".join([head, table, *verdicts(confirmation).values(), *_seeds_needed(confirmation), ""])
@@ -91,7 +91,7 @@ def verdicts(confirmation: Confirmation) -> dict[str, str]:
 
 def format_ablation(ablation: Ablation, skipped: Mapping[str, str]) -> str:
     """Format the variants of an ablation with their paired differences, and the skipped variants."""
-    head = f"ablation of {ablation.of} by {ablation.by}: runs of {ablation.budget} kimg each"
+    head = f"ablation of {ablation.of} by {ablation.by}: runs of {ablation.budget} {ablation.unit} each"
     lines = [head, _table(ABLATION_HEADERS, ablation_rows(ablation)), *ablation_notes(ablation)]
     lines += [f"skipped {name}: {printable(reason)}" for name, reason in skipped.items()]
     return "\n".join([*lines, ""])

@@ -25,7 +25,7 @@ def confirmed_best(ranking: Ranking) -> bool:
 def seeds_text(confirmation: Confirmation) -> str:
     """Format the seeds as ``3 fresh seeds of 40 kimg``."""
     count = len(confirmation.seeds)
-    return f"{count} fresh seed{'s' * (count != 1)} of {confirmation.budget} kimg"
+    return f"{count} fresh seed{'s' * (count != 1)} of {confirmation.budget} {confirmation.unit}"
 
 
 def in_search(ranking: Ranking) -> str:

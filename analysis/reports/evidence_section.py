@@ -39,14 +39,14 @@ def importance_table(importances: Importances) -> pd.DataFrame | None:
     return pd.DataFrame(rows, columns=columns) if rows else None
 
 
-def importance_notes(importances: Sequence[Importances]) -> list[str]:
-    """Describe the data behind the importances, or why there are none."""
+def importance_notes(importances: Sequence[Importances], unit: str = "kimg") -> list[str]:
+    """Describe the data behind the importances, or why there are none; ``unit`` is that of the training."""
     notes = []
     for importance in importances:
         label = importance.score.replace("_", " ")
         if importance.point is not None:
             point = importance.point
-            basis = f"{len(point.values)} of {point.scored} scored trials, each at {point.kimg} kimg"
+            basis = f"{len(point.values)} of {point.scored} scored trials, each at {point.kimg} {unit}"
             left_out = f" Left out, {importance.reason}." if importance.reason else ""
             notes.append(f"Importance for the {label}: {basis}.{left_out}")
         else:
@@ -54,8 +54,8 @@ def importance_notes(importances: Sequence[Importances]) -> list[str]:
     return notes
 
 
-def effects_table(effects: Sequence[Effect]) -> Table | None:
-    """One row per comparison, those that are separable first."""
+def effects_table(effects: Sequence[Effect], unit: str = "kimg") -> Table | None:
+    """One row per comparison, those that are separable first; ``unit`` is that of the training."""
     from analysis.effects.effect import interval_text, sample_size_text
 
     if not effects:
@@ -79,7 +79,7 @@ def effects_table(effects: Sequence[Effect]) -> Table | None:
         "other parameters held equal. * The interval excludes no effect: of 20 parameters that do nothing, one is "
         "expected to look so."
     ) + (f" These stand first; {left} more rows are left out." if left else "")
-    headers = ["parameter", "change", *labels, "kimg", "from", "evidence"]
+    headers = ["parameter", "change", *labels, unit, "from", "evidence"]
     return Table(headers, rows, frozenset(range(2, 2 + len(labels))), note)
 
 
@@ -99,7 +99,7 @@ def ablation_table(ablations: Mapping[str, Ablation]) -> tuple[str, Table]:
     label = name.replace("_", " ")
     headers = ["variant", "n", f"{label} ± sd", ABLATION_HEADERS[3], "minus", ABLATION_HEADERS[5],
                *(f"{score.replace('_', ' ')} [95%]" for score in other_differences), ""]  # fmt: skip
-    note = ". ".join([f"Runs of {first.budget} kimg each", *ablation_notes(first)]) + "."
+    note = ". ".join([f"Runs of {first.budget} {first.unit} each", *ablation_notes(first)]) + "."
     return f"Ablation of {first.of}", Table(headers, rows, frozenset(range(1, len(headers) - 1)) - {4}, note)
 
 
@@ -130,7 +130,8 @@ def claims_table(verdicts: Sequence[ClaimVerdict], sweep: str) -> Table | None:
             )
     lists = "; ".join(f"{why}: {', '.join(claims)}" for why, claims in ids.items())
     note = f"{lists[:1].upper()}{lists[1:]}. gansweep claims {shlex.quote(sweep)} --all lists the reasons."
-    headers = ["claim", "what it says", "verdict", "measured, with its 95% interval", "from", "kimg", "evidence"]
+    unit = tested[0].unit
+    headers = ["claim", "what it says", "verdict", "measured, with its 95% interval", "from", unit, "evidence"]
     return Table(headers if rows else [], rows, frozenset({5}), note if ids else "")
 
 

@@ -40,6 +40,7 @@ def make_page(data: ReportData) -> str:
     images = _images(ranking, artifacts)
     confusions, drawn = _confusions(ranking, artifacts)
     winner = _winner(data, images)
+    unit = schema.budget_unit(ranking.sweep.settings)
     content = {
         "name": ranking.sweep.name,
         "subtitle": text.subtitle(ranking),
@@ -54,7 +55,7 @@ def make_page(data: ReportData) -> str:
         "grids": _grids(ranking, images),
         "front_text": text.front_text(ranking),
         "seeds": confirmed_section.seeds_table(ranking, evidence.confirmed),
-        "effects": evidence_section.effects_table(evidence.effects),
+        "effects": evidence_section.effects_table(evidence.effects, unit),
         "importance_methods": METHODS.values(),
         "ablations": [evidence_section.ablation_table(one) for one in evidence.ablations],
         "claims": evidence_section.claims_table(evidence.claims, ranking.sweep.name),
@@ -85,6 +86,7 @@ def _figures(data: ReportData) -> tuple[dict[str, go.Figure], dict[str, list[str
     from analysis.reports.evidence_section import importance_notes, importance_table
 
     ranking, evidence = data.ranking, data.evidence
+    unit = schema.budget_unit(ranking.sweep.settings)
     figures: dict[str, go.Figure] = {}
     front, front_notes = _front(ranking)
     figures |= front
@@ -102,7 +104,7 @@ def _figures(data: ReportData) -> tuple[dict[str, go.Figure], dict[str, list[str
         figures[f"importance-{score.replace('_', '-')}"] = draw_importance(importance_info(table), score)
     for score, paths in evidence.along.items():
         if len(info := along_info(paths)):
-            figures[f"along-{score.replace('_', '-')}"] = draw_along(info, score)
+            figures[f"along-{score.replace('_', '-')}"] = draw_along(info, score, unit)
     slices = slices_info(ranking, order)
     drawn = {f"slice-{place}": draw_slice(one) for place, one in enumerate(slices)}
     curves, curve_notes = _curves(data)
@@ -118,7 +120,7 @@ def _figures(data: ReportData) -> tuple[dict[str, go.Figure], dict[str, list[str
     notes = {
         "front_notes": front_notes,
         "why_notes": evidence.notes,
-        "importance_notes": importance_notes(evidence.importances),
+        "importance_notes": importance_notes(evidence.importances, unit),
         "curve_notes": curve_notes,
         "timeline_notes": [unplaced_note] if unplaced_note else [],
     }
@@ -241,11 +243,11 @@ def _strip(ranking: Ranking, artifacts: Artifacts | None) -> list[dict[str, str]
 
     if artifacts is None or ranking.best is None:
         return []
-    run_id = str(ranking.winner["mlflow_run_id"])
+    run_id, unit = str(ranking.winner["mlflow_run_id"]), schema.budget_unit(ranking.sweep.settings)
     names = strip_of(artifacts.names(run_id, schema.SAMPLES_FOLDER))
     shown = [(name, artifacts.image(run_id, name)) for name in names] if len(names) > 1 else []
     return [
-        {"picture": _uri(clear_paper(image), 400, 72), "caption": f"{kimg_of(name)} kimg"}
+        {"picture": _uri(clear_paper(image), 400, 72), "caption": f"{kimg_of(name)} {unit}"}
         for name, image in shown
         if image
     ]

@@ -147,7 +147,7 @@ def _score_of(ranking: Ranking, name: str, key: str | None) -> dict[str, Any]:
         found = ranking.confirmation if name == ranking.by else confirmation(ranking.sweep, name, allow_mixed=True)
     again = found.of(key) if found else None
     if found and again and again.compared:
-        confirmed = {"seeds": len(found.seeds), "kimg": found.budget}
+        confirmed = {"seeds": len(found.seeds), "kimg": found.budget, "unit": found.unit}
         return {"key": key, "value": again.summary.mean, "confirmed": confirmed}
     value = float(ranking.trials.loc[ranking.trials["key"] == key, f"scores.{name}"].iloc[0])
     return {"key": key, "value": value} if math.isfinite(value) else {}
@@ -211,4 +211,5 @@ def _trial_text(best: dict[str, Any]) -> str:
     again = best.get("confirmed")
     if again is None:
         return str(best["key"])
-    return f"{best['key']}, mean of {again['seeds']} fresh seed{'s' * (again['seeds'] != 1)} of {again['kimg']} kimg"
+    seeds = f"{again['seeds']} fresh seed{'s' * (again['seeds'] != 1)}"
+    return f"{best['key']}, mean of {seeds} of {again['kimg']} {again['unit']}"

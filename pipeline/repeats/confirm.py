@@ -75,8 +75,9 @@ def run_confirmation(
         )
     if budget < settings.max_kimg:
         print(
-            f"{settings.name}: {budget} kimg a run is less than the sweep's {settings.max_kimg}: the runs are shown "
-            "beside the ranking and do not change it; without --max-kimg they would",
+            f"{settings.name}: {budget} {schema.budget_unit(sweep.settings)} a run is less than the sweep's "
+            f"{settings.max_kimg}: the runs are shown beside the ranking and do not change it; without --max-kimg they "
+            "would",
             file=sys.stderr,
         )
     floor = settings.min_tag_accuracy

@@ -134,7 +134,7 @@ def _announcement(plan: Sequence[Repeat], remaining: Sequence[Repeat], slots: in
     seeds = len({repeat.seed for repeat in plan})
     text = (
         f"{plan[0].kind} of {sweep.name}: {len(plan) // seeds} configurations on {seeds} "
-        f"seed{'s' * (seeds != 1)}, {plan[0].budget} kimg each"
+        f"seed{'s' * (seeds != 1)}, {plan[0].budget} {schema.budget_unit(sweep.settings)} each"
     )
     if not remaining:
         return f"{text}; all {len(plan)} runs have ended"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
+from analysis import schema
 from analysis.plots.style import ACCENT, QUIET
 from pipeline.simulate.compare import best_so_far
 from trainables.errors import UserError
@@ -41,7 +42,8 @@ def plot_comparison(comparison: Comparison, name: str, path: Path) -> None:
     figure = Figure(figsize=(max(size[0], 7.0), size[1]), layout="constrained")
     panels = figure.subplots(len(samplers), len(schedulers), squeeze=False, sharex=True, sharey=True)
     figure.suptitle(f"{name} replayed on {comparison.plan.workers} workers", x=0.01, ha="left", fontsize=10)
-    figure.supxlabel("training of all trials (kimg)", fontsize=10)
+    unit = schema.budget_unit({"budget": comparison.recording.settings.budget})
+    figure.supxlabel(f"training of all trials ({unit})", fontsize=10)
     figure.supylabel("best distance of a complete trial", fontsize=10)
     results = {(result.sampler, result.scheduler): result for result in comparison.results}
     top = 0.0

@@ -41,8 +41,8 @@ def format_comparison(comparison: Comparison, name: str) -> str:
     lines = [
         f"sweep {name}: {len(recording.curves)} recorded curves of {recording.settings.max_kimg} {unit}{left_out}; "
         f"{plan.workers} workers, {plan.repeats} repeats, medians [quartiles]",
-        f"training budget of each search: {plan.total_kimg(recording):,} kimg, {plan.trials} trials without stopping; "
-        f"target: distance {_text(comparison.target)}, reached by random search without stopping",
+        f"training budget of each search: {plan.total_kimg(recording):,} {unit}, {plan.trials} trials without "
+        f"stopping; target: distance {_text(comparison.target)}, reached by random search without stopping",
         "",
         *(line.rstrip() for line in file.getvalue().splitlines()),
         "reached: searches that reached the target; -: fewer than half of them did",

@@ -296,7 +296,11 @@ def test_effects_along_training_show_what_turns_first_and_nothing_that_is_never_
     ]
     assert along_info([turns, steady, late], most=1)["comparison"].unique().tolist() == ["turns soft against hard"]
     assert len(along_info([never])) == 0
+    named = draw_along(info, "distance", "kimg of the recipe")
+    assert named.layout.xaxis.title.text == "training (kimg of the recipe)"
+    assert " kimg of the recipe, " in named.data[0].hovertemplate
     figure = draw_along(info, "distance")
+    assert figure.layout.xaxis.title.text == "training (kimg)"
     assert [list(line.y) for line in figure.data] == [[0.8, 1.3], [0.7, 0.6], [1.0, 1.2]]
     np.testing.assert_allclose(figure.data[0].error_y.array, [0.1, 0.2])
     np.testing.assert_allclose(figure.data[0].error_y.arrayminus, [0.2, 0.2])

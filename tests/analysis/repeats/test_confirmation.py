@@ -17,6 +17,7 @@ from analysis.ranking.ranking import rank
 from analysis.ranking.table import format_table
 from analysis.repeats.confirmation import ablation, confirmation
 from analysis.repeats.tables import confirmation_rows, format_ablation, format_confirmation
+from analysis.reports.confirmed_section import seeds_text
 from tests.support.sweeps import FINGERPRINT, make_repeats, make_sweep
 
 if TYPE_CHECKING:
@@ -272,6 +273,25 @@ def test_an_ablation_by_scipy() -> None:
     told = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert told[1]["difference"] is None
     assert told[2]["change"] == {"generator.width": 64}
+
+
+@pytest.mark.parametrize(
+    ("settings", "unit"),
+    [({}, "40 kimg"), ({"budget": "flops"}, "40 kimg of the recipe"), ({"budget": "seconds"}, "40 kimg of the recipe")],
+)
+def test_budgets_of_repeats_are_in_the_unit_of_the_sweep(settings: dict[str, Any], unit: str) -> None:
+    rows = runs()
+    ablated = [{**one, "kind": "ablation", "variant": "winner", "key": f"a{place}"} for place, one in enumerate(rows)]
+    sweep = dataclasses.replace(hand([*rows, *ablated]), settings={"max_kimg": 40, **settings})
+    found, variants = confirmation(sweep), ablation(sweep, GOOD)
+    assert found is not None
+    assert variants is not None
+    assert f"seeds of {unit} each\n" in format_confirmation(found, "hand")
+    assert f"runs of {unit} each\n" in format_ablation(variants, {})
+    assert f"fresh seeds, {unit} each, " in format_table(rank(sweep))
+    assert seeds_text(found).endswith(f"fresh seeds of {unit}")
+    later = dataclasses.replace(sweep, settings={**sweep.settings, "max_kimg": 80})
+    assert rank(later).shortfall.startswith(f"{unit} a run is less than the sweep's 80")
 
 
 def test_a_failed_recipe_of_the_search_can_be_confirmed() -> None:

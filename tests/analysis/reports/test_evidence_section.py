@@ -139,6 +139,10 @@ def test_a_planted_effect_is_found_and_one_that_is_none_is_not(found: ReportEvid
     assert oversize[4:] == ["40", "60 trials", "marginal"]
     assert table is not None
     assert table.rows[0] == oversize  # what is separable stands first
+    assert table.headers[4] == "kimg"
+    other = effects_table(found.effects, "kimg of the recipe")
+    assert other is not None
+    assert other.headers[4] == "kimg of the recipe"
 
 
 def test_importances_of_each_objective_have_their_intervals(found: ReportEvidence) -> None:
@@ -156,6 +160,7 @@ def test_importances_of_each_objective_have_their_intervals(found: ReportEvidenc
     assert (bars["low"] <= bars["importance"]).all()
     assert (bars["importance"] <= bars["high"]).all()
     assert importance_notes([distance]) == ["Importance for the distance: 60 of 60 scored trials, each at 40 kimg."]
+    assert importance_notes([distance], "kimg of the recipe")[0].endswith("each at 40 kimg of the recipe.")
 
 
 def test_each_method_is_drawn_with_the_numbers_that_it_gave(found: ReportEvidence) -> None:

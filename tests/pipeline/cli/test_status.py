@@ -136,7 +136,7 @@ def test_best_tag_accuracy_is_that_of_all_trials_confirmed_or_not() -> None:
                for at in (0, 1) for seed in (0, 1)]  # fmt: skip
     status = sweep_status(make_sweep(rows, settings={"max_kimg": 40}, repeats=make_repeats(repeats)))
     assert status["best"]["tag_accuracy"] == {"key": "hand-00002", "value": 0.9}
-    assert status["best"]["distance"]["confirmed"] == {"seeds": 2, "kimg": 40}
+    assert status["best"]["distance"]["confirmed"] == {"seeds": 2, "kimg": 40, "unit": "kimg"}
     assert (status["winner"]["key"], status["winner"]["confirmed"]) == ("hand-00002", None)
 
 
@@ -158,7 +158,7 @@ def test_status_counts_repeats_and_gives_the_mean_of_the_confirmed_best() -> Non
     assert status["workers"] == {"slots": 2, "running": 1, "use": 0.5}
     best = status["best"]["distance"]
     assert best["key"] == "hand-00000"  # its trial has no score
-    assert (best["value"], best["confirmed"]) == (12.0, {"seeds": 2, "kimg": 40})
+    assert (best["value"], best["confirmed"]) == (12.0, {"seeds": 2, "kimg": 40, "unit": "kimg"})
     words = format_status(status)
     assert "best distance: 12 (hand-00000, mean of 2 fresh seeds of 40 kimg)" in words
     assert "confirmation: 1 running, 3 complete" in words
