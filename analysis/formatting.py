@@ -11,12 +11,16 @@ from analysis import schema
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under headers; ``numbers`` are the columns that are aligned as such."""
+    """Rows of text under headers; ``numbers`` are the columns that are aligned as such.
+
+    On narrow screens, the columns ``less`` are folded.
+    """
 
     headers: list[str]
     rows: list[list[str]]
     numbers: frozenset[int] = frozenset()
     note: str = ""
+    less: frozenset[int] = frozenset()
 
 
 def score(name: str, value: Any) -> str:

@@ -15,15 +15,24 @@ from analysis.formatting import parameter
 from analysis.formatting import score as score_text
 from analysis.mlflow_reader.sweep import PARAMS, SCORES
 from analysis.plots.select import thin
-from analysis.plots.style import ACCENT, FONT, brief, plain
+from analysis.plots.style import ACCENT, FONT, brief, faint, plain
 from analysis.ranking.filters import comparable_mask, varied_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
     from analysis.ranking.ranking import Ranking
 
 MOST, AXES = 800, 8
+_SCALE = [[0, ACCENT], [0.35, "#8FB8D6"], [1, "#C9CDD3"]]
+_SHADES = 12
+"""Maximum number of colours of ``draw_rows``, each of equally many trials."""
+_ROW = 58
+"""Height of a row in pixels."""
+_CHARACTERS = 54
+"""Characters below a row on the narrowest screens."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +111,7 @@ def draw_parallel(info: ParallelInfo) -> go.Figure:
     """The page's figure: drag along an axis to choose trials."""
     figure = go.Figure(
         go.Parcoords(
-            line={"color": info.distance, "colorscale": [[0, ACCENT], [0.35, "#8FB8D6"], [1, "#C9CDD3"]],
-                  "reversescale": False},
+            line={"color": info.distance, "colorscale": _SCALE, "reversescale": False},
             dimensions=[
                 {"label": plain(label(one.name)), "values": one.values, "tickvals": one.ticks,
                  "ticktext": [brief(text) for text in one.texts]}
@@ -117,6 +125,66 @@ def draw_parallel(info: ParallelInfo) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)", template="none",
     )  # fmt: skip
     return figure
+
+
+def draw_rows(info: ParallelInfo) -> go.Figure:
+    """The same for narrow screens: one row per axis, and lines that run from the top to the bottom."""
+    order = np.argsort(info.distance)[::-1]  # the best are drawn last, on top
+    places = np.array([_places(one, one.values) for one in info.axes])
+    rows = len(info.axes)
+    down = np.arange(rows + 1, dtype=np.int8)
+    figure = go.Figure()
+    for part in np.array_split(order, min(len(order), _SHADES)):
+        lines = np.vstack([places[:, part], np.full(len(part), np.nan)])  # a gap after each trial
+        figure.add_scatter(
+            x=lines.T.ravel().astype(np.float32), y=np.tile(down, len(part)), mode="lines", hoverinfo="skip",
+            line={"width": 1.5, "color": _shade(info.distance, part)}, opacity=faint(len(order)), showlegend=False,
+        )  # fmt: skip
+    figure.update_layout(
+        height=_ROW * rows + 24, margin={"l": 8, "r": 8, "t": 28, "b": 24}, font={"family": FONT, "size": 11},
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", template="none", dragmode=False,
+        xaxis={"visible": False, "range": [-0.01, 1.01], "fixedrange": True},
+        yaxis={"range": [rows - 1, 0], "tickvals": list(range(rows)), "showticklabels": False, "zeroline": False,
+               "fixedrange": True},
+        annotations=[note for row, one in enumerate(info.axes) for note in _row_texts(row, one)],
+    )  # fmt: skip
+    return figure
+
+
+def _places(one: ParallelAxis, values: Sequence[float]) -> NDArray[np.float64]:
+    """Return positions in 0..1 along an axis; the middle where it has one value."""
+    low, high = min(one.ticks), max(one.ticks)
+    numbers = np.asarray(values, dtype=np.float64)
+    return (numbers - low) / (high - low) if high > low else np.full(len(numbers), 0.5)
+
+
+def _shade(distance: Sequence[float], part: NDArray[np.int64]) -> str:
+    from plotly.colors import sample_colorscale
+
+    low, high = min(distance), max(distance)
+    mean = float(np.asarray(distance)[part].mean())
+    return str(sample_colorscale(_SCALE, [(mean - low) / (high - low) if high > low else 0.0])[0])
+
+
+def _row_texts(row: int, one: ParallelAxis) -> list[dict[str, Any]]:
+    """Return annotations: the name above a row, the texts of its ticks below, those at the ends inside the figure."""
+    text = {"y": row, "showarrow": False, "borderpad": 0, "bgcolor": "#ffffff"}  # the page has its own
+    below = {**text, "yanchor": "top", "yshift": -3}
+    name = {
+        **text,
+        "x": 0,
+        "text": f"<b>{brief(one.name, 44)}</b>",
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "yshift": 3,
+    }
+    most = max(4, _CHARACTERS // len(one.ticks))
+    anchors = {0.0: "left", 1.0: "right"}
+    ticks = [
+        {**below, "x": place, "text": brief(text, most), "xanchor": anchors.get(place, "center")}
+        for place, text in zip(_places(one, one.ticks).tolist(), one.texts, strict=True)
+    ]
+    return [name, *ticks]
 
 
 def label(name: str) -> str:

@@ -80,7 +80,7 @@ def _figures(data: ReportData) -> tuple[dict[str, go.Figure], dict[str, list[str
     from analysis.plots.along import along_info, draw_along
     from analysis.plots.best import best_info, draw_best
     from analysis.plots.importance import draw_importance, importance_info
-    from analysis.plots.parallel import draw_parallel, parallel_info
+    from analysis.plots.parallel import draw_parallel, draw_rows, parallel_info
     from analysis.plots.slices import draw_slice, slices_info
     from analysis.plots.timeline import draw_timeline, timeline_info
     from analysis.reports.evidence_section import importance_notes, importance_table
@@ -98,7 +98,7 @@ def _figures(data: ReportData) -> tuple[dict[str, go.Figure], dict[str, list[str
     bars = {one.score: table for one in evidence.importances if (table := importance_table(one)) is not None}
     order = _order(ranking, bars.get(schema.DISTANCE))
     if parallel := parallel_info(ranking, order):
-        figures["parallel"] = draw_parallel(parallel)
+        figures |= {"parallel": draw_parallel(parallel), "parallel-rows": draw_rows(parallel)}
         front_notes += _thinned(parallel.left_out, "lines")
     for score, table in bars.items():
         figures[f"importance-{score.replace('_', '-')}"] = draw_importance(importance_info(table), score)

@@ -191,7 +191,9 @@ def ranking_table(ranking: Ranking, most: int = TOP) -> Table | None:
     left = len(trials) - len(rows)
     note = f"And {left:,} more: gansweep rank {shlex.quote(ranking.sweep.name)} --top 0." if left else ""
     aligned = frozenset({0, *range(3, len(headers) - 1)})
-    return Table(headers, cells, aligned, note)
+    first = {"rank", "trial", "", "confirmed", labels[0] if labels else "", "tags", "kimg", "status"}
+    less = frozenset(place for place, header in enumerate(headers) if header not in first)
+    return Table(headers, cells, aligned, note, less)
 
 
 def knee_of(ranking: Ranking) -> str | None:

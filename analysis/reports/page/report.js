@@ -16,6 +16,9 @@ function themed(layout) {
   copy.hoverlabel = {
     ...copy.hoverlabel, bgcolor: colour("--paper"), bordercolor: colour("--line"), font: { color: colour("--ink") },
   };
+  for (const one of copy.annotations ?? []) {
+    if (one.bgcolor) one.bgcolor = colour("--paper");
+  }
   for (const name of Object.keys(copy).filter((key) => /^[xy]axis/.test(key))) {
     copy[name] = { ...copy[name], gridcolor: colour("--line"), linecolor: colour("--line"), tickcolor: colour("--line") };
   }
@@ -25,7 +28,8 @@ function themed(layout) {
 function draw(width) {
   for (const [id, figure] of Object.entries(figures)) {
     const place = document.getElementById(id);
-    const layout = { ...themed(figure.layout), ...(width ? { width: Math.min(width, place.clientWidth) } : {}) };
+    if (!width && !place.clientWidth) continue;  // of screens of another width
+    const layout = { ...themed(figure.layout), ...(width ? { width: Math.min(width, place.clientWidth || width) } : {}) };
     Plotly.react(place, figure.data, layout, { responsive: true, displayModeBar: false });
   }
 }
@@ -53,6 +57,7 @@ async function main() {
   const front = document.getElementById("front-figure");
   if (front) showThumbnails(front);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw());
+  matchMedia("(max-width: 720px)").addEventListener("change", () => draw());
   addEventListener("beforeprint", () => draw(660));
   addEventListener("afterprint", () => draw());
   document.documentElement.dataset.ready = "true";

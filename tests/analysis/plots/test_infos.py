@@ -18,7 +18,7 @@ from analysis.plots.confusion import confusion_info, draw_confusion
 from analysis.plots.curves import curves_info, curves_matplotlib, draw_curves
 from analysis.plots.front import draw_front, front_info, front_matplotlib
 from analysis.plots.importance import PALE, draw_importance, importance_info
-from analysis.plots.parallel import axis, draw_parallel, parallel_info
+from analysis.plots.parallel import axis, draw_parallel, draw_rows, parallel_info
 from analysis.plots.select import thin
 from analysis.plots.slices import draw_slice, slices_info
 from analysis.plots.timeline import draw_timeline, timeline_info, timeline_matplotlib
@@ -130,6 +130,14 @@ def test_parallel_shows_what_varies_and_only_what_compares() -> None:
     assert [one.name for one in info.axes] == ["lr", "width", "distance", "tag accuracy"]
     assert info.distance == [8, 10]
     assert len(draw_parallel(info).data[0].dimensions) == 4
+    # Narrow screens: the larger distance first, so that the best is on top, and a gap after each trial.
+    drawn = draw_rows(info)
+    lines = [[list(map(float, line.x[:-1])), list(map(int, line.y[:-1]))] for line in drawn.data]
+    assert lines == [[[0, 0, 1, 1], [0, 1, 2, 3]], [[1, 1, 0, 0], [0, 1, 2, 3]]]
+    assert all(math.isnan(line.x[-1]) for line in drawn.data)
+    assert drawn.data[1].line.color == "rgb(0, 114, 178)"
+    texts = [note.text for note in drawn.layout.annotations if note.y == 2]
+    assert texts == ["<b>distance</b>", "8.00", "8.50", "9.00", "9.50", "10.00"]
     assert parallel_info(ranked(rows[:1], space=SPACE)) is None
     slices = slices_info(ranking, ["width"])
     assert [one.name for one in slices] == ["width"]

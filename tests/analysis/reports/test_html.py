@@ -221,6 +221,18 @@ def test_a_browser_shows_the_page_without_fault(browser: Browser, tmp_path: Path
         assert context.evaluate(f"{wide}.filter(e => e.scrollWidth > e.clientWidth).length") == 0
         right = "[...document.querySelectorAll('td')].map(cell => cell.getBoundingClientRect().right)"
         assert max(context.evaluate(right), default=0) <= width
+        right = "[...document.querySelectorAll('.drawn')].map(figure => figure.getBoundingClientRect().right)"
+        assert max(context.evaluate(right), default=0) <= width
+    if kind != "empty":
+        shown = [context.locator(f"#{name} .main-svg").first.is_visible() for name in ("parallel", "parallel-rows")]
+        assert shown == [width >= 720, width < 720]
+    if kind == "usual":
+        (images,) = context.locator("#front tbody tr:first-child td[data-label=images]").all()
+        assert images.is_visible() == (width >= 720)
+        if width < 720:
+            context.locator("#front tbody tr:first-child summary").click()
+            assert images.is_visible()
+            assert context.locator("#front td[data-label=images]:visible").count() == 1
     if kind == "usual":
         label = "getComputedStyle(document.querySelector('#front td'), '::before').content"
         assert context.evaluate(label) == ('"rank"' if width < 720 else "none")
