@@ -148,7 +148,10 @@ SHARES: Final = (
 )  # fmt: skip
 """Scores that lie between 0 and 1, with those that start with these names."""
 TRAINING: Final = "training/"
-"""Before the name of every signal of training (losses, gradient norms), so that pages show the scores first."""
+"""Before the name of every signal of training (losses, gradient norms), so that they are a group of their own."""
+CHARTS: Final = "objectives/"
+"""Before the names of copies of the objectives, which no table reads: MLflow sorts groups of charts by name and shows
+metrics without a group last, so that only a group before ``TRAINING`` shows the scores first."""
 CLASS_ACCURACY: Final = "class_accuracy/"
 """``class_accuracy/<group>/<class>`` in a trial's results; logged as the table ``CLASS_ACCURACY_FILE``, not as metrics.
 Runs of earlier versions have metrics."""
@@ -175,6 +178,8 @@ PLAN_FILE: Final = "plan.json"
 """What `gansweep plan` expected of the sweep, where it was asked before."""
 SAMPLES_FOLDER: Final = "samples"
 """Images of each evaluation: the same noise and tags, or the same source images, in every trial."""
+OVERVIEW_FILE: Final = "front-and-samples.png"
+"""Among the figures of a sweep: the front above the samples of the best trials."""
 FIGURES_FOLDER: Final = "figures"
 """Images of the sweep on its parent run, drawn anew while it runs."""
 CONFUSION_FILE: Final = "confusion.json"

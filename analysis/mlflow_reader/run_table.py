@@ -111,7 +111,11 @@ def repeat_identity(tags: Mapping[str, str]) -> dict[str, Any]:
 
 def _row(run: Record, dimensions: Mapping[str, Mapping[str, Any]], fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     tags = run.data.tags
-    metrics = {schema.unescaped(name): _restore_infinity(value) for name, value in run.data.metrics.items()}
+    metrics = {
+        schema.unescaped(name): _restore_infinity(value)
+        for name, value in run.data.metrics.items()
+        if not name.startswith(schema.CHARTS)
+    }
     row: dict[str, Any] = {
         "system": tags.get(schema.SYSTEM),
         "status": tags.get(schema.STATUS, schema.RUNNING),

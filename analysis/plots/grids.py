@@ -84,6 +84,16 @@ def strip_of(names: Sequence[str], most: int = 6) -> list[str]:
     return [ordered[round(index * (len(ordered) - 1) / (most - 1))] for index in range(most)]
 
 
+def stack(images: Sequence[Image.Image]) -> Image.Image:
+    """Combine images into one, each below the one before it, on white."""
+    sheet = Image.new("RGB", (max(one.width for one in images), sum(one.height for one in images)), "white")
+    top = 0
+    for one in images:
+        sheet.paste(one.convert("RGB"), (0, top))
+        top += one.height
+    return sheet
+
+
 def side_by_side(images: Sequence[tuple[str, Image.Image]], columns: int = 5, width: int = 360) -> Image.Image:
     """Combine images into one, each ``width`` pixels wide below its caption, in rows of ``columns``."""
     if not images:

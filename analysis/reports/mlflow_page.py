@@ -38,7 +38,7 @@ LETTERS = 5000
 """Maximum length of a description in characters; older servers accept no more."""
 
 
-def experiment_description(ranking: Ranking, experiment: str, parent: str) -> str:
+def experiment_description(ranking: Ranking, experiment: str, parent: str, drawn: Collection[str] = ()) -> str:
     """Return Markdown for the experiment: the winner and links on the first line, then the first trials.
 
     MLflow shows the first line above the table of runs.
@@ -47,6 +47,7 @@ def experiment_description(ranking: Ranking, experiment: str, parent: str) -> st
         ranking: of the sweep.
         experiment: its id.
         parent: id of the sweep's run.
+        drawn: names of the figures that the run has.
     """
     runs = ranking.trials.set_index("key")["mlflow_run_id"]
     links = {str(key): f"#/experiments/{experiment}/runs/{run}" for key, run in runs.items()}
@@ -60,7 +61,9 @@ def experiment_description(ranking: Ranking, experiment: str, parent: str) -> st
         scores = ", ".join(f"{name.replace('_', ' ')} {score_text(name, row[SCORES + name])}" for name in names)
         first += f"the winner is [{_plain(ranking.best)}]({links[ranking.best]}), {scores}"
     shown = "front and images" if schema.TAG_ACCURACY in ranking.sweep.scores else "images"
-    first += f"; [{shown}]({pages}), [ranking as a table]({pages}/artifacts/{schema.RANKING_FILE})"
+    # The page of a run folds its description after 100 pixels, whatever stands there; that of a file shows it all.
+    overview = f"/artifacts/{schema.FIGURES_FOLDER}/{schema.OVERVIEW_FILE}" if schema.OVERVIEW_FILE in drawn else ""
+    first += f"; [{shown}]({pages}{overview}), [ranking as a table]({pages}/artifacts/{schema.RANKING_FILE})"
     differences = winner_differences(ranking)
     line = ", ".join(f"{_plain(name)} {_plain(parameter(value))}" for name, value in (differences or {}).items())
     changed = f"The winner differs from the recipe in: {line}." if line else ""

@@ -17,6 +17,7 @@ from mlflow.entities import Metric
 from analysis import schema
 from analysis.mlflow_reader.artifacts import Artifacts
 from analysis.mlflow_reader.sweep import load
+from analysis.plots.grids import stack
 from analysis.ranking.ranking import rank
 from analysis.reports.data import read_history
 from analysis.reports.mlflow_page import (
@@ -131,15 +132,15 @@ class SweepPage:
             metrics=[Metric(name, value, now, step) for name, value in values.items() if logged.get(name) != value],
             tags=to_tags(description_tags(self.tracker.sweep, current.tags, description(ranking, parent, drawn))),
         )
-        self._describe_experiment(ranking)
+        self._describe_experiment(ranking, drawn)
         write_table(self.client, parent, schema.RANKING_FILE, ranking_content(ranking))
         mark_ranks(self.client, self.tracker.experiment, ranking)
 
-    def _describe_experiment(self, ranking: Ranking) -> None:
+    def _describe_experiment(self, ranking: Ranking, drawn: list[str]) -> None:
         """Set the experiment's description and the view of its table of runs, where they changed."""
         experiment = self.tracker.experiment
         current = self.client.get_experiment(experiment).tags
-        text = experiment_description(ranking, experiment, self.tracker.parent)
+        text = experiment_description(ranking, experiment, self.tracker.parent, drawn)
         tags = {f"mlflow.sharedViewState.{schema.RUNS_VIEW}": json.dumps(runs_view(ranking))}
         if current.get(NOTE) != text:
             tags |= description_tags(self.tracker.sweep, current, text)
@@ -185,4 +186,5 @@ def _drawn(ranking: Ranking) -> dict[str, Image.Image]:
             images[name] = Image.open(file)
         else:
             images[name] = figure
-    return images
+    shown = [images[name] for name in ("front.png", "best-samples.png") if name in images]
+    return images | ({schema.OVERVIEW_FILE: stack(shown)} if len(shown) > 1 else {})

@@ -277,6 +277,7 @@ class Tracker:
             rows = [[*name.split("/", 2)[1:], value] for name, value in classes.items()]
             table = {"columns": ["group", "class", "accuracy"], "data": rows}
             self._put("table", key, name=schema.CLASS_ACCURACY_FILE, content=table)
+        values |= {schema.CHARTS + name: numbers[name] for name in schema.OBJECTIVES if name in numbers}
         images = [self._operation("picture", key, name=f"{key}/{name}") for name in result.get("pictures", ())]
         self.sender.put(self._operation("metrics", key, step=step, values=values), *images)
 

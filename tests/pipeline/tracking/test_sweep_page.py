@@ -84,16 +84,21 @@ def test_the_parent_run_shows_the_ranking(history: History, tmp_path: Path) -> N
     tags = history.client.get_experiment_by_name("shown").tags
     first = tags["mlflow.note.content"].splitlines()[0]
     assert f"the winner is [shown-00001](#/experiments/{run.info.experiment_id}/runs/{best}), distance 8.00" in first
-    assert f"(#/experiments/{run.info.experiment_id}/runs/{parent})" in first
+    overview = "artifacts/figures/front-and-samples.png"
+    assert f"[front and images](#/experiments/{run.info.experiment_id}/runs/{parent}/{overview})" in first
     view = json.loads(tags["mlflow.sharedViewState.gansweep"])
     assert view["selectedColumns"][:3] == ["metrics.`distance`", "metrics.`tag_accuracy`", "metrics.`kimg`"]
     assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`distance`", True)
     images = {entry.path for entry in history.client.list_artifacts(parent, schema.FIGURES_FOLDER)}
     names = ("front", "best-so-far-by-time", "best-so-far-by-training", "learning-curves", "timeline", "best-samples")
-    assert images == {f"figures/{name}.png" for name in names}
+    assert images == {f"figures/{name}.png" for name in (*names, "front-and-samples")}
+    sizes = {}
     for path in images:
         with Image.open(history.client.download_artifacts(parent, path, str(tmp_path))) as image:
             assert image.width > 300
+            sizes[path] = image.size
+    widths, heights = zip(*(sizes[f"figures/{name}.png"] for name in ("front", "best-samples")), strict=True)
+    assert sizes["figures/front-and-samples.png"] == (max(widths), sum(heights))
 
 
 def test_the_description_shows_the_figures_that_were_drawn_alone(

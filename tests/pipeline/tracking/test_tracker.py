@@ -182,7 +182,10 @@ def test_metrics_have_kimg_as_their_step_and_are_finite(
     tracker.log_result("k-00000", {"kimg": 20, **infinite, "tag_accuracy": 0.5})
     client, run = MlflowClient(home.tracking), stored("trial")[0]
     history = {m: [(p.step, p.value) for p in client.get_metric_history(run.info.run_id, m)] for m in run.data.metrics}
-    assert history == {"kimg": [(10, 10.0), (20, 20.0)], "distance": [(10, 5.5)], "tag_accuracy": [(20, 0.5)]}
+    scores = {"distance": [(10, 5.5)], "tag_accuracy": [(20, 0.5)]}
+    # MLflow's first charts are those of the group that comes first.
+    assert history == {"kimg": [(10, 10.0), (20, 20.0)], **scores, **{f"objectives/{m}": scores[m] for m in scores}}
+    assert not [column for column in load(tracker.sweep, home=home.root).trials if "objectives" in column]
 
 
 def test_intervals_are_one_tag_rather_than_charts_of_one_point(
@@ -200,10 +203,10 @@ def test_intervals_are_one_tag_rather_than_charts_of_one_point(
         tracker.log_result(f"k-{number:05d}", {"kimg": 10, "distance": 40.0, **ends})
     first, second = stored("trial")
     assert json.loads(first.data.tags["gansweep.intervals"]) == {score: list(pair) for score, pair in own.items()}
-    assert set(first.data.metrics) == {"kimg", "distance"}
+    assert set(first.data.metrics) == {"kimg", "distance", "objectives/distance"}
     # More than MLflow takes in one tag stay metrics.
     assert "gansweep.intervals" not in second.data.tags
-    assert len(second.data.metrics) == 2 + 2 * 200
+    assert len(second.data.metrics) == 3 + 2 * 200
     table = load(name, home=home.root).trials
     low, high = "metrics.interval/tag_accuracy_long+short/low", "metrics.interval/tag_accuracy_007/high"
     assert list(table[low].fillna(-1)) == [0.25, -1]
