@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import math
 import re
@@ -36,6 +37,8 @@ class ComparedTrial:
     scores: str
     params: Mapping[str, str]
     grids: Sequence[tuple[int, bytes]]
+    unit: str = "kimg"
+    """Of the grids' training."""
 
 
 def collect_trials(ranking: Ranking, top: int) -> list[ComparedTrial]:
@@ -51,7 +54,8 @@ def collect_trials(ranking: Ranking, top: int) -> list[ComparedTrial]:
     artifacts = Artifacts(ranking.sweep)
     dimensions = [dimension["name"] for dimension in ranking.sweep.space.get("dimensions", ())]
     names = [name for name in ranking.sweep.params if name in dimensions]
-    trials = [_read_trial(rows[key], names, artifacts) for key in order if key in rows]
+    unit = schema.budget_unit(ranking.sweep.settings)
+    trials = [_read_trial(rows[key], names, artifacts, unit) for key in order if key in rows]
     shown = [trial for trial in trials if trial.grids]
     if len(shown) < 2:
         raise UserError(
@@ -61,7 +65,7 @@ def collect_trials(ranking: Ranking, top: int) -> list[ComparedTrial]:
     return _varying_only(shown)
 
 
-def _read_trial(row: Mapping[Any, Any], params: Sequence[str], artifacts: Artifacts) -> ComparedTrial:
+def _read_trial(row: Mapping[Any, Any], params: Sequence[str], artifacts: Artifacts, unit: str) -> ComparedTrial:
     texts = [f"distance {number(row[SCORES + schema.DISTANCE])}"]
     accuracy = row.get(SCORES + schema.TAG_ACCURACY)
     if accuracy is not None and not math.isnan(accuracy):
@@ -74,7 +78,7 @@ def _read_trial(row: Mapping[Any, Any], params: Sequence[str], artifacts: Artifa
         if kimg and image and image.startswith(b"\x89PNG"):
             grids.append((int(kimg[1]), image))
     given = {name: str(row[PARAMS + name]) for name in params if str(row[PARAMS + name]) not in ("nan", "None", "<NA>")}
-    return ComparedTrial(str(row["key"]), ", ".join(texts), given, grids)
+    return ComparedTrial(str(row["key"]), ", ".join(texts), given, grids, unit)
 
 
 def _spread(names: Sequence[str], most: int) -> list[str]:
@@ -88,9 +92,7 @@ def _varying_only(trials: Sequence[ComparedTrial]) -> list[ComparedTrial]:
     names = dict.fromkeys(name for trial in trials for name in trial.params)
     varying = [name for name in names if len({trial.params.get(name) for trial in trials}) > 1]
     return [
-        ComparedTrial(
-            trial.key, trial.scores, {name: trial.params[name] for name in varying if name in trial.params}, trial.grids
-        )
+        dataclasses.replace(trial, params={name: trial.params[name] for name in varying if name in trial.params})
         for trial in trials
     ]
 
@@ -117,6 +119,7 @@ def render_page(sweep: str, winner: str, trials: Sequence[ComparedTrial], *, tok
             {
                 "key": trial.key,
                 "scores": trial.scores,
+                "unit": trial.unit,
                 "params": dict(trial.params),
                 "grids": [
                     {"kimg": kimg, "png": f"data:image/png;base64,{base64.b64encode(png).decode()}"}

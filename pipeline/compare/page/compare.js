@@ -18,12 +18,12 @@ const figures = trials.map((trial) => {
 });
 function showStep() {
   const kimg = steps[$("kimg").value];
-  $("kimg-text").textContent = `${kimg} kimg`;
+  $("kimg-text").textContent = `${kimg} ${trials[0].unit}`;
   trials.forEach((trial, index) => {
     const grid = lastGrid(trial, kimg);
     figures[index].image.src = grid.png;
-    figures[index].image.alt = `images of ${trial.key} at ${grid.kimg} kimg`;
-    figures[index].at.textContent = `${grid.kimg} kimg`;
+    figures[index].image.alt = `images of ${trial.key} at ${grid.kimg} ${trial.unit}`;
+    figures[index].at.textContent = `${grid.kimg} ${trial.unit}`;
   });
 }
 Object.assign($("kimg"), { max: steps.length - 1, value: steps.length - 1 });

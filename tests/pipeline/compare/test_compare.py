@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
 import io
 import json
@@ -18,7 +19,7 @@ from analysis.mlflow_reader.sweep import load
 from analysis.ranking.preference import FILE, read_choices
 from analysis.ranking.ranking import rank
 from pipeline.cli.main import main
-from pipeline.compare.comparison import MOST_GRIDS, collect_trials, describe_winner
+from pipeline.compare.comparison import MOST_GRIDS, collect_trials, describe_winner, render_page
 from pipeline.compare.server import ComparisonServer
 from tests.support.servers.browser import chromium, new_page
 from tests.support.sweeps import History
@@ -82,6 +83,16 @@ def test_trials_grids_and_parameters(home: Path) -> None:
         assert image.getpixel((3, 3)) == (0, 0, 255)
     assert set(recipe.params) == {"optimizer.lr", "networks.norm"}  # the width is equal in all
     assert re.findall(r"[\d.]+", recipe.scores) == ["9", "90.0"]
+    assert recipe.unit == "kimg"
+
+
+@pytest.mark.parametrize("budget", ["flops", "seconds"])
+def test_training_is_in_the_unit_of_the_sweep(home: Path, budget: str) -> None:
+    sweep = load("first", home=home)
+    ranking = rank(dataclasses.replace(sweep, settings={**sweep.settings, "budget": budget}))
+    trials = collect_trials(ranking, 2)
+    assert {trial.unit for trial in trials} == {"kimg of the recipe"}
+    assert '"unit": "kimg of the recipe"' in render_page("first", "", trials, token=None)
 
 
 def request(server: ComparisonServer, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
