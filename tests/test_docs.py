@@ -80,6 +80,26 @@ def test_every_link_leads_somewhere() -> None:
     assert checked > 60
 
 
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("own tags", "gansweep data inspect"),
+        ("SLURM", "sbatch "),
+        ("which scheduler", "keep the defaults"),
+        ("FID comparable with papers", "--extractor inception"),
+        ("four GPUs in one machine", "--gpus-per-trial 1"),
+    ],
+)
+def test_links_of_the_readme_land_on_the_answer(question: str, answer: str) -> None:
+    """Within the 1,200 characters that follow the heading, which is about a screen."""
+    (target,) = re.findall(rf"\[{question}\]\(([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    path, _, anchor = target.partition("#")
+    sections = re.split(r"^(?=#)", (ROOT / path).read_text(encoding="utf-8"), flags=re.M)
+    titles = [re.sub(r"[^\w\- ]", "", one.partition("\n")[0].lower()).strip().replace(" ", "-") for one in sections]
+    start = titles.index(anchor) if anchor else 0
+    assert answer in "".join(sections[start:])[:1200]
+
+
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_bytes()) <= 8192
 

@@ -68,7 +68,7 @@ def run_demo(folder: Path | None) -> int:
     print(
         f"winner   {winner}\n"
         f"samples  {winner / 'samples.png'}\n"
-        f'image  {image} ("{PROMPT}")\n\n'
+        f'images   {image} ("{PROMPT}")\n\n'
         "next:\n"
         f"  gansweep ui{where}\n"
         f'  gansweep generate {winner} "pink hair green eyes" -o pink.png\n'

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MOST = 100_000
 """Maximum number of images per call."""
-AT_ONCE = 1024
+AT_ONCE = 256
 """Number of images held in memory while a folder is written."""
 _PLAIN = Style()
 

@@ -108,8 +108,8 @@ class ImageOutput:
         width, height = columns * side, -(-count // columns) * side
         if max(width, height) > LARGEST_SHEET:
             raise UsageError(
-                f"the sheet would have {width} x {height} pixels, and {LARGEST_SHEET} a side are allowed; take fewer "
-                "images, a smaller --upscale, or a folder (-o without suffix)"
+                f"the sample grid would have {width} x {height} pixels, and {LARGEST_SHEET} a side are allowed; take "
+                "fewer images, a smaller --upscale, or a folder (-o without suffix)"
             )
 
     def scale(self, size: int) -> int:

@@ -279,7 +279,7 @@ def test_truncation_draws_other_images_of_the_same_noise(bundle: Bundle, tmp_pat
         (["-n", "0"], "-n is 0; allowed: 1 to 100000"),
         (["--seed", "-1"], "--seed is -1; allowed: 0 to 2147483647"),
         (["--panel", "noise"], "give only one of tags"),
-        (["-n", "90000"], "the sheet would have 29400 x 29400 pixels, and 16383 a side are allowed; take fewer"),
+        (["-n", "90000"], "the sample grid would have 29400 x 29400 pixels, and 16383 a side are allowed; take fewer"),
     ],
 )
 def test_invalid_options_are_one_line_and_write_nothing(

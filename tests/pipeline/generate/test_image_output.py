@@ -113,7 +113,7 @@ def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
 def test_a_sheet_too_large_is_refused_before_it_is_drawn(tmp_path: Path) -> None:
     target = ImageOutput.check(tmp_path / "s.png", Style(upscale=16))
     target.require_sheet(63, 63, 16)  # 63 * 258 = 16254
-    with pytest.raises(UsageError, match="the sheet would have 16512 x 258 pixels, and 16383 a side are allowed"):
+    with pytest.raises(UsageError, match="the sample grid would have 16512 x 258 pixels, and 16383 a side are allowed"):
         target.require_sheet(64, 64, 16)
 
 

@@ -126,7 +126,7 @@ def test_from_the_command_line_as_one_sheet(
         (["--interpolate", "1", "2"], "give another seed, other tags, or one of each"),
         (["--interpolate", "pink hair", "-n", "1"], "-n is 1; from one end to the other there are 2"),
         (["--interpolate", "3", "pink hair", "-n", "400"], "a square of 160000 images; at most 100000"),
-        (["--interpolate", "3", "--upscale", "16", "-n", "64"], "the sheet would have 16512 x 258 pixels"),
+        (["--interpolate", "3", "--upscale", "16", "-n", "64"], "the sample grid would have 16512 x 258 pixels"),
     ],
 )
 def test_invalid_ends_are_one_line_and_write_nothing(
