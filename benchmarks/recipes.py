@@ -2,11 +2,12 @@
 
     python -m benchmarks.recipes --data DIR --seconds 600 --seeds 3 --systems acgan cdcgan lightgan
     python -m benchmarks.recipes --data DIR --systems lightgan lightgan,generator.width=64    # another value
+    python -m benchmarks.recipes --data DIR --systems r3gan --kimg 48    # equal images, where schedules end
 
 Each run trains one recipe in one thread until it has used ``--seconds`` of CPU time, data and scores not counted, and
-is then scored like the last evaluation of a trial. The table has means over seeds with 95 % t-intervals and, for the
-last system, the ratio of its mean distance to the lowest of the others. CPU time varies less with other load of the
-machine than time does.
+is then scored like the last evaluation of a trial. With ``--kimg`` it trains for so many images. The table has means
+over seeds with 95 % t-intervals and, for the last system, the ratio of its mean distance to the lowest of the others.
+CPU time varies less with other load of the machine than time does.
 """
 
 from __future__ import annotations
@@ -58,15 +59,19 @@ def load_context(options: argparse.Namespace, cache: Path) -> TrialContext:
     return TrialContext(images, scorer, (Evaluation(1, options.samples),))
 
 
-def train(config: GanConfig, images: TaggedImages, seconds: float, seed: int) -> TrainingLoop:
-    """Train a configuration until the process has used ``seconds`` of CPU time."""
+def train(config: GanConfig, images: TaggedImages, options: argparse.Namespace, seed: int) -> TrainingLoop:
+    """Train a configuration for ``--kimg``, or until the process has used ``--seconds`` of CPU time."""
     torch.manual_seed(seed)
     complete = images.labels[: images.complete]
     pairs = combinations(complete) if config.tags.encoding == "pairs" else ()
     system = build_system(config, images.vocabulary.sizes, pairs=pairs)
-    loop = TrainingLoop(system, training_data(config, images, "cpu"), config)
+    budget = int(options.kimg * 1000) if options.kimg else None
+    loop = TrainingLoop(system, training_data(config, images, "cpu"), config, budget)
+    if budget:
+        loop.train_until(budget)
+        return loop
     began = time.process_time()
-    while time.process_time() - began < seconds:
+    while time.process_time() - began < options.seconds:
         loop.train_until(loop.images_seen + CHECK_EVERY * loop.images_per_update)
     return loop
 
@@ -78,7 +83,7 @@ def run(name: str, context: TrialContext, options: argparse.Namespace, seed: int
     config = GanConfig.from_params({**find_space(space).recipe, "image_size": options.size, **changed})
     row: dict[str, Any] = {"system": name, "seed": seed}
     try:
-        loop = train(config, context.images, options.seconds, seed)
+        loop = train(config, context.images, options, seed)
     except Diverged as reason:
         return {**row, "diverged": str(reason)}
     evaluator = Evaluator(context, config, loop.average, Storage(str(output.resolve() / f"{name}-{seed}")))
@@ -120,6 +125,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=600, help="CPU seconds of training per run")
+    parser.add_argument("--kimg", type=float, help="thousands of images per run, rather than --seconds")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--samples", type=int, default=2000)

@@ -332,8 +332,10 @@ class SweepSettings:
                 raise UserError(f"saved settings do not fit this version: {name} is {shortened(value)}")
         paths = {name: Path(data[name]) for name in PATHS if data.get(name) is not None}
         lists = {name: tuple(data.get(name, ())) for name in ("set", "fix", "range", "choices", "budgets")}
+        # Earlier versions accepted a confidence beside samplers that have none.
+        unused = {"prior_confidence": cls.prior_confidence} if data.get("sampler") != "prior" else {}
         try:
-            return cls(**{**data, **paths, **lists})
+            return cls(**{**data, **paths, **lists, **unused})
         except (TypeError, ValueError) as error:
             raise UserError(f"saved settings do not fit this version: {error}") from error
 

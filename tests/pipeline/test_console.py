@@ -26,6 +26,12 @@ class Lines(io.StringIO):
         return count
 
 
+@pytest.fixture
+def _stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages take no time, however busy the machine is."""
+    monkeypatch.setattr(console.time, "monotonic", lambda: 100.0)
+
+
 def test_a_stage_prints_how_far_it_is_without_being_called_again() -> None:
     file = Lines("tag classifier: 40% 12 s left")
     with show_stage(Console(file=file, width=200), "tag classifier", every=0.001) as update:
@@ -49,6 +55,7 @@ def test_the_first_line_does_not_wait_for_the_interval(monkeypatch: pytest.Monke
         assert file.printed.wait(60)
 
 
+@pytest.mark.usefixtures("_stopped_clock")
 def test_a_stage_that_ends_before_the_first_line_prints_one() -> None:
     file = Lines("")
     with show_stage(Console(file=file, width=200), "images of [faces]") as update:
@@ -56,6 +63,7 @@ def test_a_stage_that_ends_before_the_first_line_prints_one() -> None:
     assert file.getvalue() == "images of [faces]: 0 s\n"
 
 
+@pytest.mark.usefixtures("_stopped_clock")
 def test_stages_of_a_command_print_their_share() -> None:
     file = Lines("features: 25% (0 s so far, about ")
     with Stages(Console(file=file, width=200), every=0.001)("features") as update:
@@ -66,6 +74,7 @@ def test_stages_of_a_command_print_their_share() -> None:
         assert unknown.printed.wait(60)
 
 
+@pytest.mark.usefixtures("_stopped_clock")
 @pytest.mark.parametrize(("least", "text"), [(0.0, "trials: 0 s\n"), (60.0, "")])
 def test_short_stages_of_brief_commands_print_nothing(least: float, text: str) -> None:
     file = Lines("")

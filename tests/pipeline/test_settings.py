@@ -149,6 +149,9 @@ def test_a_confidence_that_no_sampler_would_use_is_refused() -> None:
     assert settings(sampler="prior", prior_confidence=0.75).prior_confidence == 0.75
     assert settings(like="first", prior_confidence=0.75).sampler == "prior"
     assert settings(sampler="gp", prior_confidence=0.5).sampler == "gp"  # as saved settings have it
+    saved = settings(sampler="tpe").to_json()
+    assert SweepSettings.from_json({**saved, "prior_confidence": 0.75}).prior_confidence == 0.5
+    assert SweepSettings.from_json({**saved, "sampler": "prior", "prior_confidence": 0.75}).prior_confidence == 0.75
 
 
 @pytest.mark.parametrize(
