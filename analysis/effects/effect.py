@@ -35,8 +35,8 @@ PER_DOUBLING: Final = "per doubling"
 class Effect:
     """Difference of a metric between values of a dimension, or its slope along one.
 
-    ``ratio`` effects are on a distance: 0.9 means 10% smaller; their ``estimate``, ``low`` and ``high`` are ratios and
-    1 is no effect. ``difference`` effects are on other scores and on the share that failed; 0 is no effect.
+    ``ratio`` effects are on a distance, a time or an energy: 0.9 means 10% smaller; their ``estimate``, ``low`` and
+    ``high`` are ratios and 1 is no effect. ``difference`` effects are on other scores and on the share that failed; 0 is no effect.
     """
 
     dimension: str
@@ -93,8 +93,8 @@ class Response:
 
 
 def is_ratio(metric: str) -> bool:
-    """Whether effects on a metric are ratios: distances are positive and have no natural scale."""
-    return schema.is_distance(metric)
+    """Whether effects on a metric are ratios: distances, times and energies are positive and have no natural scale."""
+    return schema.is_distance(metric) or metric.startswith(_POSITIVE)
 
 
 def join_values(values: Collection[Any]) -> str:

@@ -30,6 +30,7 @@ from analysis.claim_checks.verdicts import (
 )
 from analysis.claims import main
 from analysis.effects.effect import Effect
+from analysis.mlflow_reader.sweep import load
 from pipeline.repeats.ablate import vary_recipe
 from pipeline.settings import SweepSettings
 from search_spaces.registry import SPACES
@@ -318,6 +319,54 @@ def test_failing_is_a_metric() -> None:
     found = unstable.parts[0].effect
     assert found is not None
     assert (found.metric, found.estimate) == ("failed", pytest.approx(15 / 20))
+
+
+def test_a_recorded_ablation_answers_early_claims_and_those_about_training(history: History) -> None:
+    """Five evaluations of each of six pairs; only the early distance, the grid and the time differ."""
+    kimg = [10, 20, 30, 40, 50]
+
+    def run(norm: bool, seed: int) -> dict[str, Any]:
+        worse = 1.5 if norm else 1.0
+        wobble = 1 + 0.01 * seed * (1 + norm)
+        return {
+            "params": {"generator.final_norm": norm},
+            "metrics": {
+                "distance": {k: (100 * worse if k < 30 else 50) * wobble for k in kimg},
+                "kid": {k: 2.0 - 0.03 * k / worse + 0.001 * seed for k in kimg},
+                "saturated": dict.fromkeys(kimg, 0.1 + 0.001 * seed * (1 if norm else -1)),
+                "grid_energy": dict.fromkeys(kimg, 2 * worse * wobble),
+                "samples": {k: 2048 if k == 50 else 512 for k in kimg},
+                "tag_accuracy_hair": {k: 0.02 * k for k in kimg},
+                "tag_accuracy_eyes": {k: min(0.012 * k, 0.5) for k in kimg},
+                "kimg": dict(zip(kimg, kimg, strict=True)),
+            },
+        }
+
+    history.log_sweep("pairs", [run(False, 0)])
+    for seed in range(6):
+        for norm in (False, True):
+            variant = "with generator.final_norm=true" if norm else "recipe"
+            key = f"pairs-00000-a-{'with' if norm else 'recipe'}-{seed:02d}"
+            history.log_repeat("pairs", run(norm, seed), key=key, of="pairs-00000", kind="ablation", variant=variant,
+                               seed=seed, budget=50)  # fmt: skip
+    space = {"dimensions": [{"name": "generator.final_norm", "kind": "choice", "choices": [False, True]}]}
+    sweep = dataclasses.replace(load("pairs", home=history.home), space=space)
+    parts = {part.part.metric: part for part in verdict(sweep, "3").parts}
+    assert {name: part.verdict for name, part in parts.items()} == {
+        "distance": SUPPORTED, "kimg_to_recognisable": SUPPORTED, "grid_energy": SUPPORTED, "saturated": SUPPORTED,
+    }  # fmt: skip
+    early = parts["distance"].effect
+    assert early is not None
+    assert (early.evidence, early.trials, early.kimg, early.samples) == ("ablation", 6, 10, 512)
+    logs = [np.log((1 + 0.01 * seed) / (1.5 * (1 + 0.02 * seed))) for seed in range(6)]
+    assert early.estimate == pytest.approx(np.exp(np.mean(logs)))
+    for name in ("kimg_to_recognisable", "grid_energy"):
+        assert parts[name].effect is not None
+        assert parts[name].effect.kimg == 50
+    order = verdict(sweep, "22").parts[1]  # half of 0.95 at 23.75 kimg, half of 0.9 at 37.5
+    assert order.verdict == SUPPORTED
+    assert order.effect is not None
+    assert (order.effect.estimate, order.effect.trials) == (pytest.approx(23.75 / 37.5), 7)
 
 
 def test_json_has_every_claim(history: History, logged: str, capsys: pytest.CaptureFixture[str]) -> None:
