@@ -36,7 +36,8 @@ class Effect:
     """Difference of a metric between values of a dimension, or its slope along one.
 
     ``ratio`` effects are on a distance, a time or an energy: 0.9 means 10% smaller; their ``estimate``, ``low`` and
-    ``high`` are ratios and 1 is no effect. ``difference`` effects are on other scores and on the share that failed; 0 is no effect.
+    ``high`` are ratios and 1 is no effect. ``difference`` effects are on other scores and on the share that failed; 0
+    is no effect.
     """
 
     dimension: str

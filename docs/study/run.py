@@ -9,6 +9,7 @@ What is complete is skipped, and what was interrupted continues. Without --data,
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import subprocess
 import sys
@@ -21,10 +22,10 @@ import pandas as pd
 from analysis import schema
 from analysis.claim_checks.designs import DESIGNS
 from analysis.claim_checks.verdicts import ClaimVerdict, check_claims
-from analysis.effects.curve_figures import add_curve_figures, run_curves
+from analysis.effects.curve_figures import CURVE_FIGURES, add_curve_figures, run_curves
 from analysis.effects.effect import comparison_text
 from analysis.errors import AnalysisError
-from analysis.mlflow_reader.sweep import PARAMS, SCORES, Sweep, load
+from analysis.mlflow_reader.sweep import METRICS, PARAMS, SCORES, Sweep, load
 from analysis.repeats.confirmation import confirmation
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 COMMON = "--trials 1 --image-size 32 --scheduler none --end-hopeless none --rung-samples 512"
+PREFIX = re.compile(f"^({SCORES}|{METRICS}|{PARAMS})")
 CURVES = ("distance", "tag_accuracy", "kid", "diversity", "grid_energy", "saturated")
 
 
@@ -192,11 +194,11 @@ def run_rows(study: Study, sweep: Sweep) -> Iterator[dict[str, Any]]:
     """Yield one row per trial and repeat: what it was, its last scores and the figures of its learning curve."""
     sweep = add_curve_figures(sweep)
     for runs in (sweep.trials, sweep.repeats):
-        known = ("key", "variant", "seed", f"{PARAMS}seed", "status", "reason", "kimg", "seconds", "samples")
-        figures = ("metrics.loss_oscillation", "metrics.kimg_to_recognisable", "metrics.kimg_to_half_")
+        known = ("key", "variant", f"{PARAMS}seed", "status", "reason", "kimg", "seconds", "samples")
+        figures = tuple(f"{METRICS}{name}" for name in CURVE_FIGURES)
         columns = [name for name in runs if name in known or name.startswith((SCORES, *figures))]
         for row in runs[columns].to_dict("records"):
-            yield {"study": study.name, **{str(name).removeprefix("metrics."): value for name, value in row.items()}}
+            yield {"study": study.name, **{PREFIX.sub("", str(name)): value for name, value in row.items()}}
 
 
 def claim_rows(study: Study, sweep: Sweep, verdict: ClaimVerdict) -> Iterator[dict[str, Any]]:
