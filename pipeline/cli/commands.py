@@ -276,6 +276,7 @@ def list_sweeps(options: cli.ListOptions) -> int:
 def clean(options: cli.CleanOptions) -> int:
     """Remove files that are no longer needed, or a whole sweep."""
     from pipeline.cli.clean import clean_sweep
+    from pipeline.console import brief_stages
 
     if options.all:
         from pipeline.cli.remove import remove_whole_sweep
@@ -284,9 +285,10 @@ def clean(options: cli.CleanOptions) -> int:
     for name, is_given in (("--yes", options.yes), ("--study", options.study is not None)):
         if is_given:
             raise UsageError(f"{name} needs --all")
-    freed = clean_sweep(
-        Home.find(options.home), options.name, options.tracking, keep=options.keep, dry_run=options.dry_run
-    )
+    with brief_stages()(f"files of {options.name}"):
+        freed = clean_sweep(
+            Home.find(options.home), options.name, options.tracking, keep=options.keep, dry_run=options.dry_run
+        )
     word = "would remove" if options.dry_run else "removed"
     about = {"sweep": options.name, "dry_run": options.dry_run, "files": freed.files, "bytes": freed.size}
     summary = f"{word} {len(freed.files)} files, {freed.size / 2**20:.1f} MiB"
