@@ -31,7 +31,13 @@ from analysis.effects.effect import (
     make_effect,
 )
 from analysis.effects.marginal import contrast, failure_response, response_at, slope
-from analysis.effects.paired import ablation_effect, ablation_slope, at_early_point, confirmation_effect
+from analysis.effects.paired import (
+    ablation_effect,
+    ablation_slope,
+    at_early_point,
+    confirmation_effect,
+    distinct_runs,
+)
 from analysis.effects.regression import paired_effect
 from analysis.mlflow_reader.learning_curves import learning_curves
 from analysis.mlflow_reader.mutated import without_mutated
@@ -182,8 +188,9 @@ def _curves(sweep: Sweep, metrics: Sequence[str]) -> dict[str, pd.DataFrame]:
 
 def _of_base(sweep: Sweep, curves: pd.DataFrame) -> pd.DataFrame:
     """Select the repeats of unchanged configurations: they, and not their variants, are a sample of seeds."""
-    base = sweep.repeats["variant"].isin([schema.UNCHANGED, schema.WINNER, schema.RECIPE_VARIANT])
-    return curves[curves["key"].isin(sweep.repeats.loc[base, "key"])]
+    repeats = distinct_runs(sweep.repeats)
+    base = repeats["variant"].isin([schema.UNCHANGED, schema.WINNER, schema.RECIPE_VARIANT])
+    return curves[curves["key"].isin(repeats.loc[base, "key"])]
 
 
 def _together(curves: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:

@@ -29,7 +29,7 @@ from analysis.mlflow_reader.run_table import costs
 from analysis.mlflow_reader.sweep import METRICS, PARAMS, SCORES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from analysis.mlflow_reader.sweep import Sweep
 
@@ -37,7 +37,7 @@ _Run = dict[str, Any]
 _Pair = tuple[_Run, _Run]
 
 MINIMUM_RUNS = 3
-"""Minimum number of pairs of an ablation, or of runs of a confirmed configuration."""
+"""Minimum number of seeds of an ablation, or of runs of a confirmed configuration."""
 
 
 def ablation_effect(
@@ -45,48 +45,50 @@ def ablation_effect(
 ) -> Effect | None:
     """Compare pairs of repeat runs with equal seeds that differ only in this dimension and those that depend on it.
 
-    ``None`` if there are too few.
+    Each seed counts once, with the mean difference of its pairs: several values share the run that they are compared
+    with. ``None`` if there are too few seeds.
     """
-    pairs = _comparable_pairs(sweep, axis, axes, (values, against), metric)
-    if not pairs:
-        return None
-    if metric == FAILED:
-        return _failing(sweep, axis, (values, against), pairs, ABLATION)
-    differences = [_difference(pair, metric) for pair in pairs]
-    return _paired(sweep, axis, (join_values(values), join_values(against)), pairs[0][0], metric, differences)
+    pairs = _comparable_pairs(sweep, axis, axes, lambda one, other: one in values and other in against, metric)
+    sides = (join_values(values), join_values(against))
+    if pairs and metric == FAILED:
+        return _failing(sweep, axis, sides, pairs, ABLATION)
+    return _mean_of_seeds(sweep, axis, sides, metric, [(pair, _difference(pair, metric)) for pair in pairs])
 
 
 def ablation_slope(sweep: Sweep, axis: Axis, axes: Sequence[Axis], metric: str) -> Effect | None:
     """Estimate the slope along a numeric dimension from the pairs of repeat runs that differ in it.
 
     Each seed counts once, with the mean slope of its pairs. Failures have no slope: those of the lowest value are
-    compared with those of the others. ``None`` if there are too few pairs.
+    compared with those of the others. ``None`` if there are too few seeds.
     """
-    name = f"{PARAMS}{axis.name}"
-    runs = _runs(sweep, ABLATION, axis.name) if axis.is_number else []
-    values = sorted({run[name] for run in runs if run[name] is not None})
-    if metric == FAILED:
-        return ablation_effect(sweep, axis, axes, values[1:], values[:1], metric)
-    pairs = [
-        pair for pair in _comparable_pairs(sweep, axis, axes, (values, values), metric) if pair[0][name] > pair[1][name]
-    ]
-    slopes: dict[tuple[Any, Any], list[float]] = {}
-    for one, other in pairs:
-        steps = math.log2(one[name] / other[name]) if axis.is_ratio else one[name] - other[name]
-        slopes.setdefault((one["of"], one["seed"]), []).append(_difference((one, other), metric) / steps)
-    if len(slopes) < MINIMUM_RUNS:
+    if not axis.is_number:
         return None
-    sides = (PER_DOUBLING if axis.is_ratio else PER_UNIT, "")
-    return _paired(sweep, axis, sides, pairs[0][0], metric, [float(np.mean(each)) for each in slopes.values()])
+    name = f"{PARAMS}{axis.name}"
+    if metric == FAILED:
+        values = sorted({run[name] for run in _runs(sweep, ABLATION, axis.name) if run[name] is not None})
+        return ablation_effect(sweep, axis, axes, values[1:], values[:1], metric)
+    slopes = []
+    for one, other in _comparable_pairs(
+        sweep, axis, axes, lambda one, other: None not in (one, other) and one > other, metric
+    ):
+        steps = math.log2(one[name] / other[name]) if axis.is_ratio else one[name] - other[name]
+        slopes.append(((one, other), _difference((one, other), metric) / steps))
+    return _mean_of_seeds(sweep, axis, (PER_DOUBLING if axis.is_ratio else PER_UNIT, ""), metric, slopes)
 
 
-def _paired(
-    sweep: Sweep, axis: Axis, sides: tuple[str, str], run: _Run, metric: str, differences: Sequence[float]
+def _mean_of_seeds(
+    sweep: Sweep, axis: Axis, sides: tuple[str, str], metric: str, differences: Sequence[tuple[_Pair, float]]
 ) -> Effect | None:
-    """Build the effect of differences between runs like ``run``."""
-    unit = "ratio" if is_ratio(metric) else "difference"
-    response = Response(metric, unit, sweep.trials[:0], np.array(differences), run["cost"], _whole(run["samples"]))
-    return make_effect(response, axis.name, sides, paired_effect(differences), (len(differences),) * 2, ABLATION)
+    """Build the mean effect of differences between pairs that were measured alike, each seed counted once."""
+    seeds: dict[Any, list[float]] = {}
+    for (run, _), difference in differences:
+        seeds.setdefault(run["seed"], []).append(difference)
+    if not seeds:
+        return None
+    means, unit = [float(np.mean(each)) for each in seeds.values()], "ratio" if is_ratio(metric) else "difference"
+    run = differences[0][0][0]
+    response = Response(metric, unit, sweep.trials[:0], np.array(means), run["cost"], _whole(run["samples"]))
+    return make_effect(response, axis.name, sides, paired_effect(means), (len(means),) * 2, ABLATION)
 
 
 def _difference(pair: _Pair, metric: str) -> float:
@@ -94,17 +96,30 @@ def _difference(pair: _Pair, metric: str) -> float:
 
 
 def _comparable_pairs(
-    sweep: Sweep, axis: Axis, axes: Sequence[Axis], sides: tuple[Collection[Any], Collection[Any]], metric: str
+    sweep: Sweep, axis: Axis, axes: Sequence[Axis], compares: Callable[[Any, Any], bool], metric: str
 ) -> list[_Pair]:
-    """Return the pairs of ``_pairs`` that were measured alike, of the largest budget with enough of them."""
-    candidates = [
-        (run, reference)
-        for run, reference in _pairs(sweep, {axis.name, *dependents(axis, axes)}, axis.name, *sides)
-        if metric == FAILED or (run["cost"] == reference["cost"] and run["samples"] == reference["samples"])
-        if _measured(run, metric) is not None and _measured(reference, metric) is not None
+    """Return pairs of ablation runs that were measured alike, of the largest budget with enough seeds.
+
+    The runs of a pair have one seed and budget, two values that ``compares`` takes in this order, and differ in no
+    dimension but this one and those that depend on it.
+    """
+    name, may_differ = f"{PARAMS}{axis.name}", {axis.name, *dependents(axis, axes)}
+    groups: dict[tuple[Any, ...], list[_Run]] = {}
+    for run in _runs(sweep, ABLATION, axis.name):
+        if _measured(run, metric) is not None:
+            end = () if metric == FAILED else (run["cost"], run["samples"])
+            groups.setdefault((run["seed"], run["fingerprint"], run["budget"], *end), []).append(run)
+    pairs = [
+        (one, other)
+        for group in groups.values()
+        for one, other in itertools.permutations(group, 2)
+        if compares(one[name], other[name]) and _differing(one, other) <= may_differ
     ]
-    budget = _largest([run["budget"] for run, _ in candidates])
-    return [pair for pair in candidates if pair[0]["budget"] == budget]
+    seeds: dict[int, set[Any]] = {}
+    for run, _ in pairs:
+        seeds.setdefault(run["budget"], set()).add(run["seed"])
+    budget = max((budget for budget, some in seeds.items() if len(some) >= MINIMUM_RUNS), default=None)
+    return [pair for pair in pairs if pair[0]["budget"] == budget]
 
 
 def confirmation_effect(
@@ -135,9 +150,8 @@ def confirmation_effect(
         return None
     if metric == FAILED:
         budget = max(run["budget"] for run, _ in run_pairs)
-        return _failing(
-            sweep, axis, (values, against), [one for one in run_pairs if one[0]["budget"] == budget], CONFIRMATION
-        )
+        largest = [pair for pair in run_pairs if pair[0]["budget"] == budget]
+        return _failing(sweep, axis, (join_values(values), join_values(against)), largest, CONFIRMATION)
     measured, left, pairs = (np.array(column) for column in zip(*rows, strict=True))
     blocks = (pairs[:, None] == np.unique(pairs)[1:]).astype(float)
     unit = "ratio" if is_ratio(metric) else "difference"
@@ -178,8 +192,8 @@ def at_early_point(sweep: Sweep, curves: pd.DataFrame, metric: str) -> Sweep:
 def _failing(
     sweep: Sweep,
     axis: Axis,
-    sides: tuple[Collection[Any], Collection[Any]],
-    pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]],
+    sides: tuple[str, str],
+    pairs: Sequence[_Pair],
     evidence: str,
 ) -> Effect | None:
     """Compare the shares of failed runs among pairs, counting each run once.
@@ -191,42 +205,34 @@ def _failing(
     failed = np.array([failed for side in runs for failed in side.values()], dtype=np.float64)
     response = Response(FAILED, "difference", sweep.trials[:0], failed, float(pairs[0][0]["budget"]))
     estimate = share_difference(hits[0], arms[0], hits[1], arms[1])
-    return make_effect(response, axis.name, (join_values(sides[0]), join_values(sides[1])), estimate, arms, evidence)
-
-
-def _largest(budgets: Sequence[int]) -> int | None:
-    """Return the largest budget with at least ``MINIMUM_RUNS`` pairs."""
-    return max((budget for budget in budgets if budgets.count(budget) >= MINIMUM_RUNS), default=None)
-
-
-def _pairs(
-    sweep: Sweep, may_differ: set[str], dimension: str, values: Collection[Any], against: Collection[Any]
-) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return pairs of ablation runs of one trial, seed and budget with these values that differ as allowed."""
-    name = f"{PARAMS}{dimension}"
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for run in _runs(sweep, ABLATION, dimension):
-        groups.setdefault((run["of"], run["seed"], run["fingerprint"], run["budget"]), []).append(run)
-    return [
-        (one, other)
-        for group in groups.values()
-        for one, other in itertools.permutations(group, 2)
-        if one[name] in values and other[name] in against and _differing(one, other) <= may_differ
-    ]
+    return make_effect(response, axis.name, sides, estimate, arms, evidence)
 
 
 def _runs(sweep: Sweep, kind: str, dimension: str) -> list[dict[str, Any]]:
-    """Return the repeat runs of a kind, with ``None`` for missing values; empty if they lack the dimension.
+    """Return the distinct repeat runs of a kind, with ``None`` for missing values; empty if they lack the dimension.
 
     ``cost`` is what a run has used of its budget.
     """
-    repeats = sweep.repeats
+    repeats = distinct_runs(sweep.repeats)
     if f"{PARAMS}{dimension}" not in repeats:
         return []
     runs = repeats.assign(cost=costs(repeats))[repeats["kind"] == kind].astype(object)
     return [
         {str(name): value for name, value in run.items()} for run in runs.where(runs.notna(), None).to_dict("records")
     ]
+
+
+def distinct_runs(repeats: pd.DataFrame) -> pd.DataFrame:
+    """Return repeats with one run per configuration, seed, budget and fingerprint: one that has ended if there is one.
+
+    Ablations of the winner and of the recipe, and confirmations of configurations that a search proposed twice, train
+    the same configuration on the same seed. That is one run, whatever trial it is of.
+    """
+    order = (schema.COMPLETE, schema.STOPPED, schema.FAILED, schema.INTERRUPTED, schema.RUNNING)
+    best_first = repeats["status"].map({status: place for place, status in enumerate(order)}).argsort(kind="stable")
+    params = [name for name in repeats if str(name).startswith(PARAMS) and name != f"{PARAMS}seed"]
+    same = ["kind", "config_hash", *params, "seed", "budget", "fingerprint"]
+    return repeats.iloc[best_first].drop_duplicates(same).sort_index()
 
 
 def _differing(one: dict[Any, Any], other: dict[Any, Any]) -> set[str]:

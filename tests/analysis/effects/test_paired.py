@@ -164,3 +164,52 @@ def test_early_scores_of_repeats_are_those_of_the_first_point_that_half_of_them_
     assert found.estimate == pytest.approx(math.exp(np.mean(logs)))
     late = at_early_point(sweep, curves[curves["kimg"] > 20], "distance")  # nothing at half of the budget or before
     assert ablation_effect(late, axis, [axis], [True], [False], "distance") is None
+
+
+def test_values_that_share_a_reference_count_once_a_seed() -> None:
+    """Widths 2 and 4 against 1 on three seeds: three independent differences, not six."""
+    scores = {1: [0.0, 0.1, 0.2], 2: [0.1, 0.3, 0.2], 4: [0.3, 0.1, 0.8]}
+    axis = Axis(STEPS, low=1, high=4)
+    found = ablation_effect(stepped(scores), axis, [axis], [2, 4], [1], "tag_accuracy")
+    means = [(0.1 + 0.3) / 2, (0.2 + 0.0) / 2, (0.0 + 0.6) / 2]
+    assert found is not None
+    assert (found.trials, found.arms) == (3, (3, 3))
+    assert found.estimate == pytest.approx(np.mean(means))
+    assert found.high - found.estimate == pytest.approx(4.302653 * np.std(means, ddof=1) / math.sqrt(3))  # t(2)
+    two = {steps: values[:2] for steps, values in scores.items()}  # four pairs of two seeds
+    assert ablation_effect(stepped(two), axis, [axis], [2, 4], [1], "tag_accuracy") is None
+
+
+def test_one_configuration_on_one_seed_is_one_run_whatever_it_is_of() -> None:
+    """Ablations of the winner and of the recipe meet: the same two configurations on the same three seeds."""
+    axis = Axis(STEPS, low=1, high=4)
+    once = stepped({1: [0.1, 0.2, 0.3], 3: [0.3, 0.2, 0.9]})
+    copies = once.repeats.assign(of="hand-00007", key=once.repeats["key"] + "-copy")
+    lost = copies.assign(status="interrupted", **{"scores.tag_accuracy": math.nan})
+    for again in (copies, lost):
+        twice = dataclasses.replace(once, repeats=pd.concat([again, once.repeats], ignore_index=True))
+        for metric in ("tag_accuracy", "failed"):
+            for one, both in (
+                [ablation_effect(each, axis, [axis], [3], [1], metric) for each in (once, twice)],
+                [ablation_slope(each, axis, [axis], metric) for each in (once, twice)],
+            ):
+                assert one is not None
+                assert one == both
+                assert one.arms == (3, 3)
+    split = once.repeats.assign(of=[f"hand-{steps:05d}" for steps in once.repeats[f"params.{STEPS}"]])
+    apart = ablation_effect(dataclasses.replace(once, repeats=split), axis, [axis], [3], [1], "tag_accuracy")
+    assert apart is not None
+    assert apart.trials == 3
+
+
+def test_a_few_later_runs_of_a_larger_budget_do_not_hide_a_slope() -> None:
+    axis = Axis(STEPS, low=1, high=4)
+    short, long = stepped({1: [0.0] * 6, 3: [0.2] * 6}), stepped({1: [0.0] * 2, 3: [0.8] * 2}, budget=80, kimg=80.0)
+    later = long.repeats.assign(key=long.repeats["key"] + "-k80")
+    sweep = dataclasses.replace(short, repeats=pd.concat([short.repeats, later], ignore_index=True))
+    for found in (
+        ablation_slope(sweep, axis, [axis], "tag_accuracy"),
+        ablation_effect(sweep, axis, [axis], [3], [1], "tag_accuracy"),
+    ):
+        assert found is not None
+        assert (found.trials, found.kimg) == (6, 40.0)
