@@ -17,7 +17,7 @@ from analysis.effects.comparison_point import (
     points_of,
     require_one_fingerprint,
 )
-from analysis.effects.curve_figures import CURVE_FIGURES, add_curve_figures
+from analysis.effects.curve_figures import BOUNDS, CURVE_FIGURES, NOT_REACHED, add_curve_figures, figure_curves
 from analysis.effects.dimensions import Axis, axes_of
 from analysis.effects.effect import (
     FAILED,
@@ -68,13 +68,14 @@ class ClaimEstimator:
         self.axes: dict[str, Axis] = {axis.name: axis for axis in axes_of(sweep)}
         self.systems = set(sweep.trials["system"])
         scored = [name for name in metrics if {f"{SCORES}{name}", f"{METRICS}{name}"} & set(sweep.trials.columns)]
-        self._curves = _curves(sweep, scored)
-        self._repeat_curves = _curves(replace(sweep, trials=sweep.repeats), scored)
-        self._points = {name: points_of(self._curves[name], name) for name in scored}
-        self._base_points = {
-            name: points_of(_together(self._curves[name], _of_base(sweep, self._repeat_curves[name])), name)
-            for name in scored
+        figures = figure_curves(sweep)
+        self._curves = _curves(sweep, scored, figures)
+        self._repeat_curves = _curves(replace(sweep, trials=sweep.repeats), scored, figures)
+        self._base_curves = {
+            name: _together(self._curves[name], _of_base(sweep, self._repeat_curves[name])) for name in scored
         }
+        self._points = {name: _points(self._curves[name], name) for name in scored}
+        self._base_points = {name: _points(self._base_curves[name], name) for name in scored}
         """Of the trials, and of the repeats of unchanged configurations."""
         self.metrics = {*scored, *([FAILED] if FAILED in metrics else [])}
 
@@ -143,6 +144,8 @@ class ClaimEstimator:
         if point is None or other is None:
             return None
         keys = self._both(point, other, set(point.values.index))
+        bounds = self._bounds(point)[keys]
+        keys = list(bounds.index[bounds.fillna(0.0).eq(0) | bounds.ne(self._bounds(other)[keys])])
         return _paired(point, point.values[keys], other.values[keys], ("", "itself", part.other))
 
     def explain_shortage(self, part: Part) -> str:
@@ -150,11 +153,24 @@ class ClaimEstimator:
         if part.metric == FAILED:
             failed = int((self.sweep.trials["status"] == "failed").sum())
             return f"{len(self.sweep.trials)} trials, {failed} of them failed"
+        metrics = (part.metric, part.other) if isinstance(part, ScoreContrast) else (part.metric,)
+        return self._shortage(part) + "".join(self._never_reached(metric) for metric in metrics)
+
+    def _never_reached(self, figure: str) -> str:
+        """Say how many runs never reached the level of a figure; empty if all did."""
+        bounds = [
+            frame[name] for frame in (self.sweep.trials, self.sweep.repeats) if (name := f"{BOUNDS}{figure}") in frame
+        ]
+        never, known = sum(int((one == NOT_REACHED).sum()) for one in bounds), sum(int(one.count()) for one in bounds)
+        return f"; {never} of {known} runs never reached the level of {figure}" if never else ""
+
+    def _shortage(self, part: Part) -> str:
         point = self.point(part.metric, part.time)
         if point is None:
             early = " and at half of it or before" if part.time == EARLY else ""
             most = max((len(one.values) for one in self._points[part.metric]), default=0)
-            return f"at most {most} trials scored at one point{early}; {MINIMUM_TRIALS} are needed"
+            half = ", and at least half of those scored" if most >= MINIMUM_TRIALS else ""
+            return f"at most {most} trials scored at one point{early}; {MINIMUM_TRIALS} are needed{half}"
         return (
             f"{len(point.values)} trials at {point.kimg} kimg; {MINIMUM_TRIALS} with the values it compares are "
             f"needed, {MINIMUM_ARM} of each, and not always together with the same other values"
@@ -164,26 +180,39 @@ class ClaimEstimator:
         if part.metric == FAILED:
             return failure_response(self.sweep)
         point = self.point(part.metric, part.time)
-        return response_at(self.sweep, point) if point else None
+        if point is None:
+            return None
+        bounds = self._bounds(point).dropna()
+        return response_at(self.sweep, point) if bounds.empty or bounds.eq(0).sum() >= MINIMUM_ARM else None
+
+    def _bounds(self, point: ComparisonPoint) -> pd.Series[float]:
+        """Return whether the value of each run at a point is a bound; missing where the metric has none."""
+        curves, name = self._base_curves[point.score], f"{BOUNDS}{point.score}"
+        here = curves[curves["kimg"] == point.kimg].set_index("key").reindex(columns=[name])[name]
+        return here.reindex(point.values.index).astype(float)
 
     @staticmethod
     def _both(one: ComparisonPoint, other: ComparisonPoint, some: set[str]) -> list[str]:
         return sorted(some & set(one.values.index) & set(other.values.index))
 
 
-def _curves(sweep: Sweep, metrics: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Give the evaluations of every run by metric; a figure of whole curves has one, at the run's end."""
-    whole = [name for name in metrics if name.startswith(CURVE_FIGURES)]
+def _curves(sweep: Sweep, metrics: Sequence[str], figures: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
+    """Give the evaluations of every run by metric; a figure of the learning curve is what the run had until then."""
     columns = {*map(str, sweep.trials.columns)}
+    whole = [name for name in metrics if name.startswith(CURVE_FIGURES)]
     logged = [name for name in metrics if name not in whole and {f"{SCORES}{name}", f"{METRICS}{name}"} & columns]
     table = learning_curves(sweep, logged) if logged and len(sweep.trials) else None
-    ends = sweep.trials.reindex(columns=["key", "kimg", schema.SAMPLES, *(f"{METRICS}{name}" for name in whole)])
-    ends = ends.rename(columns={f"{METRICS}{name}": name for name in whole})
-    empty = ends.iloc[:0].reindex(columns=["key", "kimg", schema.SAMPLES, *metrics])
-    return {
-        name: ends.dropna(subset=["kimg"]) if name in whole else table if table is not None and name in table else empty
-        for name in metrics
-    }
+    empty = pd.DataFrame(columns=["key", "kimg", schema.SAMPLES, *metrics])
+    some = {name: table for name in logged if table is not None and name in table}
+    if figures is not None:
+        own = figures[figures["key"].isin(sweep.trials["key"])]
+        some |= {name: own for name in whole if name in figures}
+    return {name: some.get(name, empty) for name in metrics}
+
+
+def _points(curves: pd.DataFrame, metric: str) -> list[ComparisonPoint]:
+    """List the points at which runs have a metric; of a figure, among all runs, because early ones have none yet."""
+    return points_of(curves, metric, curves["key"].nunique() if metric.startswith(CURVE_FIGURES) else None)
 
 
 def _of_base(sweep: Sweep, curves: pd.DataFrame) -> pd.DataFrame:
@@ -207,7 +236,10 @@ def _paired(
 ) -> Effect | None:
     ratio = is_ratio(point.score)
     one, other = values.to_numpy(dtype=np.float64), others.to_numpy(dtype=np.float64)
-    differences: NDArray[np.float64] = np.log(one / other) if ratio else one - other
+    if ratio:
+        positive = (one > 0) & (other > 0)
+        one, other = np.log(one[positive]), np.log(other[positive])
+    differences: NDArray[np.float64] = one - other
     differences = differences[np.isfinite(differences)]
     if len(differences) < MINIMUM_ARM:
         return None

@@ -12,6 +12,7 @@ budget*.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -233,7 +234,10 @@ def _part_line(part: PartVerdict, unit: str) -> str:
         return f"{name}, {part.part.metric} {part.part.time}: {part.verdict}, {part.reason}"
     where = "" if effect.kimg is None else f" at {effect.kimg:g} {unit}"
     when = " early" if part.part.time == EARLY else ""
-    seen = f"; {smallest_text(effect)} or beyond would have been seen" if part.verdict == NOT_SEPARABLE else ""
+    seen = ""
+    if part.verdict == NOT_SEPARABLE:
+        known = math.isfinite(effect.smallest_separable)
+        seen = f"; {smallest_text(effect)} or beyond would have been seen" if known else "; no difference varies"
     return (
         f"{comparison_text(effect)}: {effect.metric}{when} {interval_text(effect)}{where}, "
         f"{effect.evidence}, {sample_size_text(effect)}: {part.verdict}{seen}"

@@ -52,16 +52,17 @@ class ComparisonPoint:
         }
 
 
-def points_of(curves: pd.DataFrame, score: str) -> list[ComparisonPoint]:
+def points_of(curves: pd.DataFrame, score: str, scored: int | None = None) -> list[ComparisonPoint]:
     """List every point at which any trial has the score, the earliest first.
 
     Args:
         curves: from ``learning_curves``.
         score: one of its columns.
+        scored: trials that could have had it at some point, if more than those that did.
     """
     known = curves[["key", "kimg", schema.SAMPLES, score]].dropna(subset=[score])
     known = known.assign(**{schema.SAMPLES: known[schema.SAMPLES].fillna(0)})
-    scored = known["key"].nunique()
+    scored = known["key"].nunique() if scored is None else scored
     groups: Any = known.groupby(["kimg", schema.SAMPLES], sort=True)
     return [
         ComparisonPoint(score, int(kimg), int(samples), group.set_index("key")[score].astype(float), scored)

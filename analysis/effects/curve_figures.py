@@ -1,6 +1,7 @@
 """Figures of whole learning curves: oscillation of losses, and the training at which a level is first reached.
 
-Each run of a sweep, trial or repeat, has one value of each, computed from what its evaluations logged:
+Each run of a sweep, trial or repeat, has one value of each at every evaluation, computed from what it logged so far, so
+that runs of which a scheduler stopped some compare at a point that they reached:
 
 - ``loss_oscillation``: standard deviation of the discriminator's loss around a straight line, relative to the mean
   magnitude of the loss; within windows of ``WINDOW`` evaluations, averaged over the windows. Evaluations log means over
@@ -11,8 +12,9 @@ Each run of a sweep, trial or repeat, has one value of each, computed from what 
 - ``kimg_to_half_<group>``: kimg at which the tag accuracy of a group first exceeds half of the tag classifier's own
   accuracy on held-out real images. It says little about groups of two or three classes, where chance is near that.
 
-Levels are crossed on straight lines between evaluations. A run that begins beyond the level has the kimg of its first
-evaluation, and one that does not reach it that of its last: both are bounds, which make differences look smaller.
+Levels are crossed on straight lines between evaluations, in the unit of the sweep's budgets. A run that begins beyond
+the level has the kimg of its first evaluation, and one that has not reached it that of its last. Both are bounds,
+recorded as ``bounds.<figure>``: they make differences look smaller, and two equal bounds say nothing about one.
 """
 
 from __future__ import annotations
@@ -40,60 +42,92 @@ CURVE_FIGURES: Final = (OSCILLATION, RECOGNISABLE, HALF)
 WINDOW: Final = 5
 """Evaluations; runs with fewer have no oscillation."""
 SHARE: Final = 0.5
+BOUNDS: Final = "bounds."
+"""Before a figure: whether it is exact, 0, or a bound."""
+NOT_REACHED: Final = 1.0
+"""The true value is at least this one."""
+FROM_THE_START: Final = -1.0
+"""The true value is at most this one."""
 _ROUNDING: Final = 1e-12
 LOSSES: Final = tuple(f"{schema.TRAINING}{name}" for name in ("d_loss", "d_loss_real", "d_loss_fake"))
 """A discriminator's loss, or its two parts."""
 
 
-def oscillation(kimg: ArrayLike, loss: ArrayLike) -> float:
-    """Standard deviation of a loss around its trend relative to its mean magnitude, averaged over windows.
+def oscillations(kimg: ArrayLike, loss: ArrayLike) -> NDArray[np.float64]:
+    """Standard deviation of a loss around its trend relative to its mean magnitude, up to each evaluation ``(n,)``.
 
-    The windows end with the last evaluation; a remainder at the beginning is left out. NaN for fewer than ``WINDOW``
-    evaluations.
+    It is the average over windows that end with the evaluation; a remainder at the beginning is left out. NaN for fewer
+    than ``WINDOW`` evaluations.
     """
     x, y = np.asarray(kimg, dtype=np.float64), np.asarray(loss, dtype=np.float64)
-    count = len(y) // WINDOW
-    if not count:
-        return float("nan")
-    windows = zip(np.split(x[-count * WINDOW :], count), np.split(y[-count * WINDOW :], count), strict=True)
-    return float(np.mean([_relative_deviation(*window) for window in windows]))
+    averages = np.full(len(y), np.nan)
+    if len(y) >= WINDOW:
+        deviations = _relative_deviations(*(np.lib.stride_tricks.sliding_window_view(each, WINDOW) for each in (x, y)))
+        averages[WINDOW - 1 :] = [deviations[end::-WINDOW].mean() for end in range(len(deviations))]
+    return averages
 
 
-def _relative_deviation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    magnitude = float(np.abs(y).mean())
-    if not magnitude:
-        return 0.0
-    residuals = y - np.polynomial.Polynomial.fit(x, y, 1)(x)
-    relative = float(np.sqrt((residuals**2).sum() / (WINDOW - 2))) / magnitude
-    return relative if relative > _ROUNDING else 0.0
+def _relative_deviations(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute the deviation of each window ``(n, WINDOW)`` around its least-squares line."""
+    magnitude = np.abs(y).mean(axis=1)
+    across, up = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
+    residuals = up - across * ((across * up).sum(axis=1) / (across**2).sum(axis=1))[:, None]
+    relative = np.sqrt((residuals**2).sum(axis=1) / (WINDOW - 2)) / np.where(magnitude > 0, magnitude, 1.0)
+    return np.where(relative > _ROUNDING, relative, 0.0)
 
 
-def first_crossing(kimg: ArrayLike, values: ArrayLike, level: float, *, rising: bool) -> float:
-    """Return the kimg at which values first pass a level, on straight lines between evaluations.
+def first_crossings(
+    kimg: ArrayLike, values: ArrayLike, level: float, *, rising: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Compute the kimg at which values first pass a level, as known at each evaluation, and whether it is a bound.
 
-    The first kimg if they begin beyond it, the last one if they never pass it.
+    Values between evaluations lie on straight lines.
+
+    Returns:
+        ``(n,)`` each: the crossing with 0; before it that evaluation's kimg with ``NOT_REACHED``; the first kimg with
+        ``FROM_THE_START`` if the values begin beyond the level.
     """
     x, y = np.asarray(kimg, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    crossings, bounds = x.copy(), np.full(len(x), NOT_REACHED)
     beyond = np.flatnonzero(y > level if rising else y < level)
-    if not len(beyond):
-        return float(x[-1])
-    at = int(beyond[0])
-    if at == 0:
-        return float(x[0])
-    return float(x[at - 1] + (x[at] - x[at - 1]) * (level - y[at - 1]) / (y[at] - y[at - 1]))
+    if len(beyond) and (at := int(beyond[0])) > 0:
+        crossings[at:] = x[at - 1] + (x[at] - x[at - 1]) * (level - y[at - 1]) / (y[at] - y[at - 1])
+        bounds[at:] = 0.0
+    elif len(beyond):
+        crossings[:], bounds[:] = x[0], FROM_THE_START
+    return crossings, bounds
 
 
 def add_curve_figures(sweep: Sweep) -> Sweep:
-    """Return the sweep with these figures as ``metrics.<name>`` of its trials and repeats, where they are defined."""
+    """Return the sweep with these figures as ``metrics.<name>`` of its trials and repeats, where they are defined.
+
+    They are those of whole runs; ``bounds.<name>`` are added for those that may be bounds.
+    """
+    curves = figure_curves(sweep)
+    if curves is None:
+        return sweep
+    last = curves.groupby("key").last().drop(columns=["kimg", schema.SAMPLES])
+    last = last.rename(columns=lambda name: name if name.startswith(BOUNDS) else f"{METRICS}{name}")
+    return replace(sweep, trials=sweep.trials.join(last, on="key"), repeats=sweep.repeats.join(last, on="key"))
+
+
+def figure_curves(sweep: Sweep) -> pd.DataFrame | None:
+    """Give the figures of every trial and repeat as known at each of its evaluations.
+
+    Returns:
+        Columns ``key, kimg, samples``, the figures and their ``bounds.<name>``; ``samples`` is missing, because the
+        evaluations of a figure may have several. A figure is missing where nothing that it is made of was logged.
+        ``None`` if no run logged anything that a figure is made of.
+    """
     groups = _real_accuracies(sweep)
     wanted = ["kid", *LOSSES, *(f"{schema.TAG_ACCURACY}_{name}" for name in groups)]
     curves = run_curves(sweep, wanted)
     if curves is None:
-        return sweep
+        return None
     level = _recognisable_level(curves)
-    rows = {str(key): _figures(one, level, groups) for key, one in curves.groupby("key")}
-    figures = pd.DataFrame.from_dict(rows, orient="index").add_prefix(METRICS)
-    return replace(sweep, trials=sweep.trials.join(figures, on="key"), repeats=sweep.repeats.join(figures, on="key"))
+    parts = [_figures(one, level, groups) for _, one in curves.groupby("key")]
+    table = pd.concat(parts, ignore_index=True).dropna(axis="columns", how="all")
+    return table.assign(**{schema.SAMPLES: np.nan})
 
 
 def run_curves(sweep: Sweep, names: Sequence[str]) -> pd.DataFrame | None:
@@ -126,17 +160,20 @@ def _recognisable_level(curves: pd.DataFrame) -> float | None:
     return best + (1 - SHARE) * (first - best) if best < first else None
 
 
-def _figures(curve: pd.DataFrame, level: float | None, groups: dict[str, float]) -> dict[str, float]:
-    """Compute the figures of one run from its evaluations, the earliest first."""
-    found: dict[str, float] = {}
+def _figures(curve: pd.DataFrame, level: float | None, groups: dict[str, float]) -> pd.DataFrame:
+    """Compute the figures of one run up to each of its evaluations, the earliest first."""
+    table = curve[["key", "kimg"]].copy()
     whole, real, fake = (curve[name].to_numpy(dtype=np.float64) for name in LOSSES)
     loss = np.where(np.isnan(whole), real + fake, whole)
     known = np.isfinite(loss)
-    if known.sum() >= WINDOW:
-        found[OSCILLATION] = oscillation(curve["kimg"][known], loss[known])
-    if level is not None and len(kid := curve.dropna(subset=["kid"])):
-        found[RECOGNISABLE] = first_crossing(kid["kimg"], kid["kid"], level, rising=False)
-    for name, share in groups.items():
-        if len(tags := curve.dropna(subset=[score := f"{schema.TAG_ACCURACY}_{name}"])):
-            found[f"{HALF}{name}"] = first_crossing(tags["kimg"], tags[score], share / 2, rising=True)
-    return found
+    table.loc[known, OSCILLATION] = oscillations(curve["kimg"][known], loss[known])
+    levels = {f"{HALF}{name}": (f"{schema.TAG_ACCURACY}_{name}", share / 2, True) for name, share in groups.items()}
+    if level is not None:
+        levels[RECOGNISABLE] = ("kid", level, False)
+    for figure, (score, at, rising) in levels.items():
+        measured = curve[score].notna()
+        scores = curve.loc[measured, score]
+        crossings, bounds = first_crossings(curve.loc[measured, "kimg"], scores, at, rising=rising)
+        table.loc[measured, figure] = crossings
+        table.loc[measured, f"{BOUNDS}{figure}"] = bounds
+    return table

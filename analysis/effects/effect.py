@@ -27,6 +27,8 @@ ABLATION: Final = "ablation"
 CONFIRMATION: Final = "confirmation"
 SAME_TRIALS: Final = "same trials"
 _POSITIVE: Final = (schema.GRID_ENERGY, "loss_oscillation", "kimg_to_")
+"""Beside distances: metrics whose noise is proportional to them, or how their names begin."""
+_NO_WIDTH: Final = 1e-9
 PER_UNIT: Final = "per unit"
 PER_DOUBLING: Final = "per doubling"
 
@@ -67,11 +69,15 @@ class Effect:
         """Smallest effect that this sample would have told from none: half the width of the 95% interval.
 
         For n pairs it is t(n - 1) s / sqrt(n), s the standard deviation of their differences; as a ratio above 1 where
-        effects are ratios.
+        effects are ratios. Infinite where all differences are equal, as if both sides lay at the end of a scale: no
+        variance says nothing about what would have been seen.
         """
+        none = 1.0 if self.unit == "ratio" else 0.0
         if self.unit == "ratio":
-            return math.sqrt(self.high / self.low) if self.low > 0 else math.inf
-        return (self.high - self.low) / 2
+            smallest = math.sqrt(self.high / self.low) if self.low > 0 else math.inf
+        else:
+            smallest = (self.high - self.low) / 2
+        return smallest if smallest - none > _NO_WIDTH else math.inf
 
     def to_json(self) -> dict[str, Any]:
         """Convert to a JSON object."""

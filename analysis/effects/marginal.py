@@ -8,8 +8,8 @@ values, so that unadjusted means show spurious differences. Interactions remain 
 the configurations that the search preferred, not on all. Selection by the scheduler is avoided by the choice of the
 point.
 
-Distances enter by their logarithm, so that effects are ratios; other scores as they are. Of 20 dimensions that do
-nothing, one is expected to look separable.
+Distances and other positive metrics enter by their logarithm, so that effects are ratios; other scores as they are. Of
+20 dimensions that do nothing, one is expected to look separable.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ if TYPE_CHECKING:
 
 def response_at(sweep: Sweep, point: ComparisonPoint) -> Response:
     """Use the scores at a training point as the response."""
-    known = point.values[~is_ratio(point.score) | (point.values > 0)]
+    ratio = is_ratio(point.score)
+    known = point.values[point.values > 0] if ratio else point.values
     trials = sweep.trials[sweep.trials["key"].isin(known.index)]
     values = known.loc[trials["key"]].to_numpy()
-    ratio = is_ratio(point.score)
     return Response(
         point.score,
         "ratio" if ratio else "difference",

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import schema
+from analysis.effects.curve_figures import BOUNDS
 from analysis.effects.dimensions import Axis, dependents
 from analysis.effects.effect import (
     ABLATION,
@@ -101,7 +102,8 @@ def _comparable_pairs(
     """Return pairs of ablation runs that were measured alike, of the largest budget with enough seeds.
 
     The runs of a pair have one seed and budget, two values that ``compares`` takes in this order, and differ in no
-    dimension but this one and those that depend on it.
+    dimension but this one and those that depend on it. Two runs that have only the same bound of a figure do not
+    compare.
     """
     name, may_differ = f"{PARAMS}{axis.name}", {axis.name, *dependents(axis, axes)}
     groups: dict[tuple[Any, ...], list[_Run]] = {}
@@ -114,6 +116,7 @@ def _comparable_pairs(
         for group in groups.values()
         for one, other in itertools.permutations(group, 2)
         if compares(one[name], other[name]) and _differing(one, other) <= may_differ
+        if not _equal_bounds((one, other), metric)
     ]
     seeds: dict[int, set[Any]] = {}
     for run, _ in pairs:
@@ -142,6 +145,7 @@ def confirmation_effect(
     for pair, (one, other) in enumerate(itertools.permutations(groups, 2)):
         first, second = groups[one], groups[other]
         compared = first[0][name] in values and second[0][name] in against and one[1:] == other[1:]
+        compared &= not _equal_bounds((*first, *second), metric)
         if compared and _differing(first[0], second[0]) <= may_differ and min(len(first), len(second)) >= MINIMUM_RUNS:
             group = one
             run_pairs += itertools.product(first, second)
@@ -238,6 +242,12 @@ def distinct_runs(repeats: pd.DataFrame) -> pd.DataFrame:
 def _differing(one: dict[Any, Any], other: dict[Any, Any]) -> set[str]:
     names = {name for name in one if name.startswith(PARAMS)} - {f"{PARAMS}seed"}
     return {name.removeprefix(PARAMS) for name in names if one[name] != other[name]}
+
+
+def _equal_bounds(runs: Sequence[_Run], metric: str) -> bool:
+    """Whether runs have nothing but the same bound of a figure, so that their difference was not measured."""
+    bounds = {run.get(f"{BOUNDS}{metric}") or 0.0 for run in runs}
+    return len(bounds) == 1 and bounds != {0.0}
 
 
 def _measured(run: dict[str, Any], metric: str) -> float | None:

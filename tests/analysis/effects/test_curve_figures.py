@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from analysis.effects.curve_figures import WINDOW, add_curve_figures, first_crossing, oscillation
+from analysis.effects.curve_figures import (
+    FROM_THE_START,
+    NOT_REACHED,
+    WINDOW,
+    add_curve_figures,
+    figure_curves,
+    first_crossings,
+    oscillations,
+)
 from analysis.mlflow_reader.sweep import load
 from tests.support.sweeps import make_sweep
 
@@ -16,6 +24,11 @@ if TYPE_CHECKING:
     from tests.support.sweeps import History
 
 KIMG = np.arange(1, 2 * WINDOW + 1)
+
+
+def oscillation(kimg: np.ndarray, loss: np.ndarray) -> float:
+    """That of the whole run."""
+    return float(oscillations(kimg, loss)[-1])
 
 
 def test_constants_and_lines_do_not_oscillate() -> None:
@@ -37,6 +50,9 @@ def test_an_alternating_loss_in_closed_form() -> None:
     assert oscillation(3 * KIMG, np.r_[loss, 0 * loss + 1]) == pytest.approx(expected / 2)  # mean of two windows
     assert oscillation(np.arange(6), np.r_[1e9, loss]) == pytest.approx(expected)  # the remainder is left out
     assert math.isnan(oscillation(KIMG[:4], loss[:4]))
+    running = oscillations(np.arange(6), np.r_[1.0, loss])
+    assert np.isnan(running[:4]).all()
+    assert running[4:] == pytest.approx([oscillation(KIMG[:5], np.r_[1.0, loss[:4]]), expected])
 
 
 def test_a_slow_sine_oscillates_by_its_amplitude() -> None:
@@ -47,17 +63,22 @@ def test_a_slow_sine_oscillates_by_its_amplitude() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "level", "rising", "expected"),
+    ("values", "level", "rising", "expected", "bounds"),
     [
-        ([10, 8, 4, 2], 5, False, 2.75),  # 3/4 of the way from 2 to 3
-        ([10, 8, 4, 9], 5, False, 2.75),  # the first time counts
-        ([10, 8, 7, 6], 5, False, 4.0),  # never: the end
-        ([4, 8, 7, 6], 5, False, 1.0),  # at once: the beginning
-        ([0.1, 0.2, 0.4, 0.6], 0.5, True, 3.5),
+        ([10, 8, 4, 2], 5, False, [1, 2, 2.75, 2.75], [1, 1, 0, 0]),  # 3/4 of the way from 2 to 3
+        ([10, 8, 4, 9], 5, False, [1, 2, 2.75, 2.75], [1, 1, 0, 0]),  # the first time counts
+        ([10, 8, 7, 6], 5, False, [1, 2, 3, 4], [1, 1, 1, 1]),  # never: the end
+        ([4, 8, 7, 6], 5, False, [1, 1, 1, 1], [-1, -1, -1, -1]),  # at once: the beginning
+        ([0.1, 0.2, 0.4, 0.6], 0.5, True, [1, 2, 3, 3.5], [1, 1, 1, 0]),
     ],
 )
-def test_levels_are_crossed_on_straight_lines(values: list[float], level: float, rising: bool, expected: float) -> None:
-    assert first_crossing([1, 2, 3, 4], values, level, rising=rising) == pytest.approx(expected)
+def test_levels_are_crossed_on_straight_lines(
+    values: list[float], level: float, rising: bool, expected: list[float], bounds: list[float]
+) -> None:
+    crossings, known = first_crossings([1, 2, 3, 4], values, level, rising=rising)
+    assert crossings == pytest.approx(expected)
+    assert known.tolist() == bounds
+    assert (NOT_REACHED, FROM_THE_START) == (1, -1)
 
 
 def logged(start: float, hair: float, noise: float) -> dict[str, Any]:
@@ -92,6 +113,15 @@ def test_trials_and_repeats_of_a_sweep_have_them(history: History) -> None:
     assert second["metrics.loss_oscillation"] == pytest.approx(0.5 * math.sqrt((5 - 1 / 5) / 3) / mean)
     for name in ("kimg_to_recognisable", "kimg_to_half_hair", "loss_oscillation"):
         assert repeat[f"metrics.{name}"] == second[f"metrics.{name}"]
+    assert [row["bounds.kimg_to_half_hair"] for row in (first, second, repeat)] == [0, NOT_REACHED, NOT_REACHED]
+    assert "bounds.loss_oscillation" not in sweep.trials
+    running = figure_curves(sweep)
+    assert running is not None
+    of_first = running[running["key"] == first["key"]]
+    assert of_first["kimg"].tolist() == [10, 20, 30, 40, 50]
+    assert of_first["kimg_to_half_hair"].tolist() == pytest.approx([10, 20, 23.75, 23.75, 23.75])
+    assert of_first["bounds.kimg_to_half_hair"].tolist() == [1, 1, 0, 0, 0]
+    assert of_first["loss_oscillation"].isna().tolist() == [True] * 4 + [False]
 
 
 def test_sweeps_without_these_metrics_stay_as_they_are() -> None:

@@ -10,7 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.effects.comparison_point import ComparisonPoint
 from analysis.effects.dimensions import Axis
+from analysis.effects.effect import is_ratio
+from analysis.effects.marginal import response_at
 from analysis.effects.paired import ablation_effect, ablation_slope, at_early_point, confirmation_effect
 from tests.support.sweeps import make_repeats, make_sweep
 
@@ -213,3 +216,45 @@ def test_a_few_later_runs_of_a_larger_budget_do_not_hide_a_slope() -> None:
     ):
         assert found is not None
         assert (found.trials, found.kimg) == (6, 40.0)
+
+
+@pytest.mark.parametrize(("kind", "how"), [("confirmation", confirmation_effect), ("ablation", ablation_effect)])
+def test_runs_that_never_reach_a_level_have_no_difference(kind: str, how: Callable[..., Effect | None]) -> None:
+    figure = "kimg_to_recognisable"
+
+    def measured(values: list[float], bounds: list[float]) -> list[dict[str, Any]]:
+        rows = runs(kind, {True: "cccccc", False: "cccccc"})
+        return [
+            {**row, f"metrics.{figure}": value, f"bounds.{figure}": bound}
+            for row, value, bound in zip(rows, values, bounds, strict=True)
+        ]
+
+    assert effect(measured([40.0] * 12, [1.0] * 12), figure, how) is None
+    assert effect(measured([5.0] * 12, [-1.0] * 12), figure, how) is None  # all began beyond it
+    reached = effect(measured([20.0] * 3 + [40.0] * 9, [0.0] * 3 + [1.0] * 9), figure, how)
+    assert reached is not None
+    if kind == "ablation":  # three pairs have one side at a bound, three have both
+        assert (reached.trials, reached.estimate) == (3, pytest.approx(0.5))
+        assert effect(measured([20.0] * 2 + [40.0] * 10, [0.0] * 2 + [1.0] * 10), figure, how) is None
+    else:
+        assert reached.estimate == pytest.approx(math.sqrt(0.5))
+
+
+def test_positive_metrics_have_ratios_and_zeros_have_none() -> None:
+    for name in ("distance", "fid", "grid_energy", "loss_oscillation", "kimg_to_half_hair"):
+        assert is_ratio(name)
+    for name in ("tag_accuracy", "saturated", "kid", "diversity"):
+        assert not is_ratio(name)
+    rows = runs("ablation", {True: "cccc", False: "cccc"})
+    energies = [2.0, 4.0, 8.0, 0.0, 1.0, 2.0, 4.0, 8.0]
+    found = effect(
+        [{**row, "scores.grid_energy": value} for row, value in zip(rows, energies, strict=True)],
+        "grid_energy", ablation_effect,
+    )  # fmt: skip
+    assert found is not None
+    assert (found.unit, found.trials, found.estimate) == ("ratio", 3, pytest.approx(2))
+    assert found.smallest_separable == math.inf  # all ratios are equal: nothing says what would have been seen
+    assert found.to_json()["smallest_separable"] is None
+    values = pd.Series({"hand-00000": 0.0, "hand-00001": math.e})
+    response = response_at(make_sweep([{}, {}]), ComparisonPoint("grid_energy", 40, 500, values, 2))
+    assert (response.unit, response.values.tolist()) == ("ratio", [1.0])
