@@ -6,7 +6,10 @@ Both are trained on the same seeds, so that they compare in pairs. Scores and di
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 PAIRS: Final = 6
 """Fewest pairs: at five, the 95% interval of their mean difference still reaches 2.8 standard errors to either side."""
@@ -21,12 +24,19 @@ class Design:
     """``NAME=VALUE`` each: what is changed in the recipe; none where runs of the recipe alone answer."""
     pairs: int = PAIRS
 
-    def command(self, sweep: str) -> str:
-        """Return the command that trains them, given a sweep of the system that has run its recipe."""
+    def command(self, sweep: str, pairs: int = PAIRS, dimensions: Collection[str] | None = None) -> str:
+        """Return the command that trains them, given a sweep of the system that has run its recipe.
+
+        Args:
+            sweep: its name.
+            pairs: seeds in all, with those that have been run.
+            dimensions: the values' dimensions, if not all of them. The command is empty if none of them is.
+        """
         if not self.values:
-            return f"gansweep confirm {sweep} --top 1 --seeds {self.pairs}"
-        changes = " ".join(f"--with {value}" for value in self.values)
-        return f"gansweep ablate {sweep} {changes} --seeds {self.pairs}"
+            return f"gansweep confirm {sweep} --top 1 --seeds {pairs}"
+        values = [value for value in self.values if dimensions is None or value.partition("=")[0] in dimensions]
+        changes = " ".join(f"--with {value}" for value in values)
+        return f"gansweep ablate {sweep} {changes} --seeds {pairs}" if values else ""
 
     def to_json(self) -> dict[str, Any]:
         """Convert to a JSON object."""
@@ -34,7 +44,7 @@ class Design:
             "system": self.system,
             "values": list(self.values),
             "pairs": self.pairs,
-            "command": self.command("NAME"),
+            "command": self.command("NAME", self.pairs),
         }
 
 

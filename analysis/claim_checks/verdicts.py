@@ -73,6 +73,10 @@ class ClaimVerdict:
     parts: list[PartVerdict] = field(default_factory=list)
     unit: str = "kimg"
     """Of ``kimg``. Those of the recipe, where images are not what trials get alike, do not compare with a report's."""
+    system: str = ""
+    """Of the sweep's recipe."""
+    seeds: int = 0
+    """Seeds on which the sweep has run the claim's design."""
 
     @property
     def kimg(self) -> float | None:
@@ -120,7 +124,19 @@ def check_claims(sweep: Sweep) -> list[ClaimVerdict]:
                                       | {part.other for claim in CLAIMS for part in claim.parts
                                          if isinstance(part, ScoreContrast)}))  # fmt: skip
     unit = schema.budget_unit(sweep.settings)
-    return [dataclasses.replace(check_claim(claim, estimator), unit=unit) for claim in CLAIMS]
+    system = str(next(iter(sweep.trials.loc[sweep.trials["recipe"].astype(bool), "system"]), ""))
+    return [
+        dataclasses.replace(check_claim(claim, estimator), unit=unit, system=system, seeds=_seeds(sweep, claim))
+        for claim in CLAIMS
+    ]
+
+
+def _seeds(sweep: Sweep, claim: Claim) -> int:
+    """Count the seeds on which a sweep has run the design of a claim."""
+    values = design.values if (design := DESIGNS.get(claim.id)) else ()
+    variants = [f"with {value}" for value in values] or [schema.UNCHANGED, schema.RECIPE_VARIANT]
+    runs = sweep.repeats[sweep.repeats["kind"] == (schema.KIND_ABLATION if values else schema.KIND_CONFIRMATION)]
+    return max(int(runs.loc[runs["variant"] == variant, "seed"].nunique()) for variant in variants)
 
 
 def check_claim(claim: Claim, estimator: ClaimEstimator) -> ClaimVerdict:
@@ -219,10 +235,20 @@ def _claim_lines(one: ClaimVerdict) -> list[str]:
 
 
 def _design_lines(one: ClaimVerdict, sweep: str) -> list[str]:
+    """Give the command that answers the open parts of a claim, on twice the seeds that this sweep has."""
+    from analysis.effects.effect import ABLATION
+
     design = DESIGNS.get(one.claim.id)
-    if design is None or one.verdict not in (NOT_SEPARABLE, NOT_ENOUGH, NOT_ASKED):
+    unanswered = [part for part in one.parts if part.verdict in (NOT_SEPARABLE, NOT_ENOUGH, NOT_ASKED)]
+    if design is None or one.verdict in (SUPPORTED, CONTRADICTED) or not unanswered:
         return []
-    return [f"      to answer it, in a sweep of {design.system}: {design.command(sweep)}"]
+    dimensions = {part.part.dimension for part in unanswered}
+    if one.system != design.system:
+        command = design.command("NAME", design.pairs, dimensions)
+        return [f"      to answer it, in a sweep of {design.system}: {command}"] if command else []
+    pairs = [part.effect.trials for part in unanswered if part.effect and part.effect.evidence == ABLATION]
+    command = design.command(sweep, max(design.pairs, 2 * max(one.seeds, *pairs, 0)), dimensions)
+    return [f"      to answer it: {command}"] if command else []
 
 
 def _part_line(part: PartVerdict, unit: str) -> str:

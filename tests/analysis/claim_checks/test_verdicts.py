@@ -23,6 +23,7 @@ from analysis.claim_checks.verdicts import (
     NOT_SEPARABLE,
     SUPPORTED,
     ClaimVerdict,
+    PartVerdict,
     check_claims,
     combine_verdicts,
     decide_verdict,
@@ -223,8 +224,43 @@ def test_what_is_not_separable_says_what_would_have_been(capsys: pytest.CaptureF
     assert found.parts[0].effect.smallest_separable == pytest.approx(np.exp(half), rel=1e-4)
     text = format_claims([found], "hand")
     assert f"x{np.exp(half):.3g} or x{np.exp(-half):.3g} or beyond would have been seen" in text
-    assert "in a sweep of dcgan: gansweep ablate hand --with generator.dropout=0.5 --seeds 6" in text
+    # Six pairs are there, and the sweep is of another system than the design.
+    assert (
+        "to answer it, in a sweep of dcgan: gansweep ablate NAME --with generator.dropout=0.5 --seeds 6\n"
+        in f"{text}\n"
+    )
+    recipe = sweep.trials.assign(system="dcgan", recipe=sweep.trials["number"] == 0)
+    own = format_claims([verdict(dataclasses.replace(sweep, trials=recipe, repeats=runs), "20")], "hand")
+    assert "to answer it: gansweep ablate hand --with generator.dropout=0.5 --seeds 12\n" in f"{own}\n"
     assert "would have been seen" not in format_claims([verdict(dropout_sweep(1.5), "20")], "hand")
+
+
+def open_verdict(number: str, verdicts: list[str], whole: str, **fields: Any) -> ClaimVerdict:
+    (claim,) = [claim for claim in CLAIMS if claim.id == number]
+    parts = [PartVerdict(part, verdict, "why") for part, verdict in zip(claim.parts, verdicts, strict=True)]
+    return ClaimVerdict(claim, whole, parts, **fields)
+
+
+def test_commands_answer_the_open_parts_alone() -> None:
+    seeds = [SUPPORTED, NOT_ENOUGH, NOT_SEPARABLE]  # claim 9b: one dimension
+    in_part = format_claims([open_verdict("9b", seeds, IN_PART, system="dcgan", seeds=6)], "e")
+    assert "to answer it: gansweep ablate e --with updates.discriminator_steps=3 --seeds 12" in in_part
+    width = open_verdict("1", [SUPPORTED, NOT_SEPARABLE], IN_PART, system="acgan")
+    assert "to answer it: gansweep ablate a --with discriminator.width=32 --seeds 6" in format_claims([width], "a")
+    one_run = open_verdict("14b", [NOT_SEPARABLE], NOT_SEPARABLE, system="wgan_gp", seeds=4)
+    assert "to answer it: gansweep confirm g --top 1 --seeds 8" in format_claims([one_run], "g")
+    elsewhere = dataclasses.replace(one_run, system="acgan")
+    assert "in a sweep of wgan_gp: gansweep confirm NAME --top 1 --seeds 6" in format_claims([elsewhere], "g")
+    for settled in ([SUPPORTED, CONTRADICTED], IN_PART), ([CONTRADICTED, NOT_ENOUGH], CONTRADICTED):
+        assert "to answer it" not in format_claims([open_verdict("1", *settled, system="acgan")], "a")
+
+
+def test_seeds_of_a_design_are_those_of_its_own_runs() -> None:
+    sweep = dropout_sweep(1.5)
+    runs = ablation(sweep, "generator.dropout", [0.5], 8, lambda value, seed: 20.0 + seed)
+    variants = ["with generator.dropout=0.5"] * 5 + ["recipe"] * 2 + ["with losses.labels=soft"]
+    mixed = dataclasses.replace(sweep, repeats=runs.assign(variant=variants))
+    assert (verdict(mixed, "20").seeds, verdict(mixed, "8").seeds, verdict(mixed, "14b").seeds) == (5, 1, 0)
 
 
 def test_every_claim_with_a_dimension_has_a_design_that_its_parts_ask_for(tmp_path: Path) -> None:
