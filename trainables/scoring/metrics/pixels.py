@@ -2,10 +2,13 @@
 
 ``grid_energy`` measures checkerboard artefacts (Odena et al. 2016). Layers that upsample by their stride repeat the
 spectrum of their input, so that their artefacts lie at the frequencies of these strides (Zhang et al. 2019): periods of
-2 and 4 pixels. The energy there is that of the part of an image that repeats every 4 pixels in both directions: the
-variance of the 16 means of the pixels with equal position modulo 4, averaged over the channels. By Parseval's theorem
-it is the sum of the squared Fourier coefficients at the multiples of a quarter of the sampling frequency, except the
-mean. White noise of variance v has 15 v / (height * width). The score is the mean over generated images, divided by
+2 and 4 pixels. First each pixel loses the mean of its surroundings over exactly one period in either direction (the box
+of 4 pixels, centred by halving its ends): grids stay as they are, and constants and ramps vanish, which otherwise count
+as a jump between opposite borders. The energy is that of the part of the rest that repeats every 4 pixels in both
+directions: the variance of the 16 means of the pixels with equal position modulo 4, averaged over the channels. By
+Parseval's theorem it is the sum of the squared Fourier coefficients at the multiples of a quarter of the sampling
+frequency, except the mean. Sharp edges have a little, 5 / 4 (step / height)^2 from border to border wherever they are,
+and white noise of variance v about 15 v / (height * width). The score is the mean over generated images, divided by
 that over the real ones.
 
 ``saturated`` is the share of values (of every pixel and channel) at either end of the range, 0 or 255.
@@ -20,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
+from torch.nn.functional import avg_pool2d
 
 from trainables.data.tensors import as_tensor
 from trainables.scoring.metrics.estimate import Estimate
@@ -56,10 +60,14 @@ class PixelReference:
 def grid_energies(images: Tensor) -> Tensor:
     """Compute the energy at periods of 2 and 4 pixels of uint8 images ``(n, c, h, w)``: ``(n,)`` float64.
 
-    Rows and columns beyond a multiple of 4 are left out.
+    Two pixels at each border have no surroundings and are left out, as are rows and columns beyond a multiple of 4.
     """
-    height, width = (side // PERIOD for side in images.shape[2:])
-    cut = images[:, :, : height * PERIOD, : width * PERIOD].float()
+    pixels = images.float()
+    surroundings = avg_pool2d(avg_pool2d(pixels, PERIOD, stride=1), 2, stride=1)
+    border = PERIOD // 2
+    rest = pixels[:, :, border:-border, border:-border] - surroundings
+    height, width = (side // PERIOD for side in rest.shape[2:])
+    cut = rest[:, :, : height * PERIOD, : width * PERIOD]
     means = cut.reshape(*images.shape[:2], height, PERIOD, width, PERIOD).mean(dim=(2, 4))
     return means.double().flatten(2).var(dim=2, correction=0).mean(dim=1)
 
@@ -71,7 +79,7 @@ def saturated_shares(images: Tensor) -> Tensor:
 
 def measure_pixels(images: TaggedImages, cache: Path) -> PixelReference:
     """Measure all fully tagged real images; the result is cached."""
-    measured = f"{images.fingerprint} {images.size} {PERIOD}"
+    measured = f"{images.fingerprint} {images.size} {PERIOD} without surroundings"
     path = cache / f"pixels-{hashlib.sha256(measured.encode()).hexdigest()[:16]}.npz"
 
     def measure() -> dict[str, NDArray[Any]]:
