@@ -60,8 +60,11 @@ class PixelReference:
 def grid_energies(images: Tensor) -> Tensor:
     """Compute the energy at periods of 2 and 4 pixels of uint8 images ``(n, c, h, w)``: ``(n,)`` float64.
 
-    Two pixels at each border have no surroundings and are left out, as are rows and columns beyond a multiple of 4.
+    Two pixels at each border have no surroundings and are left out, as are rows and columns beyond a multiple of 4. NaN
+    for images of fewer than 8 pixels a side.
     """
+    if min(images.shape[2:]) < 2 * PERIOD:
+        return torch.full((len(images),), math.nan, dtype=torch.float64)
     pixels = images.float()
     surroundings = avg_pool2d(avg_pool2d(pixels, PERIOD, stride=1), 2, stride=1)
     border = PERIOD // 2

@@ -54,6 +54,13 @@ def test_ramps_have_no_grid() -> None:
     assert energy(checks + 2 * ROWS - 50) == pytest.approx(64)  # nor do they hide one
 
 
+def test_the_smallest_images_have_eight_pixels_a_side() -> None:
+    checks = images(8 * (-1) ** (ROWS + COLUMNS))
+    assert float(grid_energies(checks[:, :, :8, :8])[0]) == pytest.approx(64)
+    for height, width in ((7, 8), (8, 4)):
+        assert grid_energies(checks[:, :, :height, :width]).isnan().all()
+
+
 def surroundings(size: int) -> np.ndarray:
     """The rows ``(size - 4, size)`` of a centred mean over four pixels."""
     return sum(np.eye(size - 4, size, k) * weight / 8 for k, weight in enumerate((1, 2, 2, 2, 1)))
