@@ -10,12 +10,12 @@ from rich.text import Text
 from analysis import schema
 from analysis.formatting import number as _number
 from analysis.formatting import parameter as _parameter
-from analysis.formatting import percent as _percent
 from analysis.formatting import printable as _printable
 from analysis.formatting import score as _score
 from analysis.mlflow_reader.mutated import mutated_mask as _mutated
 from analysis.mlflow_reader.sweep import PARAMS, SCORES
 from analysis.ranking.failure_reasons import group_reasons
+from analysis.ranking.tag_classifier_check import describe_accuracy
 from analysis.repeats.tables import spread, verdicts
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def footer(ranking: Ranking) -> Table:
         lines["hypervolume"] = f"{area['value']:.4g}, up to {corner}"
     tag_classifier = ranking.sweep.data.get("judge", {}).get("accuracy")
     if tag_classifier and schema.TAG_ACCURACY in score_headers(ranking):
-        shares = ", ".join(f"{name} {_percent(share)}" for name, share in tag_classifier.items())
+        shares = describe_accuracy(tag_classifier)
         lines["the tag classifier"] = (
             f"accuracy on held-out real data: {shares} (the upper limit of what tag accuracy can show)"
         )

@@ -16,6 +16,14 @@ WEAK: Final = 0.5
 """Joint accuracy below which the tag classifier is wrong on most images."""
 
 
+def describe_accuracy(accuracy: Mapping[str, float | None]) -> str:
+    """Return the tag classifier's accuracy by group as text, with that over all groups unless there is only one."""
+    groups = len(accuracy) - (JOINT in accuracy)
+    shown = {name: share for name, share in accuracy.items() if share is not None and (name != JOINT or groups > 1)}
+    names = {JOINT: JOINT if groups == 2 else "all groups"}
+    return ", ".join(f"{names.get(name, name)} {percent(share)}" for name, share in shown.items())
+
+
 @dataclass(frozen=True)
 class TagClassifierCheck:
     """The tag classifier beside the constant answer that is most often right.

@@ -17,6 +17,7 @@ from analysis.ranking.caveats import interval
 from analysis.ranking.failure_reasons import group_reasons
 from analysis.ranking.filters import varied_parameters
 from analysis.ranking.summary import winners_recipe
+from analysis.ranking.tag_classifier_check import describe_accuracy
 from analysis.repeats.tables import spread
 
 if TYPE_CHECKING:
@@ -285,8 +286,7 @@ def _data(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     entries = [(name.replace("_", " "), _short(data[name])) for name in names if name in data]
     tag_classifier = data.get("judge", {}).get("accuracy") or {}
     if tag_classifier:
-        shares = ", ".join(f"{name} {share:.1%}" for name, share in tag_classifier.items())
-        entries.append(("the tag classifier on held-out real images", shares))
+        entries.append(("the tag classifier on held-out real images", describe_accuracy(tag_classifier)))
     floor = data.get("floor") or {}
     for name, value in floor.items():
         values = value if isinstance(value, dict) else {name: value}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from analysis.ranking.tag_classifier_check import tag_classifier_warning
+from analysis.ranking.tag_classifier_check import describe_accuracy, tag_classifier_warning
 from analysis.schema import budget_unit
 from pipeline.bundle.backends import BACKENDS
 from pipeline.bundle.manifest import GOLDEN, ONNX_HALF, images_seen
@@ -170,7 +170,7 @@ def _tags(facts: Mapping[str, Any], trial: Mapping[str, Any], tag_classifier: Ma
     if not tag_classifier or trial["scores"].get("tag_accuracy") is None:
         return ["The generator takes no tags, so there is no tag accuracy."]
     translated = list(facts["targets"]) if facts.get("translates") else None
-    shares = ", ".join(f"{name} {share:.1%}" for name, share in tag_classifier["accuracy"].items() if share is not None)
+    shares = describe_accuracy(tag_classifier["accuracy"])
     lines = [
         f"The tag classifier was trained on real images only. On {tag_classifier['held_out']} held-out real images it "
         f"agrees with the tags on {shares}. Generated images can be easier to classify than real ones, because "

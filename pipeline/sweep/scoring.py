@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.formatting import score
-from analysis.ranking.tag_classifier_check import check_tag_classifier
+from analysis.ranking.tag_classifier_check import check_tag_classifier, describe_accuracy
 from pipeline.console import show_stage
 from pipeline.search.study import takes_tags
 from pipeline.sweep.data_checks import translation_warnings
@@ -170,8 +170,7 @@ def print_scoring(scoring: Scoring, images: TaggedImages, samples: int, console:
     scorer, floor, classifier = scoring.scorer, scoring.floor, scoring.scorer.tag_classifier
     lines = []
     if classifier is not None:
-        accuracy = classifier.report.accuracy
-        shares = ", ".join(f"{name} {share:.1%}" for name, share in accuracy.items() if share is not None)
+        shares = describe_accuracy(classifier.report.accuracy)
         lines.append(f"accuracy on {classifier.report.held_out} held-out real images: {shares}")
         check = check_tag_classifier(describe_tags(images, classifier))
         if check and check.warning:

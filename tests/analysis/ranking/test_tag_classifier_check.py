@@ -7,7 +7,7 @@ import pytest
 from analysis.ranking.caveats import caveats
 from analysis.ranking.ranking import rank
 from analysis.ranking.table import format_table
-from analysis.ranking.tag_classifier_check import check_tag_classifier, tag_classifier_warning
+from analysis.ranking.tag_classifier_check import check_tag_classifier, describe_accuracy, tag_classifier_warning
 from tests.support.sweeps import make_sweep
 
 
@@ -75,3 +75,10 @@ def test_a_search_by_distance_alone_has_a_front_of_one() -> None:
     assert alone.knee is None
     assert "best by tag accuracy" in format_table(both)
     assert "best by tag accuracy" not in format_table(alone)
+
+
+def test_accuracies_of_one_group_are_said_once() -> None:
+    assert describe_accuracy({"both": 0.843, "class": 0.843}) == "class 84.3%"
+    assert describe_accuracy({"hair": 0.95, "eyes": None, "both": 0.86}) == "hair 95.0%, both 86.0%"
+    three = {"both": 0.5, "hair": 0.9, "eyes": 0.8, "pose": 0.7}
+    assert describe_accuracy(three) == "all groups 50.0%, hair 90.0%, eyes 80.0%, pose 70.0%"
