@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from pipeline.cli.demo import demo_settings
 from pipeline.cli.main import load_commands
 from pipeline.cli.parsing import parse_command
+from pipeline.home import Home
 from tests.support.sweeps import History
 
 if TYPE_CHECKING:
@@ -54,6 +56,13 @@ def test_every_command_parses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             pytest.fail(f"{page.relative_to(ROOT)}: {line}: {error}")
         seen.add(words[0])
     assert seen >= {"data", "run", "rank", "confirm", "report", "export", "generate", "gallery", "simulate", "score"}
+
+
+def test_the_tutorial_states_the_number_of_trials_of_the_demo(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "tutorials" / "first-sweep.md").read_text(encoding="utf-8")
+    (word,) = re.findall(r"runs a sweep of (\w+) trials", text)
+    numbers = ("one", "two", "three", "four", "five", "six", "seven", "eight")
+    assert numbers.index(word) + 1 == demo_settings(tmp_path, Home.find(tmp_path), "demo-1").trials
 
 
 def anchors(page: Path) -> set[str]:

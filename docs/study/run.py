@@ -3,7 +3,8 @@
 python docs/study/run.py --list
 python docs/study/run.py --data FOLDER [--only ID] [--home FOLDER]
 
-What is complete is skipped, and what was interrupted continues. Without --data, only the tables are rebuilt.
+What is complete is skipped, and what was interrupted continues. Without --data, only the tables are rebuilt. A table
+keeps its rows of studies that are not in this home.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from studies import STUDIES, Study
 
 from analysis import schema
 from analysis.claim_checks.designs import DESIGNS
@@ -27,135 +31,136 @@ from analysis.effects.effect import comparison_text
 from analysis.errors import AnalysisError
 from analysis.mlflow_reader.sweep import METRICS, PARAMS, SCORES, Sweep, load
 from analysis.repeats.confirmation import confirmation
+from pipeline.trial_status import is_final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from types import FrameType
 
 HERE = Path(__file__).parent
-COMMON = "--trials 1 --image-size 32 --scheduler none --end-hopeless none --rung-samples 512"
 PREFIX = re.compile(f"^({SCORES}|{METRICS}|{PARAMS})")
+STOPPED = (130, 143)
+"""Exit codes of commands that were interrupted; the same command continues."""
+REPEATS = ("address", "concurrent", "min-tag-accuracy", "time-limit")
+TAKES = {
+    "resume": {f"--{name}" for name in ("address", "concurrent", "fuse", "patience", "time-limit", "total-kimg")},
+    "confirm": {f"--{name}" for name in REPEATS},
+    "ablate": {f"--{name}" for name in REPEATS},
+}
+"""Options of `run` by the other commands that take them."""
 CURVES = ("distance", "tag_accuracy", "kid", "diversity", "grid_energy", "saturated")
-
-
-@dataclass(frozen=True)
-class Study:
-    """Commands that answer a question; the first one makes the sweep ``name``."""
-
-    name: str
-    question: int
-    what: str
-    core_minutes: int
-    """Estimate, from operations and the rates in docs/study/index.md."""
-    steps: tuple[str, ...]
-
-
-def train_recipe(system: str, kimg: int, every: int, minutes: int, more: str = "") -> Study:
-    """Question 1: the recipe of a system on three seeds, scored along training."""
-    name = f"systems-{system}"
-    first = f"run {system} --name {name} {COMMON} --max-kimg {kimg} --eval-kimg {every} {more}"
-    what = f"{system} on three seeds, {kimg} kimg"
-    return Study(name, 1, what, minutes, (first, f"confirm {name} --top 1 --seeds 2"))
-
-
-def check(system: str, kimg: int, every: int, minutes: int, changes: Sequence[str], more: str = "") -> Study:
-    """Question 2: the recipe of a system against it with one value changed, six pairs; the recipe alone without any."""
-    name = f"claims-{system}"
-    first = f"run {system} --name {name} {COMMON} --max-kimg {kimg} --eval-kimg {every} {more}"
-    given = " ".join(f"--with {change}" for change in changes)
-    repeated = f"ablate {name} {given} --seeds 6" if changes else f"confirm {name} --top 1 --seeds 5"
-    claims = ", ".join(number for number, design in DESIGNS.items() if design.system == system)
-    return Study(name, 2, f"claims {claims}: {system}, {kimg} kimg a run", minutes, (first, repeated))
-
-
-def changes_of(*claims: str) -> list[str]:
-    """Return the changed values that the designs of claims ask for."""
-    return [value for claim in claims for value in DESIGNS[claim].values]
-
-
-def search(sampler: str) -> Study:
-    """Question 3: a search of everything, each trial with the operations of the recipe; its best on five seeds."""
-    name = f"search-{sampler}"
-    first = (
-        f"run anything --name {name} --sampler {sampler} --trials 60 --image-size 32 --budget flops --max-kimg 20 "
-        "--rung-samples 512 --scheduler none --choices generator.width=16,32 --choices discriminator.width=16,32 "
-        f"{widths(32, 32)}"
-    )
-    what = f"anything by {sampler}, 60 trials of equal operations"
-    return Study(name, 3, what, 140, (first, f"confirm {name} --top 5 --seeds 5"))
-
-
-def rival(system: str, kimg: int, minutes: int, more: str = "") -> Study:
-    """Question 3: the recipe of a system on five seeds, with about as many operations as a trial of the searches."""
-    name = f"rival-{system}"
-    first = f"run {system} --name {name} {COMMON} --max-kimg {kimg} {more}"
-    return Study(name, 3, f"the recipe of {system}, {kimg} kimg", minutes, (first, f"confirm {name} --top 1 --seeds 5"))
-
-
-def widths(generator: int, discriminator: int) -> str:
-    """Options that reduce the widths of a recipe, which the reports' own budgets need on two cores."""
-    return f"--set generator.width={generator} --set discriminator.width={discriminator}"
-
-
-ACGAN = ["generator.width=64", "discriminator.width=64", *changes_of("2", "3", "4", "5", "6", "7", "9a", "10", "11")]
-DOMAINS = "--domain-a hair=black --domain-b hair=blonde"
-STUDIES = (
-    train_recipe("dcgan", 698, 50, 30, widths(32, 32)),
-    train_recipe("wgan_gp", 698, 50, 45, widths(32, 32)),
-    train_recipe("combo_dcgan", 1280, 80, 80, widths(16, 16)),
-    train_recipe("cdcgan", 1000, 70, 55, widths(32, 32)),
-    train_recipe("acgan", 400, 30, 40, widths(32, 32)),
-    train_recipe("matching_wgan", 300, 25, 45, widths(8, 16)),
-    train_recipe("srresnet_acgan", 150, 15, 50, widths(16, 8)),
-    train_recipe("cyclegan", 30, 3, 40, f"{DOMAINS} --set generator.width=16 --set discriminator.width=16"),
-    train_recipe("stargan", 60, 5, 25, "--attributes hair --set generator.width=16 --set discriminator.width=16"),
-    check("dcgan", 175, 15, 95, changes_of("8", "9b", "19", "20"), widths(32, 32)),
-    check("cdcgan", 100, 10, 60, changes_of("9c", "17", "18"), widths(32, 32)),
-    check("combo_dcgan", 320, 20, 45, [], widths(16, 16)),
-    check("wgan_gp", 350, 25, 50, [], widths(32, 32)),
-    check("matching_wgan", 40, 4, 65, changes_of("14a", "15", "16"), widths(8, 16)),
-    check("acgan", 30, 3, 110, ACGAN, widths(32, 32)),
-    check("srresnet_acgan", 15, 1, 75, changes_of("12", "13"), widths(16, 8)),
-    check("cyclegan", 10, 1, 60, changes_of("21"), f"{DOMAINS} --set generator.width=16 --set discriminator.width=16"),
-    search("tpe"),
-    search("random"),
-    rival("lightgan", 33, 10),
-    rival("r3gan", 4, 15, widths(16, 16)),
-    rival("acgan", 20, 10, widths(32, 32)),
-    rival("srresnet_acgan", 22, 25, widths(16, 8)),
-    rival("matching_wgan", 40, 20, widths(8, 16)),
-    rival("cdcgan", 35, 10, widths(32, 32)),
-    rival("dcgan", 47, 10, widths(32, 32)),
-    rival("combo_dcgan", 125, 20, widths(16, 16)),
-    Study("smoke", 0, "not a study: tries every kind of step on a few images", 2, (
-        "run dcgan --name smoke --trials 1 --image-size 16 --max-kimg 2 --eval-kimg 1 --samples 64 --rung-samples 32 "
-        "--scheduler none --end-hopeless none --set generator.width=16 --set discriminator.width=16",
-        "ablate smoke --with generator.dropout=0.5 --seeds 3",
-    )),
-)  # fmt: skip
 
 
 # Running -----------------------------------------------------------------------------------------------------
 def run_study(study: Study, data: Path, home: Path, more: str) -> int:
-    """Run or continue the steps of a study; returns the exit code of the one that failed, or 0."""
+    """Run or continue the steps of a study; returns the exit code of the first one that failed, or 0.
+
+    If the sweep is complete, the next step follows, also where no trial was scored: that is a result.
+    """
+    failed = 0
     for place, step in enumerate(study.steps):
+        sweep = recorded(study.name, home)
+        if absent := absent_dimensions(step, sweep):
+            print(f"\n{study.name}: {', '.join(absent)} has no effect on these data; left out: gansweep {step}")
+        if is_done(step, sweep):
+            continue
         words = shlex.split(step)
-        if place == 0:
-            if is_complete(study.name, home):
-                continue
-            begun = (home / "trials" / study.name / "sweep.json").is_file()
-            words = ["resume", study.name] if begun else [*words, "--data", str(data), *shlex.split(more)]
-        words += ["--home", str(home)]
+        if place == 0 and has_begun(study.name, home):
+            words = ["resume", study.name]
+        words += ["--data", str(data), *options_for(words[0], more), "--home", str(home)]
         print(f"\n$ gansweep {shlex.join(words)}", flush=True)
-        code = subprocess.run([sys.executable, "-m", "gansweep", *words], check=False).returncode
-        if code:
+        code = run_command([sys.executable, "-m", "gansweep", *words])
+        if code in STOPPED or (code and not is_done(study.steps[0], recorded(study.name, home))):
             return code
-    return 0
+        failed = failed or (code if place else 0)
+    return failed
 
 
-def is_complete(name: str, home: Path) -> bool:
-    """Return whether a sweep has run all of its trials."""
-    sweep = recorded(name, home)
-    return sweep is not None and sweep.status == schema.COMPLETE
+def options_for(command: str, more: str) -> list[str]:
+    """Return those of the further options of `run` that another command takes, too, with their values."""
+    kept, takes = [], True
+    for word in shlex.split(more):
+        if word.startswith("--"):
+            takes = command == "run" or word.partition("=")[0].replace("_", "-") in TAKES[command]
+        if takes:
+            kept.append(word)
+    return kept
+
+
+def run_command(command: Sequence[str]) -> int:
+    """Run a command to its end; returns its exit code.
+
+    Ctrl-C, which a terminal sends it as well, and SIGTERM, which it gets from here, leave it the time to end in order;
+    a second Ctrl-C kills it.
+    """
+    child = subprocess.Popen(command)
+    received: list[int] = []
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        child.send_signal(number)
+
+    before = signal.signal(signal.SIGTERM, forward)
+    try:
+        try:
+            code = child.wait()
+        except KeyboardInterrupt:
+            received.append(signal.SIGINT)
+            code = child.wait()
+    except KeyboardInterrupt:
+        child.kill()
+        code = child.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if received:
+        return 128 + received[0]
+    return code if code >= 0 else 128 - code
+
+
+# State -------------------------------------------------------------------------------------------------------
+def state_of(study: Study, home: Path) -> str:
+    """Return ``not run``, ``begun`` or ``complete``: whether all runs that the steps ask for have ended."""
+    sweep = recorded(study.name, home)
+    if all(is_done(step, sweep) for step in study.steps):
+        return "complete"
+    return "begun" if sweep is not None or has_begun(study.name, home) else "not run"
+
+
+def has_begun(name: str, home: Path) -> bool:
+    """Return whether a sweep can be resumed."""
+    return (home / "trials" / name / "sweep.json").is_file()
+
+
+def is_done(step: str, sweep: Sweep | None) -> bool:
+    """Return whether all runs that a step asks for have ended; a value without effect on the data asks for none."""
+    if sweep is None:
+        return False
+    words = shlex.split(step)
+    if words[0] == "run":
+        return sweep.status == schema.COMPLETE
+    if absent_dimensions(step, sweep):
+        return True
+    confirms, seeds = words[0] == "confirm", int(words[words.index("--seeds") + 1])
+    kind, by = (schema.KIND_CONFIRMATION, "of") if confirms else (schema.KIND_ABLATION, "variant")
+    runs = sweep.repeats[sweep.repeats["kind"] == kind]
+    ended = [is_final(status, reason) for status, reason in zip(runs["status"], runs["reason"].fillna(""), strict=True)]
+    counts = runs.loc[ended].groupby(runs[by].str.removesuffix(".0"))["seed"].nunique()  # 4 is recorded as 4.0
+    # Every configuration begins its first seed before any begins its last one, so those that began are all there are.
+    asked = set(runs["of"]) if confirms else {schema.RECIPE_VARIANT, *(f"with {change}" for change in varied(step))}
+    return bool(asked) and all(counts.get(one, 0) >= seeds for one in asked)
+
+
+def varied(step: str) -> list[str]:
+    """Return the values of ``--with``."""
+    words = shlex.split(step)
+    return [value for option, value in pairwise(words) if option == "--with"]
+
+
+def absent_dimensions(step: str, sweep: Sweep | None) -> list[str]:
+    """Return the dimensions that a step varies and that a sweep left out, as without effect on its data."""
+    known = {dimension["name"] for dimension in sweep.space.get("dimensions", ())} if sweep else None
+    names = [change.partition("=")[0] for change in varied(step)]
+    return [name for name in names if known is not None and name not in known]
 
 
 def recorded(name: str, home: Path) -> Sweep | None:
@@ -167,9 +172,9 @@ def recorded(name: str, home: Path) -> Sweep | None:
 
 
 # Tables ------------------------------------------------------------------------------------------------------
-def write_tables(home: Path, folder: Path) -> None:
-    """Write one CSV file per table, from what the home has recorded."""
-    sweeps = [(study, sweep) for study in STUDIES if (sweep := recorded(study.name, home)) is not None]
+def write_tables(studies: Sequence[Study], home: Path, folder: Path) -> None:
+    """Write the rows of the studies that the home has recorded, one CSV file per table."""
+    sweeps = [(study, sweep) for study in studies if (sweep := recorded(study.name, home)) is not None]
     folder.mkdir(parents=True, exist_ok=True)
     tables: dict[str, list[dict[str, Any]]] = {"runs": [], "curves": [], "claims": [], "confirmed": []}
     for study, sweep in sweeps:
@@ -184,10 +189,25 @@ def write_tables(home: Path, folder: Path) -> None:
                  "distance": one.summary.mean, "low": one.summary.low, "high": one.summary.high}
                 for one in found.configurations
             ]  # fmt: skip
+    replaced = {study.name for study, _ in sweeps} | {study.name for study in STUDIES if not study.question}
     for name, rows in tables.items():
-        if rows:
-            pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-            print(f"{folder / name}.csv: {len(rows)} rows")
+        replace_rows(folder / f"{name}.csv", rows, replaced)
+
+
+def replace_rows(file: Path, rows: list[dict[str, Any]], replaced: set[str]) -> None:
+    """Replace the rows of some studies in a table; the others stay as they are, to the digit."""
+    written = pd.DataFrame(rows, columns=None if rows else ["study"]).to_csv(index=False, float_format="%.6g")
+    table = pd.read_csv(StringIO(written), dtype=str, keep_default_na=False)
+    if file.is_file():
+        earlier = pd.read_csv(file, dtype=str, keep_default_na=False)
+        kept = earlier[~earlier["study"].isin(replaced)]
+        table = pd.concat([kept, table]).fillna("") if len(kept) else table
+    elif not rows:
+        return
+    places = {study.name: place for place, study in enumerate(STUDIES)}
+    table = table.sort_values("study", key=lambda names: names.map(places), kind="stable")
+    table.to_csv(file, index=False)
+    print(f"{file}: {len(table)} rows, {len(rows)} of them of this home")
 
 
 def run_rows(study: Study, sweep: Sweep) -> Iterator[dict[str, Any]]:
@@ -227,26 +247,34 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="folder of tagged images")
     parser.add_argument("--home", type=Path, default=HERE / "runs", help="folder of the sweeps")
     parser.add_argument("--tables", type=Path, default=HERE / "tables", help="folder of the CSV files")
-    parser.add_argument("--run-options", default="", metavar="WORDS", help="further options of every gansweep run")
+    parser.add_argument(
+        "--run-options",
+        default="",
+        metavar="WORDS",
+        help="further options of `run`, and of other commands that take them",
+    )
     options = parser.parse_args()
     chosen = [study for study in STUDIES if (study.name in options.only if options.only else study.question)]
     if options.list:
         for study in chosen:
-            state = "complete" if is_complete(study.name, options.home) else "not run"
-            print(f"{study.name}: question {study.question}; {study.what}; {study.core_minutes} core-minutes; {state}")
+            about = f"question {study.question}; {study.what}; {study.core_minutes} core-minutes"
+            print(f"{study.name}: {about}; {state_of(study, options.home)}")
             print(*(f"    gansweep {step}" for step in study.steps), sep="\n")
         return 0
     failed = {}
     for study in chosen if options.data else ():
         if code := run_study(study, options.data.resolve(), options.home.resolve(), options.run_options):
             failed[study.name] = code
-            if code in (130, 143):  # interrupted: the same command continues
+            if code in STOPPED:
                 break
-    write_tables(options.home, options.tables)
+    write_tables([study for study in STUDIES if study.question or study in chosen], options.home, options.tables)
     for name, code in failed.items():
         print(f"{name} ended with exit code {code}", file=sys.stderr)
     return max(failed.values(), default=0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # between commands
+        sys.exit(130)
