@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("analysis", "pipeline", "search_spaces", "trainables")
 CODE_LIMIT = 10 * 2**20
-"""Bytes. The packages have a fiftieth of it: more means that other files lie among them."""
+"""Bytes. The packages have a fifth of it: more means that other files lie among them."""
 TCP_SECONDS, RAY_SECONDS = 5.0, 90.0
 """Timeouts for an address to accept a connection, and to admit a driver."""
 WATCH_SECONDS = 0.5
