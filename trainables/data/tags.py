@@ -134,16 +134,28 @@ class Vocabulary:
     def parse(self, text: str) -> tuple[int, ...]:
         """Labels of ``"blue hair red eyes"``; a group that is not mentioned is ``UNKNOWN``.
 
+        A class of one group alone needs no group: ``"cat"`` where the only classes are animals.
+
         Raises:
             UsageError: an unknown class or group, or two classes of one group.
         """
         labels = [UNKNOWN] * len(self.groups)
-        for noun, adjective in self.phrases(text):
+        for noun, adjective in self._class_alone(text) or self.phrases(text):
             place = self.index(noun)
             if labels[place] != UNKNOWN:
                 raise UsageError(f"tags {text!r} name {noun} twice; one class of each group is allowed")
             labels[place] = self.class_index(noun, adjective)
         return tuple(labels)
+
+    def _class_alone(self, text: str) -> list[tuple[str, str]]:
+        """Return the phrase of a text that is a class of exactly one group; nothing if it names a group."""
+        word = " ".join(text.lower().replace("_", " ").split())
+        if not word or self._phrase.match(word):
+            return []
+        named = [
+            (group.name, name) for group in self.groups for name in group.classes if name.replace("_", " ") == word
+        ]
+        return named if len(named) == 1 else []
 
     def describe(self, labels: Sequence[int]) -> str:
         """``"blue hair red eyes"``; groups with an unknown tag are left out."""
