@@ -197,10 +197,12 @@ def test_too_much_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_the_staged_code_is_small_and_complete(tmp_path: Path) -> None:
     size = stage_code(tmp_path)
+    kept = [path for name in PACKAGES for path in (REPOSITORY / name).rglob("*") if path.suffix == ".py"]
+    kept += [marker for name in PACKAGES if (marker := REPOSITORY / name / "py.typed").exists()]
+    staged = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
+    assert staged == {path.relative_to(REPOSITORY) for path in kept}
+    assert size == sum(path.stat().st_size for path in kept)  # code and nothing else, to the byte
     assert size < pipeline.cluster.ray_runtime.CODE_LIMIT / 4
-    for name in PACKAGES:
-        ours = {path.relative_to(REPOSITORY) for path in (REPOSITORY / name).rglob("*.py")}
-        assert {path.relative_to(tmp_path) for path in (tmp_path / name).rglob("*.py")} == ours
 
 
 @pytest.mark.parametrize("address", ["auto", "10.0.0.1:6379", "head.example.org:1", "[::1]:6379"])
