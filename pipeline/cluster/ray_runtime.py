@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,10 +31,6 @@ CODE_LIMIT = 10 * 2**20
 """Bytes. The packages have a fifth of it: more means that other files lie among them."""
 TCP_SECONDS, RAY_SECONDS = 5.0, 90.0
 """Timeouts for an address to accept a connection, and to admit a driver."""
-WATCH_SECONDS = 0.5
-"""Interval at which Ray's processes are checked, i.e. the longest delay until their end by SIGTERM is noticed."""
-INTERRUPTIONS, AGAIN_SECONDS = 3, 10.0
-"""Number of interruptions and the seconds between them: code that swallows exceptions may lose one."""
 
 # Ray waits minutes for an address without a cluster and logs from C++ meanwhile, so another process tries it first.
 _TRY = """
@@ -112,78 +107,46 @@ def _ray(**options: Any) -> Iterator[None]:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failed trials are reported by our own callback
-    started = not ray.is_initialized()
+    if ray.is_initialized():
+        yield
+        return
+    this, helpers = psutil.Process(), []
+    before = set(this.children())
     try:
-        if started:
-            _start(**options)
+        _start(**options)
+        helpers = [child for child in this.children() if child not in before and not _is_daemon(child)]
         yield
     finally:
-        if started:
-            ray.shutdown()
+        for helper in helpers:  # they ignore SIGTERM, and Ray would wait a second for each
+            with contextlib.suppress(psutil.NoSuchProcess):
+                helper.kill()
+        ray.shutdown()
 
 
 def _start(**options: Any) -> None:
-    """Start or join Ray, and restore our SIGTERM handler: Ray's prints a stack and ends Ray before the driver."""
+    """Start or join Ray, keep SIGTERM from the processes that it starts, and restore our handler.
+
+    ``timeout`` and systemd send SIGTERM to every process of a command. Without its daemons Ray would end this process
+    before the runs are closed; so they and the workers, which inherit the mask, ignore the signal, and end when this
+    process shuts them down or dies. Ray's own handler prints a stack and ends Ray before the driver.
+    """
     import ray
 
     termination = signal.getsignal(signal.SIGTERM)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-    except SystemExit:  # Ray's answer to a SIGTERM during the start
-        if isinstance(termination, Termination):
-            termination(signal.SIGTERM, None)
-        raise
     finally:
         if isinstance(termination, Termination):
             termination.listen()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # a signal that came meanwhile is handled here
 
 
-@contextlib.contextmanager
-def interrupt_if_ray_dies() -> Iterator[None]:
-    """Interrupt this process again if SIGTERM has also ended the Ray that it started.
-
-    ``timeout`` and systemd send SIGTERM to every process of a command. Ray Tune, which then stops its trials in order,
-    would wait for a minute, and Ray would end this process before the runs are closed.
-    """
-    termination, daemons = signal.getsignal(signal.SIGTERM), _daemons()
-    if not isinstance(termination, Termination) or not daemons:
-        yield
-        return
-    over = threading.Event()
-
-    def watch() -> None:
-        interruptions = 0
-        while interruptions < INTERRUPTIONS and not over.wait(AGAIN_SECONDS if interruptions else WATCH_SECONDS):
-            if termination.received and any(map(_has_ended, daemons)):
-                os.kill(os.getpid(), signal.SIGTERM)
-                interruptions += 1
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+def _is_daemon(process: psutil.Process) -> bool:
     try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
-
-
-def _daemons() -> list[psutil.Process]:
-    """Return the processes of the Ray that this process has started, without the workers."""
-    return [child for child in psutil.Process().children() if _name(child) in ("gcs_server", "raylet")]
-
-
-def _name(process: psutil.Process) -> str:
-    try:
-        return str(process.name())
+        return process.name() in ("gcs_server", "raylet")
     except psutil.NoSuchProcess:
-        return ""
-
-
-def _has_ended(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
+        return False
 
 
 def this_machine() -> Node:

@@ -14,7 +14,7 @@ from analysis import schema
 from analysis.mlflow_reader.connect import readable_errors
 from analysis.ranking.sweep_rule import expected_accuracy
 from pipeline.cluster.node_checks import require_nodes
-from pipeline.cluster.ray_runtime import connect_cluster, interrupt_if_ray_dies, local_ray
+from pipeline.cluster.ray_runtime import connect_cluster, local_ray
 from pipeline.home import Home
 from pipeline.schedulers import NON_STOPPING, choose_scheduler
 from pipeline.schedulers.patience import describe_patience, make_patience
@@ -288,7 +288,7 @@ def run_trials(
                 failure_config=tune.FailureConfig(max_failures=1),  # a node may die under a trial
             ),
         )
-        with restore_ctrl_c(), interrupt_if_ray_dies():
+        with restore_ctrl_c():
             tuner.fit()
 
 

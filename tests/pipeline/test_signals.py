@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -15,9 +14,9 @@ import pytest
 import ray
 
 from pipeline.cli.main import main
-from pipeline.cluster.ray_runtime import interrupt_if_ray_dies, local_ray
+from pipeline.cluster.ray_runtime import local_ray
 from pipeline.signals import EXIT_CODE, Termination, restore_ctrl_c
-from tests.support.pipeline.command_line import REPOSITORY, until
+from tests.support.pipeline.command_line import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,6 +119,7 @@ class StubRay:
 
     def init(self, **options: Any) -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        self.blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         if self.hit:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -127,13 +127,17 @@ class StubRay:
         self.ended += 1
 
 
-def test_rays_own_handler_is_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_rays_own_handler_is_replaced_and_its_processes_start_with_the_signal_blocked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     stub = StubRay(monkeypatch)
     with Termination() as termination:
         with pytest.raises(KeyboardInterrupt), local_ray(tmp_path, 1):
             os.kill(os.getpid(), signal.SIGTERM)
         assert termination.received
         assert stub.ended == 1
+    assert stub.blocked == {signal.SIGTERM}
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_a_signal_while_ray_starts_interrupts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -152,85 +156,6 @@ def test_calls_from_python_keep_the_handler_of_ray(monkeypatch: pytest.MonkeyPat
         taken = signal.getsignal(signal.SIGTERM)
     assert callable(taken)
     assert not isinstance(taken, Termination)
-
-
-@pytest.fixture
-def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in the place of Ray's."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        known = [psutil.Process(process.pid)]
-        monkeypatch.setattr("pipeline.cluster.ray_runtime._daemons", lambda: known)
-        yield process
-        process.kill()
-
-
-def as_tune_does() -> None:
-    """Answer the first Ctrl-C by stopping trials in order, and leave the next one to Python."""
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, before))
-
-
-def test_waiting_for_a_ray_that_the_signal_ended_is_interrupted_again(daemon: subprocess.Popen[bytes]) -> None:
-    def hit() -> None:
-        with interrupt_if_ray_dies():
-            as_tune_does()
-            os.kill(os.getpid(), signal.SIGTERM)
-            daemon.kill()
-            threading.Event().wait(60)
-
-    with Termination(), pytest.raises(KeyboardInterrupt):
-        hit()
-
-
-def test_an_interruption_that_is_swallowed_is_followed_by_another(
-    daemon: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def hit() -> None:
-        with interrupt_if_ray_dies():
-            as_tune_does()
-            os.kill(os.getpid(), signal.SIGTERM)
-            daemon.kill()
-            with contextlib.suppress(KeyboardInterrupt):
-                threading.Event().wait(600)
-            threading.Event().wait(600)
-
-    monkeypatch.setattr("pipeline.cluster.ray_runtime.AGAIN_SECONDS", 2.0)
-    with Termination(), pytest.raises(KeyboardInterrupt):
-        hit()
-
-
-def test_stopping_a_living_ray_is_not_interrupted(
-    daemon: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = threading.Event()
-
-    def has_ended(process: psutil.Process) -> bool:
-        asked.set()
-        return False
-
-    monkeypatch.setattr("pipeline.cluster.ray_runtime._has_ended", has_ended)
-    with Termination() as termination, interrupt_if_ray_dies():
-        as_tune_does()
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert asked.wait(60)
-    assert termination.received
-
-
-def test_a_ray_that_dies_without_a_signal_is_not_taken_for_one(
-    daemon: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks: list[threading.Thread] = []
-
-    def never(termination: Termination) -> bool:
-        looks.append(threading.current_thread())
-        return False
-
-    monkeypatch.setattr(Termination, "received", property(never, lambda termination, value: None), raising=False)
-    monkeypatch.setattr("pipeline.cluster.ray_runtime.WATCH_SECONDS", 0.01)
-    daemon.kill()
-    daemon.wait()
-    with Termination(), interrupt_if_ray_dies():
-        until(lambda: len(looks) >= 3)
 
 
 PARENT = """
