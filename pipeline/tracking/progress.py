@@ -53,6 +53,10 @@ class Progress:
     """When the last line was printed; outside the ``with`` block nothing is."""
     _done_kimg: float = 0.0
     _ended_kimg: float = 0.0
+    _first: set[str] | None = None
+    """Trials that ran at the first result and have not reported since; ``None`` before it."""
+    _timed_since: tuple[float, float] | None = None
+    """Time and kimg done when they had: until then trials may wait for the scorer."""
 
     def resume(self, earlier: int, scores: Mapping[str, Mapping[str, float]]) -> None:
         """Set the number of trials that earlier drivers finished, and the last scores they logged, by key."""
@@ -61,7 +65,7 @@ class Progress:
             self._best_scores.put(key, last)
 
     def __enter__(self) -> Progress:
-        self._began = self._printed = time.monotonic()
+        self._printed = time.monotonic()
         self._status = self.console.status(self.line()) if self.console.is_terminal else None
         if self._status:
             self._status.start()
@@ -84,6 +88,8 @@ class Progress:
         kimg = float(schema.cost({schema.KIMG: 0, **result}))
         self._done_kimg += kimg - self._kimg.get(key, 0.0)
         self._kimg[key] = kimg
+        self._first = set(self._running) if self._first is None else self._first
+        self._leave_first(key)
         if result.get("failure"):
             return
         scores = {name: float(result[name]) for name in (schema.SAMPLES, *schema.OBJECTIVES) if name in result}
@@ -97,6 +103,7 @@ class Progress:
     def ended(self, key: str, how: TrialEnd) -> None:
         """Record the end of a trial."""
         self._running.discard(key)
+        self._leave_first(key)
         self._ended[how.status] += 1
         self._ended_kimg += self._kimg.get(key, 0.0)
         self.show()
@@ -107,16 +114,25 @@ class Progress:
             self.console.print(f"trial {key} failed: {how.reason}", markup=False, soft_wrap=True)
 
     def seconds_left(self) -> float | None:
-        """Estimated from the kimg per second so far and the mean kimg of a finished trial; ``None`` at first."""
-        elapsed = time.monotonic() - self._began
-        if self._done_kimg <= 0:
+        """Estimated from the kimg per second since the first trials have reported, which may have waited for the
+        scorer, and the mean kimg of a finished trial; ``None`` before the next result.
+        """
+        since, before = self._timed_since or (0.0, self._done_kimg)
+        done = self._done_kimg - before
+        if done <= 0:
             return None
         ended = self._ended.total()
         # The share of early-stopped trials is unknown before the first end: assume none.
         expected = self._ended_kimg / ended if ended else float(self.max_kimg)
         running = sum(max(0.0, expected - self._kimg[key]) for key in self._running)
         waiting = max(0, self.trials - ended - len(self._running)) * expected
-        return (running + waiting) * elapsed / self._done_kimg
+        return (running + waiting) * (time.monotonic() - since) / done
+
+    def _leave_first(self, key: str) -> None:
+        if self._first is not None and self._timed_since is None:
+            self._first.discard(key)
+            if not self._first:
+                self._timed_since = time.monotonic(), self._done_kimg
 
     def line(self) -> str:
         """Format the state of the sweep as one line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import random
 import sys
 from collections import Counter
@@ -61,12 +62,37 @@ def test_before_any_end_every_trial_is_expected_to_take_the_whole_budget(
     progress.started("b")
     watch.now += 20
     progress.result("a", {"kimg": 4, "distance": 9.0, "tag_accuracy": 0.25})
+    watch.now += 80
+    assert progress.seconds_left() is None
     progress.result("b", {"kimg": 1, "distance": 7.0, "tag_accuracy": 0.125})
-    # 5 kimg in 20 s; to do: 6 and 9 of the running ones, 2 x 10 of those that wait: 35 kimg at 4 s each.
-    assert progress.seconds_left() == pytest.approx(140)
+    assert progress.seconds_left() is None  # the first results of both, which the start or the scorer has delayed
+    watch.now += 6
+    progress.result("a", {"kimg": 6, "distance": 9.0, "tag_accuracy": 0.25})
+    # 2 kimg in 6 s; to do: 4 and 9 of the running ones, 2 x 10 of those that wait: 33 kimg at 3 s each.
+    assert progress.seconds_left() == pytest.approx(99)
     assert progress.line() == (
         "0/4 trials done, 2 running, best distance 7.00, best tag accuracy 25.0%, about 2 min left"
     )
+
+
+def test_a_first_trial_that_ends_without_a_result_is_not_waited_for(
+    watch: Watch, begin: Callable[..., Progress]
+) -> None:
+    progress = begin(3)
+    progress.started("a")
+    progress.started("b")
+    progress.result("a", {"kimg": 2})
+    progress.ended("b", TrialEnd("failed", "diverged"))
+    progress.started("c")
+    watch.now += 10
+    progress.result("c", {"kimg": 5})
+    # 5 kimg in 10 s; by the ended one, which did not train, no trial has anything to do.
+    assert progress.seconds_left() == 0
+    progress.ended("a", COMPLETE)
+    # The mean of the ended is 1 kimg.
+    assert progress.seconds_left() == 0
+    progress.started("d")
+    assert progress.seconds_left() == pytest.approx(2)
 
 
 def test_after_ends_trials_are_expected_to_take_what_ended_ones_took(
@@ -78,11 +104,12 @@ def test_after_ends_trials_are_expected_to_take_what_ended_ones_took(
         progress.result(key, {"kimg": kimg, "distance": 5.0})
         progress.ended(key, how)
     progress.started("c")
+    watch.now += 6
     progress.result("c", {"kimg": 3, "distance": 6.0})
-    watch.now += 30
-    # 15 kimg in 30 s; the mean of the ended is 6 kimg; to do: 3 of c, 2 x 6 of those that wait: 15 kimg at 2 s each.
-    assert progress.seconds_left() == pytest.approx(30)
-    assert progress.line() == "2/5 trials done, 1 stopped, 1 running, best distance 5.00, about 30 s left"
+    # 3 kimg in 6 s since the first result of a, when it ran alone, and 2 of b: 5 kimg, 1.2 s each; the mean of the
+    # ended is 6 kimg; to do: 3 of c, 2 x 6 of those that wait: 15 kimg.
+    assert progress.seconds_left() == pytest.approx(18)
+    assert progress.line() == "2/5 trials done, 1 stopped, 1 running, best distance 5.00, about 18 s left"
 
 
 def test_a_failed_trial_is_counted_and_printed(watch: Watch, begin: Callable[..., Progress]) -> None:
@@ -108,10 +135,12 @@ def test_a_trial_that_is_started_again_is_counted_once(watch: Watch, begin: Call
     progress = begin(1)
     progress.started("a", 4)
     progress.started("a", 4)
-    progress.result("a", {"kimg": 6})
+    progress.result("a", {"kimg": 5})
+    progress.started("a", 4)
     watch.now += 10
-    # 2 of the remaining 6 kimg took 10 s, so the last 4 take 20.
-    assert progress.seconds_left() == pytest.approx(20)
+    progress.result("a", {"kimg": 7})
+    # 2 kimg took 10 s since the first result, so the last 3 take 15.
+    assert progress.seconds_left() == pytest.approx(15)
 
 
 def test_the_best_is_of_the_scores_on_most_samples(begin: Callable[..., Progress]) -> None:
@@ -136,10 +165,11 @@ def test_a_resumed_sweep_counts_trials_of_earlier_drivers(watch: Watch, begin: C
     progress.resume(2, {"a": {"samples": 64.0, "distance": 4.0}, "b": {"samples": 32.0, "distance": 1.0}, "c": {}})
     assert progress.line() == "2/5 trials done, 0 running, best distance 4.00"
     progress.started("c", 5)
+    progress.result("c", {"kimg": 6, "distance": 5.0, "samples": 64})
+    watch.now += 8
     progress.result("c", {"kimg": 10, "distance": 3.0, "samples": 64})
     progress.ended("c", COMPLETE)
-    watch.now += 10
-    # Only this driver's 5 kimg were timed: 2 s each, two trials of 10 kimg to come.
+    # Only this driver's last 4 kimg were timed: 2 s each, two trials of 10 kimg to come.
     assert progress.seconds_left() == pytest.approx(40)
     assert progress.line() == "3/5 trials done, 0 running, best distance 3.00, about 40 s left"
 
@@ -153,8 +183,23 @@ class Recount:
         self.results: list[tuple[str, dict[str, float]]] = []
         self.ends: list[tuple[str, str]] = []
         self.open: set[str] = set()
+        self.events: list[tuple[float, set[str], str, float]] = []
+        """Of each result or end: its time, the trials that run then, its trial, and the kimg of its result."""
 
-    def line(self, elapsed: float) -> str:
+    def base(self) -> tuple[float, float] | None:
+        """Return when the last of the trials that ran at the first result reported or ended, and the kimg then."""
+        first = next((place for place, event in enumerate(self.events) if event[3] >= 0), None)
+        if first is None:
+            return None
+        heard = {key: place for place, (_, _, key, _) in reversed(list(enumerate(self.events))) if place >= first}
+        if not self.events[first][1] <= heard.keys():
+            return None
+        last = max(heard[key] for key in self.events[first][1])
+        starts = dict(reversed(self.starts))
+        reached = {key: kimg for _, _, key, kimg in self.events[: last + 1] if kimg >= 0}
+        return self.events[last][0], sum(kimg - starts[key] for key, kimg in reached.items())
+
+    def line(self, now: float) -> str:
         first = dict(reversed(self.starts))
         reached = {**first, **{key: result["kimg"] for key, result in self.results}}
         counts = Counter(status for _, status in self.ends)
@@ -167,12 +212,13 @@ class Recount:
         if most:
             parts.append(f"best distance {min(one['distance'] for one in most):.2f}")
             parts.append(f"best tag accuracy {max(one['tag_accuracy'] for one in most):.1%}")
-        done = sum(reached[key] - first[key] for key in reached)
+        since, before = self.base() or (0.0, math.inf)
+        done = sum(reached[key] - first[key] for key in reached) - before
         if done > 0 and (self.open or len(self.ends) < self.trials):
             mean = sum(reached[key] for key, _ in self.ends) / len(self.ends) if self.ends else self.max_kimg
             to_do = sum(max(0.0, mean - reached[key]) for key in self.open)
             to_do += max(0, self.trials - len(self.ends) - len(self.open)) * mean
-            parts.append(f"about {clock(to_do * elapsed / done)} left")
+            parts.append(f"about {clock(to_do * (now - since) / done)} left")
         return ", ".join(parts)
 
 
@@ -200,13 +246,15 @@ def test_the_counts_are_those_of_a_recount(seed: int, watch: Watch, begin: Calla
             result = {"kimg": reached[key], "distance": draw.randrange(90) + 0.5, "tag_accuracy": draw.random(),
                       "samples": 64.0 if reached[key] > 20 else 32.0}  # fmt: skip
             recount.results.append((key, result))
+            recount.events.append((watch.now, set(recount.open), key, reached[key]))
             progress.result(key, result)
         else:
             status = draw.choice(("complete", "stopped", "failed"))
             recount.open.remove(key)
             recount.ends.append((key, status))
+            recount.events.append((watch.now, set(recount.open), key, -1.0))
             progress.ended(key, TrialEnd(status, "for no reason" if status == "failed" else None))
-        assert progress.line() == recount.line(watch.now - 1000.0)
+        assert progress.line() == recount.line(watch.now)
 
 
 def lines_run(progress: Progress, events: Callable[[], object]) -> int:
