@@ -58,6 +58,20 @@ def restore_ctrl_c() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
 
 
+@contextlib.contextmanager
+def termination_blocked() -> Iterator[None]:
+    """Block SIGTERM in this thread, and for good in the processes and threads that it starts meanwhile.
+
+    Those must end with this process or be killed by it. A signal that comes meanwhile goes to another thread of this
+    process, if there is one, or is handled after the block.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def end_with_parent(parent: int, seconds: float = 1.0) -> None:
     """End this process, with exit code 1, soon after the process ``parent`` that started it has ended, however it did.
 

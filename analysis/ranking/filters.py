@@ -78,6 +78,10 @@ def select_trials(
     if status is not None:
         sweep = _keep_rows(sweep, sweep.trials["status"] == status)
     sweep = _limited(sweep, [_limit(text) for text in under], by)
+    if sweep.trials.empty and not (where or under or status):
+        raise AnalysisUsageError(
+            f"no trial of sweep {sweep.name!r} has begun; `gansweep status {sweep.name}` shows its state"
+        )
     if sweep.trials.empty:
         options = [
             *(f"--where {w}" for w in where),

@@ -100,8 +100,10 @@ def _run_settings(settings: SweepSettings) -> int:
 
     status = run_sweep(settings)
     where = RankOptions(settings.name, home=Home.find(settings.home).root, tracking=settings.tracking)
-    rank(where, brief_stages())
-    found = sweep_status(_load(settings.name, where.home, settings.tracking))
+    sweep = _load(settings.name, where.home, settings.tracking)
+    if len(sweep.trials):  # else it was interrupted before the first began
+        rank(where, brief_stages())
+    found = sweep_status(sweep)
     if status == schema.COMPLETE and not found["best"]:
         frequent = max(found["reasons"], key=found["reasons"].__getitem__, default="no reason known")
         raise UserError(f"none of the {settings.trials} trials was scored; most often: {frequent}")

@@ -20,7 +20,7 @@ import psutil
 
 from pipeline.cluster.ray_files import provide_token, ray_folder, require_ray_folder
 from pipeline.resources import usable_cores
-from pipeline.signals import Termination
+from pipeline.signals import Termination, termination_blocked
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -110,16 +110,11 @@ def _ray(**options: Any) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    this, helpers = psutil.Process(), []
-    before = set(this.children())
     try:
         _start(**options)
-        helpers = [child for child in this.children() if child not in before and not _is_daemon(child)]
         yield
     finally:
-        for helper in helpers:  # they ignore SIGTERM, and Ray would wait a second for each
-            with contextlib.suppress(psutil.NoSuchProcess):
-                helper.kill()
+        _end_helpers()
         ray.shutdown()
 
 
@@ -133,20 +128,28 @@ def _start(**options: Any) -> None:
     import ray
 
     termination = signal.getsignal(signal.SIGTERM)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-    finally:
-        if isinstance(termination, Termination):
-            termination.listen()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # a signal that came meanwhile is handled here
+    with termination_blocked():  # a signal that comes meanwhile is handled after it, by our handler ...
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+        except SystemExit:  # ... or by Ray's, if another thread of this process took it
+            if isinstance(termination, Termination):
+                termination(signal.SIGTERM, None)
+            raise
+        finally:
+            if isinstance(termination, Termination):
+                termination.listen()
 
 
-def _is_daemon(process: psutil.Process) -> bool:
-    try:
-        return process.name() in ("gcs_server", "raylet")
-    except psutil.NoSuchProcess:
-        return False
+def _end_helpers() -> None:
+    """End the processes of a local Ray but its two daemons: they ignore SIGTERM, and Ray waits a second for each."""
+    import ray
+
+    folder = str(Path(ray.__file__).parent)
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.Error):
+                if child.name() not in ("gcs_server", "raylet") and any(folder in word for word in child.cmdline()):
+                    child.kill()
 
 
 def this_machine() -> Node:

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from pipeline.cluster.memory_probe import child_environment
 from pipeline.console import show_stage, with_elapsed
+from pipeline.signals import termination_blocked
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,12 +62,14 @@ class ScoringTask:
             json.dump({**request, "driver": os.getpid()}, given)
             given.seek(0)
             errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - the thread closes it
-            task._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipeline.sweep.scoring_process"], stdin=given, stdout=subprocess.PIPE,
-                stderr=errors, text=True, start_new_session=True,
-                # Threads that spin while they wait would take the trials' cores.
-                env={**child_environment(), "OMP_WAIT_POLICY": "passive"},
-            )  # fmt: skip
+            # SIGTERM to all processes of the command interrupts the sweep, which then ends this process, too.
+            with termination_blocked():
+                task._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "pipeline.sweep.scoring_process"], stdin=given, stdout=subprocess.PIPE,
+                    stderr=errors, text=True, start_new_session=True,
+                    # Threads that spin while they wait would take the trials' cores.
+                    env={**child_environment(), "OMP_WAIT_POLICY": "passive"},
+                )  # fmt: skip
         threading.Thread(target=task._follow, args=(errors, read), name="gansweep-scoring", daemon=True).start()
         return task
 

@@ -115,11 +115,11 @@ class Progress:
 
     def seconds_left(self) -> float | None:
         """Estimated from the kimg per second since the first trials have reported, which may have waited for the
-        scorer, and the mean kimg of a finished trial; ``None`` before the next result.
+        scorer, and the mean kimg of a finished trial; ``None`` until as many kimg are done again.
         """
         since, before = self._timed_since or (0.0, self._done_kimg)
         done = self._done_kimg - before
-        if done <= 0:
+        if done <= 0 or done < before:
             return None
         ended = self._ended.total()
         # The share of early-stopped trials is unknown before the first end: assume none.

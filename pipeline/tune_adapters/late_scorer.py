@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -77,10 +78,13 @@ def provide_scorer(future: Future[Any]) -> Iterator[Scorer | Callable[[], Scorer
     kind: Any = ray.remote(_Board).options(num_cpus=0, max_concurrency=CALLERS)
     board = kind.remote()
     kept: list[Any] = []
+    over = threading.Event()
 
     def post(done: Future[Any]) -> None:
         error = done.exception()
-        with contextlib.suppress(Exception):  # the sweep has ended, and Ray with it
+        if over.is_set():  # without Ray, a call would start another one
+            return
+        with contextlib.suppress(Exception):  # the sweep has just ended, and Ray with it
             if error is None:
                 kept.append(ray.put(done.result().scorer))
                 board.post.remote(list(kept))
@@ -91,4 +95,5 @@ def provide_scorer(future: Future[Any]) -> Iterator[Scorer | Callable[[], Scorer
     try:
         yield LateScorer(board)
     finally:
+        over.set()
         ray.kill(board)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -94,6 +95,14 @@ def test_the_table_shows_costs_where_budgets_count_operations() -> None:
 def test_wrong_filters_are_one_line(asked: dict[str, Any], said: str) -> None:
     with pytest.raises(AnalysisUsageError, match=said):
         select_trials(hand(*SWEEP), **asked)
+
+
+def test_a_sweep_whose_first_trial_has_not_begun_is_not_said_to_be_filtered() -> None:
+    none = dataclasses.replace(hand(*SWEEP), trials=hand(*SWEEP).trials.iloc[:0])
+    with pytest.raises(AnalysisUsageError, match=r"^no trial of sweep 'hand' has begun; `gansweep status hand`"):
+        select_trials(none)
+    with pytest.raises(AnalysisUsageError, match=r"^no trial of sweep 'hand' is left by --status failed$"):
+        select_trials(none, status="failed")
 
 
 def test_repeats_go_with_their_trials() -> None:

@@ -19,6 +19,7 @@ from tests.support.faces import SIZE
 from tests.support.pipeline.command_line import REPOSITORY, command_words, run_cli
 from tests.support.pipeline.sweep import Swept, tiny_settings
 from tests.support.stub_tag_classifier import place_tag_classifier
+from tests.support.sweeps import make_sweep
 
 COMMANDS = (
     "demo",
@@ -215,6 +216,21 @@ def test_ctrl_c_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     monkeypatch.setattr("pipeline.cli.commands.spaces", interrupted)
     assert main(["spaces"]) == 130
     assert capsys.readouterr().err == "gansweep: error: interrupted\n"
+
+
+def test_a_sweep_that_is_interrupted_before_its_first_trial_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sweep = make_sweep([{}])
+    none = dataclasses.replace(sweep, trials=sweep.trials.iloc[:0])
+    monkeypatch.setattr("pipeline.sweep.run.run_sweep", lambda settings: schema.INTERRUPTED)
+    monkeypatch.setattr("pipeline.cli.commands._load", lambda *where: none)
+    assert main(["run", "acgan", "--data", str(tmp_path), "--name", "early"]) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("interrupted; ")
+    assert "`gansweep rank early`" in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("data", "inspect"), ("data", "synth")])

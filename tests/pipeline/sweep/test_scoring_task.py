@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import signal
+import subprocess
 import threading
 import time
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 from optuna.trial import TrialState
@@ -16,6 +19,7 @@ from rich.console import Console
 
 from pipeline.sweep import prepare, scoring_task
 from pipeline.sweep.scoring_task import ScoringTask
+from pipeline.tune_adapters import late_scorer
 from tests.support.pipeline.sweep import sweep, tiny_settings
 from trainables.errors import UserError
 
@@ -96,6 +100,34 @@ def test_a_stage_that_waits_counts_the_time_once(monkeypatch: pytest.MonkeyPatch
             task.wait(Console(quiet=True))
         task.listen()
     assert shown == ["tag classifier: 3 of 8 rounds", "near-duplicates among 9 images: 4 s"]
+
+
+def test_a_scorer_that_comes_after_the_sweep_starts_no_other_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    stub = mock.MagicMock()
+    monkeypatch.setattr(late_scorer, "ray", stub)
+    for end in (True, False):
+        future: Future[Any] = Future()
+        with late_scorer.provide_scorer(future):
+            if not end:
+                future.set_result(mock.Mock(scorer="the scorer"))
+        if end:
+            future.set_result(mock.Mock(scorer="of an ended sweep"))
+    stub.put.assert_called_once_with("the scorer")
+    assert stub.kill.call_count == 2
+
+
+def test_the_process_does_not_end_by_a_signal_to_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(words: list[str], **options: Any) -> subprocess.Popen[str]:
+        blocked.append(signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        return started(["true"], **options)
+
+    blocked: list[bool] = []
+    started = subprocess.Popen
+    monkeypatch.setattr("pipeline.sweep.scoring_task.subprocess.Popen", start)
+    task = ScoringTask.start({}, lambda: "the scoring")  # type: ignore[arg-type, return-value]
+    assert task.future.result(timeout=60) == "the scoring"
+    assert blocked == [True]
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 @pytest.mark.slow

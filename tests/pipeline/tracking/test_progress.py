@@ -68,8 +68,11 @@ def test_before_any_end_every_trial_is_expected_to_take_the_whole_budget(
     assert progress.seconds_left() is None  # the first results of both, which the start or the scorer has delayed
     watch.now += 6
     progress.result("a", {"kimg": 6, "distance": 9.0, "tag_accuracy": 0.25})
-    # 2 kimg in 6 s; to do: 4 and 9 of the running ones, 2 x 10 of those that wait: 33 kimg at 3 s each.
-    assert progress.seconds_left() == pytest.approx(99)
+    assert progress.seconds_left() is None  # 2 kimg, in which the other trial's have no part
+    watch.now += 9
+    progress.result("b", {"kimg": 4, "distance": 7.0, "tag_accuracy": 0.125})
+    # 5 kimg, as many as before, in 15 s; to do: 4 and 6 of the running ones, 2 x 10 of those that wait: 30 kimg.
+    assert progress.seconds_left() == pytest.approx(90)
     assert progress.line() == (
         "0/4 trials done, 2 running, best distance 7.00, best tag accuracy 25.0%, about 2 min left"
     )
@@ -104,12 +107,15 @@ def test_after_ends_trials_are_expected_to_take_what_ended_ones_took(
         progress.result(key, {"kimg": kimg, "distance": 5.0})
         progress.ended(key, how)
     progress.started("c")
-    watch.now += 6
+    watch.now += 20
     progress.result("c", {"kimg": 3, "distance": 6.0})
-    # 3 kimg in 6 s since the first result of a, when it ran alone, and 2 of b: 5 kimg, 1.2 s each; the mean of the
-    # ended is 6 kimg; to do: 3 of c, 2 x 6 of those that wait: 15 kimg.
-    assert progress.seconds_left() == pytest.approx(18)
-    assert progress.line() == "2/5 trials done, 1 stopped, 1 running, best distance 5.00, about 18 s left"
+    assert progress.seconds_left() is None
+    watch.now += 10
+    progress.result("c", {"kimg": 8, "distance": 6.0})
+    # 10 kimg in 30 s since the first result of a, which ran alone, as many as that had; the mean of the ended is 6
+    # kimg; to do: nothing of c, 2 x 6 of those that wait: 12 kimg.
+    assert progress.seconds_left() == pytest.approx(36)
+    assert progress.line() == "2/5 trials done, 1 stopped, 1 running, best distance 5.00, about 36 s left"
 
 
 def test_a_failed_trial_is_counted_and_printed(watch: Watch, begin: Callable[..., Progress]) -> None:
@@ -139,7 +145,7 @@ def test_a_trial_that_is_started_again_is_counted_once(watch: Watch, begin: Call
     progress.started("a", 4)
     watch.now += 10
     progress.result("a", {"kimg": 7})
-    # 2 kimg took 10 s since the first result, so the last 3 take 15.
+    # 2 kimg took 10 s since the first result, which had 1, so the last 3 take 15.
     assert progress.seconds_left() == pytest.approx(15)
 
 
@@ -214,7 +220,7 @@ class Recount:
             parts.append(f"best tag accuracy {max(one['tag_accuracy'] for one in most):.1%}")
         since, before = self.base() or (0.0, math.inf)
         done = sum(reached[key] - first[key] for key in reached) - before
-        if done > 0 and (self.open or len(self.ends) < self.trials):
+        if done > 0 and done >= before and (self.open or len(self.ends) < self.trials):
             mean = sum(reached[key] for key, _ in self.ends) / len(self.ends) if self.ends else self.max_kimg
             to_do = sum(max(0.0, mean - reached[key]) for key in self.open)
             to_do += max(0, self.trials - len(self.ends) - len(self.open)) * mean
