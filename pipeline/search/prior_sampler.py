@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import zlib
 from dataclasses import dataclass
@@ -14,10 +15,10 @@ from optuna.trial import TrialState
 from scipy.special import ndtr, ndtri
 
 from analysis.ranking.pareto import pareto_front
-from analysis.ranking.winner import make_rule
+from analysis.ranking.winner import Expected, make_rule
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
@@ -83,7 +84,8 @@ class PriorSampler(BaseSampler):
         confidence: in the recipe, 0 to 1; 0 spreads choices evenly, 1 draws the recipe itself.
         earlier: the best configurations of earlier sweeps, the best first.
         winners: so many of them, from the first, are winners.
-        min_tag_accuracy: floor of the tag accuracy of the best trials, 0 for none; default: that of ``order_trials``.
+        min_tag_accuracy: floor of the tag accuracy of the best trials, 0 for none; default: that of the winner's rule.
+        expected: returns what limits tag accuracies; called once the first trial is complete.
     """
 
     def __init__(
@@ -95,7 +97,9 @@ class PriorSampler(BaseSampler):
         earlier: Sequence[Mapping[str, Any]] = (),
         winners: int = 0,
         min_tag_accuracy: float | None = None,
+        expected: Callable[[], Expected] = Expected,
     ) -> None:
+        self._expected = functools.cache(expected)
         self._distributions, self._recipe = distributions, {name: recipe[name] for name in distributions}
         self._seed, self.confidence, self.min_tag_accuracy = seed, confidence, min_tag_accuracy
         known = [{name: one.get(name, recipe[name]) for name in distributions} for one in earlier]
@@ -147,7 +151,7 @@ class PriorSampler(BaseSampler):
             return _Plan({})
         ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         complete = [one for one in ended if one.state == TrialState.COMPLETE]
-        ordered = order_trials(study, complete, self.min_tag_accuracy)
+        ordered = order_trials(study, complete, self.min_tag_accuracy, self._expected)
         if prior < self.prior_share(ordered, len(ended)):
             return _Plan(self._centers[rng.choice(len(self._centers), p=self._weights)])
         if mutation < MUTATIONS or len(ended) < STARTUP:
@@ -200,18 +204,24 @@ class PriorSampler(BaseSampler):
         )
 
 
-def order_trials(study: Study, complete: Sequence[FrozenTrial], minimum: float | None = None) -> list[FrozenTrial]:
+def order_trials(
+    study: Study,
+    complete: Sequence[FrozenTrial],
+    minimum: float | None = None,
+    expected: Callable[[], Expected] = Expected,
+) -> list[FrozenTrial]:
     """Return the complete trials, the best first.
 
     With two objectives, distance first and tag accuracy second, those that reach the floor of the winner's rule
-    (``analysis.ranking.winner``) come before the others: ``minimum``, by default its share of the best trial's tag
-    accuracy.
+    (``analysis.ranking.winner``) come before the others: ``minimum``, by default its share of the smaller of the best
+    trial's tag accuracy and the ``expected`` one.
     """
     sign = 1.0 if study.directions[0].name == "MINIMIZE" else -1.0
     ordered = sorted(complete, key=lambda trial: (sign * trial.values[0], trial.number))
     if len(study.directions) == 1 or not ordered:
         return ordered
-    passing = make_rule({str(trial.number): trial.values[1] for trial in ordered}, minimum=minimum).passing
+    accuracies = {str(trial.number): trial.values[1] for trial in ordered}
+    passing = make_rule(accuracies, expected(), minimum=minimum).passing
     return sorted(ordered, key=lambda trial: str(trial.number) not in passing)
 
 

@@ -19,6 +19,7 @@ from optuna.samplers import (
     TPESampler,
 )
 
+from analysis.ranking.winner import Expected
 from pipeline.search.grid import Grid
 from pipeline.search.prior_sampler import PriorSampler
 
@@ -47,6 +48,7 @@ def make_sampler(
     prior_confidence: float = 0.5,
     earlier: Prior | None = None,
     min_tag_accuracy: float | None = None,
+    expected: Callable[[], Expected] = Expected,
 ) -> BaseSampler:
     """Create a sampler.
 
@@ -62,6 +64,7 @@ def make_sampler(
         earlier: what ``prior`` knows from earlier sweeps.
         min_tag_accuracy: floor of the tag accuracy of the trials that ``prior`` takes for the best; default: that of
             the winner's rule.
+        expected: returns what limits tag accuracies, for that rule.
     """
     with warnings.catch_warnings():
         # Optuna calls Sobol and its Gaussian process experimental.
@@ -74,7 +77,7 @@ def make_sampler(
             taken = (earlier.configurations, earlier.winners) if earlier else ((), 0)
             # Each number has its draws.
             return PriorSampler(
-                distributions(space), space.recipe, seed, prior_confidence, *taken, min_tag_accuracy=min_tag_accuracy
+                distributions(space), space.recipe, seed, prior_confidence, *taken, min_tag_accuracy, expected
             )
         return _MAKERS[name](derive_seed(seed, known), space)
 

@@ -45,6 +45,7 @@ from pipeline.tune_adapters.study_searcher import StudySearcher
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from analysis.ranking.winner import Expected
     from pipeline.search.study import StoredStudy
     from pipeline.settings import SweepSettings
     from pipeline.sweep.resolve import ResolvedSweep
@@ -78,8 +79,8 @@ def run_sweep(settings: SweepSettings, console: Console | None = None) -> str:
         nodes = require_nodes(nodes, sweep.places.storage)
         study = _claim_sweep(sweep, say)
         begun = len(study.trials) if study else 0
-        # To judge the trials of earlier drivers, patience needs the accuracy of the tag classifier.
-        beside = not (begun and sweep.settings.patience)
+        # To judge the trials of earlier drivers, these need the accuracy of the tag classifier.
+        beside = not (begun and (sweep.settings.patience or sweep.settings.sampler == "prior"))
         prepared = prepare(sweep, nodes, console, beside=beside, begun=begun)
         with contextlib.closing(prepared.scoring):
             return _run_prepared(study, prepared, console)
@@ -172,6 +173,10 @@ def _resume_search(
         The searcher, and the keys of the trials that an extended sweep continues with a larger budget.
     """
     sweep, settings = prepared.sweep, prepared.settings
+
+    def expected() -> Expected:
+        return expected_accuracy(describe_data(prepared))
+
     study.sampler = make_sampler(
         settings.sampler,
         settings.seed,
@@ -180,6 +185,7 @@ def _resume_search(
         settings.prior_confidence,
         sweep.prior,
         settings.min_tag_accuracy,
+        expected,
     )
     for note in combination_notes(settings, sweep.space):
         say(note)
@@ -191,7 +197,7 @@ def _resume_search(
         seed=settings.seed,
         max_kimg=sweep.budget.max_kimg,
         total_kimg=sweep.budget.total_kimg,
-        patience=make_patience(settings, lambda: expected_accuracy(describe_data(prepared))),
+        patience=make_patience(settings, expected),
     )
     reduction = 1 if settings.scheduler in NON_STOPPING else REDUCTION
     continued = [key for budget in sweep.budget.earlier for key in searcher.continue_best(budget, reduction)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -12,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState, create_trial
 from scipy.stats import binomtest, kstest, truncnorm
 
+from analysis.ranking.winner import Expected
 from pipeline.search.prior_sampler import (
     CHANGED,
     FADING,
@@ -196,14 +198,25 @@ def test_with_two_objectives_the_best_trial_follows_its_tags() -> None:
 
 
 @pytest.mark.parametrize(
-    ("minimum", "order"), [(None, [1, 0, 2]), (0.65, [1, 2, 0]), (0.1, [0, 1, 2]), (0, [0, 1, 2]), (0.95, [0, 1, 2])]
-)
-def test_the_best_trial_reaches_the_floor_that_is_asked_for(minimum: float | None, order: list[int]) -> None:
-    """Distances 1 to 3 with tag accuracies 0.2, 0.9 and 0.7; the default floor is 0.8 of 0.9."""
+    ("minimum", "accuracy", "order"),
+    [
+        (None, None, [1, 0, 2]), (0.65, None, [1, 2, 0]), (0.1, None, [0, 1, 2]), (0, None, [0, 1, 2]),
+        (0.95, None, [0, 1, 2]), (None, 0.95, [1, 0, 2]), (None, 0.8, [1, 2, 0]), (None, 0.2, [0, 1, 2]),
+        (0.65, 0.2, [1, 2, 0]),
+    ],
+)  # fmt: skip
+def test_the_best_trial_reaches_the_floor_that_is_asked_for(
+    minimum: float | None, accuracy: float | None, order: list[int]
+) -> None:
+    """Distances 1 to 3 with tag accuracies 0.2, 0.9 and 0.7; the default floor is 0.8 of 0.9, or of the tag
+    classifier's accuracy if that is smaller.
+    """
     trials = [({**RECIPE, "rate": rate}, [distance, accuracy])
               for rate, distance, accuracy in ((2e-4, 1.0, 0.2), (8e-3, 2.0, 0.9), (4e-3, 3.0, 0.7))]  # fmt: skip
-    study = study_of(PriorSampler(DISTRIBUTIONS, RECIPE, 0, 0.5, min_tag_accuracy=minimum), *trials, stopped=165)
-    assert [trial.number for trial in order_trials(study, study.trials[:3], minimum)] == order
+    limit = functools.partial(Expected, accuracy)
+    made = PriorSampler(DISTRIBUTIONS, RECIPE, 0, 0.5, min_tag_accuracy=minimum, expected=limit)
+    study = study_of(made, *trials, stopped=165)
+    assert [trial.number for trial in order_trials(study, study.trials[:3], minimum, limit)] == order
     rates = [one["rate"] for one in draw(study, 200)]
     winner, other = (trials[place][0]["rate"] for place in ((1, 0) if order[0] else (0, 1)))
     assert rates.count(winner) > 2 * rates.count(other)
