@@ -25,7 +25,7 @@ from analysis.effects.effect import (
     join_values,
     make_effect,
 )
-from analysis.effects.regression import adjusted_effect, paired_effect, share_difference
+from analysis.effects.regression import contrast, paired_effect, share_difference
 from analysis.mlflow_reader.run_table import costs
 from analysis.mlflow_reader.sweep import METRICS, PARAMS, SCORES
 
@@ -130,39 +130,46 @@ def confirmation_effect(
 ) -> Effect | None:
     """Compare confirmed configurations that differ only in this dimension and those that depend on it.
 
-    Their seeds may differ, so each pair of configurations is compared by the means over all runs. For ``failed``, runs
-    are matched by their budget instead of their cost, because diverged runs ended early.
+    Their seeds may differ, so pairs of configurations are compared by the means over all runs, at the largest budget.
+    Every run counts once, in however many pairs its configuration is. For ``failed``, runs are matched by their budget
+    instead of their cost, because diverged runs ended early.
     """
     name, may_differ = f"{PARAMS}{axis.name}", {axis.name, *dependents(axis, axes)}
     runs = [run for run in _runs(sweep, CONFIRMATION, axis.name) if _measured(run, metric) is not None]
-    same = ("of", "fingerprint", "budget") if metric == FAILED else ("of", "fingerprint", "cost", "samples")
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    same = ("of", "fingerprint", "budget") if metric == FAILED else ("of", "fingerprint", "budget", "cost", "samples")
+    groups: dict[tuple[Any, ...], list[_Run]] = {}
     for run in runs:
         groups.setdefault(tuple(run[name] for name in same), []).append(run)
-    run_pairs: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    rows: list[tuple[float, bool, int]] = []
-    group: tuple[Any, ...] = ()
-    for pair, (one, other) in enumerate(itertools.permutations(groups, 2)):
-        first, second = groups[one], groups[other]
-        compared = first[0][name] in values and second[0][name] in against and one[1:] == other[1:]
-        compared &= not _equal_bounds((*first, *second), metric)
-        if compared and _differing(first[0], second[0]) <= may_differ and min(len(first), len(second)) >= MINIMUM_RUNS:
-            group = one
-            run_pairs += itertools.product(first, second)
-            rows += [(float(_measured(run, metric) or 0.0), run in first, pair) for run in (*first, *second)]
-    if not rows:
+    pairs = [
+        (one, other)
+        for one, other in itertools.permutations(groups, 2)
+        if one[1:] == other[1:] and min(len(groups[one]), len(groups[other])) >= MINIMUM_RUNS
+        if groups[one][0][name] in values and groups[other][0][name] in against
+        if _differing(groups[one][0], groups[other][0]) <= may_differ
+        if not _equal_bounds((*groups[one], *groups[other]), metric)
+    ]
+    if not pairs:
         return None
+    pairs = [pair for pair in pairs if pair[0][2] == max(one[2] for one, _ in pairs)]
+    sides = (join_values(values), join_values(against))
     if metric == FAILED:
-        budget = max(run["budget"] for run, _ in run_pairs)
-        largest = [pair for pair in run_pairs if pair[0]["budget"] == budget]
-        return _failing(sweep, axis, (join_values(values), join_values(against)), largest, CONFIRMATION)
-    measured, left, pairs = (np.array(column) for column in zip(*rows, strict=True))
-    blocks = (pairs[:, None] == np.unique(pairs)[1:]).astype(float)
-    unit = "ratio" if is_ratio(metric) else "difference"
-    response = Response(metric, unit, sweep.trials[:0], measured, group[2], _whole(group[3]))
-    estimate = adjusted_effect(measured, left, blocks)
-    arms = (int(left.sum()), int((~left).sum()))
-    return make_effect(response, axis.name, (join_values(values), join_values(against)), estimate, arms, CONFIRMATION)
+        run_pairs = [pair for one, other in pairs for pair in itertools.product(groups[one], groups[other])]
+        return _failing(sweep, axis, sides, run_pairs, CONFIRMATION)
+    weights = dict.fromkeys(itertools.chain(*pairs), 0.0)
+    for one, other in pairs:
+        weights[one] += 1 / len(pairs)
+        weights[other] -= 1 / len(pairs)
+    measured = {key: [float(_measured(run, metric) or 0.0) for run in groups[key]] for key in weights}
+    left = {one for one, _ in pairs}
+    run, unit = groups[pairs[0][0]][0], "ratio" if is_ratio(metric) else "difference"
+    outcomes = np.array([value for each in measured.values() for value in each])
+    response = Response(metric, unit, sweep.trials[:0], outcomes, run["cost"], _whole(run["samples"]))
+    arms = (
+        sum(len(measured[key]) for key in left),
+        sum(len(each) for key, each in measured.items() if key not in left),
+    )
+    estimate = contrast(list(measured.values()), list(weights.values()))
+    return make_effect(response, axis.name, sides, estimate, arms, CONFIRMATION)
 
 
 def at_early_point(sweep: Sweep, curves: pd.DataFrame, metric: str) -> Sweep:

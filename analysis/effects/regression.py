@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
 LEVEL: Final = 0.95
@@ -78,6 +80,26 @@ def paired_effect(differences: ArrayLike) -> EffectEstimate | None:
         return None
     half = float(d.std(ddof=1)) / np.sqrt(len(d)) * t_quantile(len(d) - 1)
     return EffectEstimate(float(d.mean()), float(d.mean() - half), float(d.mean() + half))
+
+
+def contrast(groups: Sequence[ArrayLike], weights: Sequence[float]) -> EffectEstimate:
+    """Estimate a weighted sum of the means of independent groups, whose variances may differ.
+
+    Args:
+        groups: of at least two values each.
+        weights: one per group.
+
+    Returns:
+        The estimate with the interval of Welch (1947), which is a point if no group scatters.
+    """
+    values = [np.asarray(group, dtype=np.float64) for group in groups]
+    parts = np.array([w**2 * v.var(ddof=1) / len(v) for v, w in zip(values, weights, strict=True)])
+    value = float(sum(w * v.mean() for v, w in zip(values, weights, strict=True)))
+    if not parts.any():
+        return EffectEstimate(value, value, value)
+    freedom = parts.sum() ** 2 / sum(part**2 / (len(v) - 1) for part, v in zip(parts, values, strict=True))
+    half = float(np.sqrt(parts.sum())) * t_quantile(freedom)
+    return EffectEstimate(value, value - half, value + half)
 
 
 def share_difference(hits: int, of: int, other_hits: int, of_others: int) -> EffectEstimate:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
+from scipy.stats import ttest_ind
 
 from analysis.effects.comparison_point import ComparisonPoint
 from analysis.effects.dimensions import Axis
@@ -92,6 +94,48 @@ def test_runs_of_equal_operations_are_pairs_whatever_images_they_saw(
     assert (found.estimate, found.kimg) == (pytest.approx(1.3 ** (1 / 3)), 40.0)  # 11 / 10, 12 / 11 and 13 / 12
     images = [{name: value for name, value in run.items() if name not in cost} for run in cheap + dear]
     assert effect(images, "distance", how) is None
+
+
+def test_every_run_of_a_confirmation_counts_once() -> None:
+    """Values 3 and 4 share the runs of value 1; those of another seed and a smaller budget are left out."""
+    axis = Axis(STEPS, low=1, high=4, whole=True)
+    scores = {1: [0.30, 0.34, 0.32, 0.36], 3: [0.50, 0.62, 0.53], 4: [0.44, 0.40, 0.45]}
+    rows = [
+        {
+            "kind": "confirmation", "key": f"{steps}-{seed}-{budget}", "seed": 10 * steps + seed, "budget": budget,
+            "of": f"hand-{steps:05d}", f"params.{STEPS}": steps, "scores.tag_accuracy": score + (budget < 40),
+        }
+        for budget in (20, 40)
+        for steps, values in scores.items()
+        for seed, score in enumerate(values)
+    ]  # fmt: skip
+    sweep = dataclasses.replace(
+        make_sweep([{"key": f"hand-{steps:05d}"} for steps in scores]), repeats=make_repeats(rows)
+    )
+    found = confirmation_effect(sweep, axis, [axis], [3, 4], [1], "tag_accuracy")
+    assert found is not None
+    assert (found.arms, found.trials, found.evidence) == ((6, 4), 10, "confirmation")
+    assert found.estimate == pytest.approx((0.55 + 0.43) / 2 - 0.33)
+    parts = [weight**2 * np.var(scores[steps], ddof=1) / len(scores[steps])
+             for steps, weight in ((1, 1.0), (3, 0.5), (4, 0.5))]  # fmt: skip
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 3 + parts[1] ** 2 / 2 + parts[2] ** 2 / 2)
+    half = student.ppf(0.975, freedom) * math.sqrt(sum(parts))
+    assert (found.low, found.high) == pytest.approx((found.estimate - half, found.estimate + half))
+    alone = confirmation_effect(sweep, axis, [axis], [3], [1], "tag_accuracy")
+    assert alone is not None
+    welch = ttest_ind(scores[3], scores[1], equal_var=False).confidence_interval(0.95)
+    assert (alone.low, alone.high) == pytest.approx((welch.low, welch.high))
+
+
+def test_confirmations_without_scatter_differ_exactly() -> None:
+    found = effect(
+        [{**run, "scores.distance": 8.0 if run[f"params.{FLIP}"] else 4.0}
+         for run in runs("confirmation", {True: "ccc", False: "ccc"})],
+        "distance",
+        confirmation_effect,
+    )  # fmt: skip
+    assert found is not None
+    assert (found.low, found.estimate, found.high, found.separable) == (*(pytest.approx(2.0),) * 3, True)
 
 
 STEPS = "updates.generator_steps"
