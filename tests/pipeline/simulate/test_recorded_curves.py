@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import recorded_curves, surrogate
+from benchmarks import recorded_curves, slowest_trials, surrogate
 from pipeline.settings import SweepSettings
 from pipeline.simulate.recording import Curve, Point, Recording
 from tests.support.pipeline.curves import curve, params, space
+from tests.support.sweeps import make_sweep
 
 SETTINGS = SweepSettings("acgan", Path("none"), "s", max_kimg=90, eval_kimg=10, scheduler="none")
 
@@ -102,3 +103,31 @@ def test_the_surrogate_predicts_what_can_be_predicted_and_says_how_well() -> Non
 def test_parameters_are_encoded_by_choice_and_by_position_in_the_range() -> None:
     assert surrogate.encode(space(), params("acgan", rate=1e-4, weight=1.0)) == pytest.approx([1, 0, 0.5, 0.25])
     assert surrogate.encode(space(), params("concat", rate=1e-5)) == pytest.approx([0, 1, 0, surrogate.INACTIVE])
+
+
+def test_the_share_of_the_slowest_trials() -> None:
+    assert slowest_trials.share_of_slowest([3.0, 10.0, *(1.0,) * 8], 0.1) == 10 / 21
+    assert slowest_trials.share_of_slowest([3.0, 10.0, *(1.0,) * 9], 0.1) == 13 / 22  # a tenth of eleven: two
+
+
+def test_equal_images_take_what_the_seconds_per_image_say(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trials of 20 s each, at 1, 4 and 40 kimg, whose budget is 40 kimg: 800, 200 and 20 s. The fourth diverged."""
+    sweep = make_sweep([{}, {}, {}, {"status": "failed"}], settings={"max_kimg": 40})
+    rows = [
+        (f"hand-{trial:05d}", evaluation, name, value)
+        for trial, kimg in enumerate((1.0, 4.0, 40.0, 9.0))
+        for evaluation, share, seconds in ((20, 0.5, 5.0), (40, 1.0, 15.0))
+        for name, value in (("kimg", share * kimg), ("train_seconds", seconds))
+    ]
+    monkeypatch.setattr(slowest_trials, "load", lambda *where, **more: sweep)
+    monkeypatch.setattr(
+        slowest_trials, "curves", lambda *_: pd.DataFrame(rows, columns=["key", "kimg", "name", "value"])
+    )
+    monkeypatch.setattr("sys.argv", ["slowest_trials", "hand", "--share", "0.34"])
+    slowest_trials.main()
+    first, operations, images = capsys.readouterr().out.splitlines()
+    assert first == "3 complete trials of 4, 1 to 40 kimg each"
+    assert "34% take 67% of 1 minutes; a trial 20 to 20 s, median 20" in operations
+    assert "34% take 98% of 17 minutes; a trial 20 to 800 s, median 200" in images
