@@ -14,9 +14,9 @@ Every sampler runs with every scheduler on
 
 Random search without stopping has the training of ``--trials`` whole trials and sets two targets, each the median over
 its searches: the distance of its winner, which has to reach the floor of the tag accuracy (0.8 of the best trial's, as
-``gansweep rank`` chooses), and the area under its front. Printed are the shares of its training, in images and where
-the recording has them in floating-point operations of ended trials, until another search has as good an answer: medians
-and quartiles over the searches; ``-`` if fewer than half of them reach it.
+``gansweep rank`` chooses, or ``--min-tag-accuracy``), and the area under its front. Printed are the shares of its
+training, in images and where the recording has them in floating-point operations of ended trials, until another search
+has as good an answer: medians and quartiles over the searches; ``-`` if fewer than half of them reach it.
 """
 
 from __future__ import annotations
@@ -89,9 +89,12 @@ class Target:
     worst: float
 
     @classmethod
-    def of(cls, searches: Sequence[Sequence[Answer]]) -> Target:
-        """Return the medians over searches."""
-        rules = [make_rule({str(index): one.accuracy for index, one in enumerate(answers)}) for answers in searches]
+    def of(cls, searches: Sequence[Sequence[Answer]], minimum: float | None = None) -> Target:
+        """Return the medians over searches; ``minimum`` is a floor in place of the default one."""
+        rules = [
+            make_rule({str(index): one.accuracy for index, one in enumerate(answers)}, minimum=minimum)
+            for answers in searches
+        ]
         floor = float(np.median([rule.floor or 0.0 for rule in rules]))
         worst = max(one.distance for answers in searches for one in answers)
         winners = [min((o.distance for o in s if o.accuracy >= floor - ROUNDING), default=math.inf) for s in searches]
@@ -206,7 +209,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     with ProcessPoolExecutor(options.processes) as pool:
         for name in landscapes(options.recording, options.trials):
             baseline = list(pool.map(run, [Job(name, *BASELINE, seed, None) for seed in seeds]))
-            target, full = Target.of(baseline), [answers[-1] for answers in baseline]
+            target, full = Target.of(baseline, options.min_tag_accuracy), [answers[-1] for answers in baseline]
             jobs = [Job(name, *pair, seed, target) for pair in pairs for seed in seeds]
             found = iter(pool.map(run, jobs))
             for pair in (BASELINE, *pairs):
@@ -253,6 +256,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sampler", action="append", choices=SAMPLERS)
     parser.add_argument("--scheduler", action="append", choices=SCHEDULERS)
+    parser.add_argument("--min-tag-accuracy", type=float, help="floor of a winner, 0 for none; default: the rule's")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--quick", action="store_true", help="two searches of twelve trials")
     parser.add_argument("--output", type=Path)

@@ -46,6 +46,8 @@ ABSENT = (
     ("middle", "bottom", "upper left", "lower left"), (), ("lower left",),
 )  # fmt: skip
 """Segments that each digit lacks."""
+PENALTY_WEIGHTS = {"colours": 0.1, "digits": 10.0}
+"""Weights of R1 + R2 by data: with 0.1, r3gan keeps 51 of the 1,000 digits after 60 kimg."""
 LOSSES: dict[str, dict[str, str]] = {
     "r3gan": {},
     "bce": {"losses.adversarial": "bce", "losses.penalty": "none"},
@@ -128,7 +130,7 @@ def make_loop(loss: str, pixels: NDArray[np.uint8], kimg: float, seed: int = 0, 
     small: dict[str, Value] = {
         "image_size": SIZE, "generator.conditioning": "none", "discriminator.conditioning": "none",
         "generator.width": 16, "discriminator.width": 16, "generator.max_width": 64, "discriminator.max_width": 64,
-        "training.flip": False, "training.diff_augment": False, "losses.penalty_weight": 0.1, "training.batch_size": 32,
+        "training.flip": False, "training.diff_augment": False, "training.batch_size": 32,
         "optimizer.generator_lr": 1e-3, "optimizer.discriminator_lr": 1e-3,
     }  # fmt: skip
     torch.manual_seed(seed)
@@ -171,7 +173,8 @@ def main() -> None:
     print("real images: {} modes, {:.3f}".format(*count(real)))
     rows = []
     for loss in options.losses:
-        changes = dict(setting.split("=", 1) for setting in options.set)
+        changes = {"losses.penalty_weight": PENALTY_WEIGHTS[options.data]}
+        changes |= dict(setting.split("=", 1) for setting in options.set)
         loop, began = make_loop(loss, pixels, options.kimg, options.seed, **changes), time.perf_counter()
         for part in range(1, options.parts + 1):
             loop.train_until(int(options.kimg * 1000 * part / options.parts))

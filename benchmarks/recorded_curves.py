@@ -51,6 +51,7 @@ def write(recorded: Recording, file: Path, flops: Mapping[tuple[str, int], float
         for number, curve in enumerate(recorded.curves)
         for point in curve.points
     ]  # fmt: skip
+    file.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows, columns=COLUMNS).to_csv(file, index=False, float_format="%.6g")
     space, settings = recorded.space, recorded.settings
     implied = [[condition, dict(values)] for condition, values in space.implied]

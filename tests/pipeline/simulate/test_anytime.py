@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,14 @@ def test_targets_are_medians_of_winners_and_fronts() -> None:
     assert target.worst == 60
     areas = sorted([10 * 0.9 + 30 * 0.1, 20 * 0.8 + 10 * 0.7, 15 * 0.95])
     assert target.area == pytest.approx(areas[1])
+
+
+def test_without_a_floor_the_lowest_distance_is_the_target() -> None:
+    searches = [[Answer(10, 1.0, 50, 0.9), Answer(20, 2.0, 30, 0.0)], [Answer(10, 1.0, 40, 0.9)]]
+    assert Target.of(searches).distance == 50  # of two medians the worse
+    target = Target.of(searches, minimum=0)
+    assert (target.floor, target.distance) == (0.0, 40)
+    assert target.reached(searches[0])[0] == searches[0][1]
 
 
 def test_a_search_has_reached_a_target_with_the_first_trial_as_good() -> None:
@@ -97,5 +106,14 @@ def test_a_recording_adds_its_table_and_its_surrogate(tmp_path: Path, capsys: py
 
 def test_the_benchmark_runs_and_prints_every_pair(capsys: pytest.CaptureFixture[str]) -> None:
     anytime.main(["--quick", "--processes", "1", "--sampler", "random", "--scheduler", "asha"])
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[3:5] for line in lines] == [["random", "none"], ["random", "asha"]] * 3
+    quality, *lines = capsys.readouterr().out.splitlines()
+    assert quality.startswith("surrogate of 82 trials, ")  # two of the recorded 84 failed
+    landscapes = [
+        "synthetic, good recipe",
+        "synthetic, middling recipe",
+        "synthetic, wrong recipe",
+        "recording",
+        "surrogate",
+    ]
+    rows = [(name, scheduler) for name in landscapes for scheduler in ("none", "asha")]
+    assert [re.split(r"  +", line)[:3] for line in lines] == [[name, "random", scheduler] for name, scheduler in rows]

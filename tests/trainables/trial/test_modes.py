@@ -1,4 +1,4 @@
-"""R3GAN covers modes that the plain loss drops, on the same networks with the same seed."""
+"""Modes of drawn images, as benchmarks.modes counts them."""
 
 import numpy as np
 import pytest
