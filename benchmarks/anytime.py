@@ -42,6 +42,7 @@ from benchmarks import recorded_curves, surrogate, synthetic_curves
 from benchmarks.samplers import SAMPLERS
 from pipeline.schedulers import RULES
 from pipeline.schedulers.evaluation_schedule import resolve_budget
+from pipeline.search.prior_sampler import PriorSampler
 from pipeline.simulate.compare import Spread
 from pipeline.simulate.nearest_trial import Pool
 from pipeline.simulate.replayed_search import RecordedSearch
@@ -139,6 +140,8 @@ class Job:
     seed: int
     target: Target | None
     """The search ends when it has reached it."""
+    minimum: float | None = None
+    """Floor of a winner's tag accuracy, for samplers that know it."""
 
 
 class WatchedSearch:
@@ -194,7 +197,10 @@ def search(job: Job, recording: Path | None, trials: int, workers: int) -> list[
     settings = dataclasses.replace(place.settings, **scheduler)
     source = place.source(job.seed)
     rule = RULES[job.scheduler](resolve_budget(settings).rungs, settings.max_kimg)
-    watched = WatchedSearch(RecordedSearch(SAMPLERS[job.sampler](job.seed, source.space), source), job.target)
+    sampler = SAMPLERS[job.sampler](job.seed, source.space)
+    if isinstance(sampler, PriorSampler):
+        sampler.min_tag_accuracy = job.minimum
+    watched = WatchedSearch(RecordedSearch(sampler, source), job.target)
     limits = Limits(workers, settings.max_kimg, total_kimg=place.trials * settings.max_kimg)
     simulate(watched, rule, limits, f"simulated-{job.seed}")
     return watched.answers
@@ -210,7 +216,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
         for name in landscapes(options.recording, options.trials):
             baseline = list(pool.map(run, [Job(name, *BASELINE, seed, None) for seed in seeds]))
             target, full = Target.of(baseline, options.min_tag_accuracy), [answers[-1] for answers in baseline]
-            jobs = [Job(name, *pair, seed, target) for pair in pairs for seed in seeds]
+            jobs = [Job(name, *pair, seed, target, options.min_tag_accuracy) for pair in pairs for seed in seeds]
             found = iter(pool.map(run, jobs))
             for pair in (BASELINE, *pairs):
                 searches = baseline if pair == BASELINE else list(itertools.islice(found, len(seeds)))

@@ -39,6 +39,8 @@ def main() -> None:
     options = parser.parse_args()
     try:
         sweep = load(options.sweep, home=options.home)
+        if sweep.settings.get("budget") != "flops" or not (sweep.trials["status"] == schema.COMPLETE).any():
+            raise SystemExit(f"sweep {options.sweep!r} has no complete trial with --budget flops")
         history = curves(sweep, [schema.KIMG, schema.TRAIN_SECONDS])
     except AnalysisError as error:
         raise SystemExit(str(error)) from error

@@ -168,7 +168,8 @@ def confirmation_effect(
         sum(len(measured[key]) for key in left),
         sum(len(each) for key, each in measured.items() if key not in left),
     )
-    estimate = contrast(list(measured.values()), list(weights.values()))
+    # The weights sum to 0, so a common value cancels; equal values become exactly 0, and rounding is no difference.
+    estimate = contrast([np.array(each) - outcomes[0] for each in measured.values()], list(weights.values()))
     return make_effect(response, axis.name, sides, estimate, arms, CONFIRMATION)
 
 

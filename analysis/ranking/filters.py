@@ -79,9 +79,8 @@ def select_trials(
         sweep = _keep_rows(sweep, sweep.trials["status"] == status)
     sweep = _limited(sweep, [_limit(text) for text in under], by)
     if sweep.trials.empty and not (where or under or status):
-        raise AnalysisUsageError(
-            f"no trial of sweep {sweep.name!r} has begun; `gansweep status {sweep.name}` shows its state"
-        )
+        state = "" if sweep.sweeps else f"; `gansweep status {sweep.name}` shows its state"
+        raise AnalysisUsageError(f"no trial of sweep {sweep.name!r} has begun{state}")
     if sweep.trials.empty:
         options = [
             *(f"--where {w}" for w in where),

@@ -114,7 +114,8 @@ def _ray(**options: Any) -> Iterator[None]:
         _start(**options)
         yield
     finally:
-        _end_helpers()
+        if options.get("address") == "local":
+            _end_helpers()
         ray.shutdown()
 
 

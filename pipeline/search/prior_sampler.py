@@ -86,6 +86,7 @@ class PriorSampler(BaseSampler):
         winners: so many of them, from the first, are winners.
         min_tag_accuracy: floor of the tag accuracy of the best trials, 0 for none; default: that of the winner's rule.
         expected: returns what limits tag accuracies; called once the first trial is complete.
+        samples: images on which the tag accuracy of a complete trial is measured; chance has their sampling noise.
     """
 
     def __init__(
@@ -98,8 +99,9 @@ class PriorSampler(BaseSampler):
         winners: int = 0,
         min_tag_accuracy: float | None = None,
         expected: Callable[[], Expected] = Expected,
+        samples: int | None = None,
     ) -> None:
-        self._expected = functools.cache(expected)
+        self._expected, self._samples = functools.cache(expected), samples
         self._distributions, self._recipe = distributions, {name: recipe[name] for name in distributions}
         self._seed, self.confidence, self.min_tag_accuracy = seed, confidence, min_tag_accuracy
         known = [{name: one.get(name, recipe[name]) for name in distributions} for one in earlier]
@@ -151,7 +153,7 @@ class PriorSampler(BaseSampler):
             return _Plan({})
         ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         complete = [one for one in ended if one.state == TrialState.COMPLETE]
-        ordered = order_trials(study, complete, self.min_tag_accuracy, self._expected)
+        ordered = order_trials(study, complete, self.min_tag_accuracy, self._expected, self._samples)
         if prior < self.prior_share(ordered, len(ended)):
             return _Plan(self._centers[rng.choice(len(self._centers), p=self._weights)])
         if mutation < MUTATIONS or len(ended) < STARTUP:
@@ -209,6 +211,7 @@ def order_trials(
     complete: Sequence[FrozenTrial],
     minimum: float | None = None,
     expected: Callable[[], Expected] = Expected,
+    samples: int | None = None,
 ) -> list[FrozenTrial]:
     """Return the complete trials, the best first.
 
@@ -221,7 +224,8 @@ def order_trials(
     if len(study.directions) == 1 or not ordered:
         return ordered
     accuracies = {str(trial.number): trial.values[1] for trial in ordered}
-    passing = make_rule(accuracies, expected(), minimum=minimum).passing
+    measured_on = dict.fromkeys(accuracies, float(samples)) if samples else None
+    passing = make_rule(accuracies, expected(), minimum=minimum, samples=measured_on).passing
     return sorted(ordered, key=lambda trial: str(trial.number) not in passing)
 
 

@@ -49,6 +49,7 @@ def make_sampler(
     earlier: Prior | None = None,
     min_tag_accuracy: float | None = None,
     expected: Callable[[], Expected] = Expected,
+    samples: int | None = None,
 ) -> BaseSampler:
     """Create a sampler.
 
@@ -65,6 +66,7 @@ def make_sampler(
         min_tag_accuracy: floor of the tag accuracy of the trials that ``prior`` takes for the best; default: that of
             the winner's rule.
         expected: returns what limits tag accuracies, for that rule.
+        samples: images on which tag accuracies are measured, for that rule.
     """
     with warnings.catch_warnings():
         # Optuna calls Sobol and its Gaussian process experimental.
@@ -77,7 +79,7 @@ def make_sampler(
             taken = (earlier.configurations, earlier.winners) if earlier else ((), 0)
             # Each number has its draws.
             return PriorSampler(
-                distributions(space), space.recipe, seed, prior_confidence, *taken, min_tag_accuracy, expected
+                distributions(space), space.recipe, seed, prior_confidence, *taken, min_tag_accuracy, expected, samples
             )
         return _MAKERS[name](derive_seed(seed, known), space)
 

@@ -186,6 +186,7 @@ def _resume_search(
         sweep.prior,
         settings.min_tag_accuracy,
         expected,
+        settings.samples,
     )
     for note in combination_notes(settings, sweep.space):
         say(note)

@@ -116,6 +116,7 @@ class StubRay:
         monkeypatch.setattr(ray, "is_initialized", lambda: False)
         monkeypatch.setattr(ray, "init", self.init)
         monkeypatch.setattr(ray, "shutdown", self.shutdown)
+        monkeypatch.setattr("pipeline.cluster.ray_runtime._end_helpers", lambda: None)  # those of the session's Ray
 
     def init(self, **options: Any) -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

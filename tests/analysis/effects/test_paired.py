@@ -127,6 +127,21 @@ def test_every_run_of_a_confirmation_counts_once() -> None:
     assert (alone.low, alone.high) == pytest.approx((welch.low, welch.high))
 
 
+def test_equal_values_are_no_difference_whatever_their_rounding() -> None:
+    axis = Axis(STEPS, low=1, high=4, whole=True)
+    for value in (0.3, 0.7, 0.9):
+        rows = [
+            {"kind": "confirmation", "key": f"{steps}-{seed}", "seed": seed, "of": f"hand-{steps:05d}",
+             f"params.{STEPS}": steps, "scores.tag_accuracy": value}
+            for steps in (1, 2, 3, 4)
+            for seed in range(5)
+        ]  # fmt: skip
+        sweep = dataclasses.replace(make_sweep([{"key": "hand-00001"}]), repeats=make_repeats(rows))
+        found = confirmation_effect(sweep, axis, [axis], [2, 3, 4], [1], "tag_accuracy")
+        assert found is not None
+        assert (found.low, found.estimate, found.high, found.separable) == (0.0, 0.0, 0.0, False)
+
+
 def test_confirmations_without_scatter_differ_exactly() -> None:
     found = effect(
         [{**run, "scores.distance": 8.0 if run[f"params.{FLIP}"] else 4.0}

@@ -222,6 +222,16 @@ def test_the_best_trial_reaches_the_floor_that_is_asked_for(
     assert rates.count(winner) > 2 * rates.count(other)
 
 
+def test_an_accuracy_near_chance_is_no_floor() -> None:
+    """Chance is 0.2, and accuracies are 0.21 and 0.15: on 2,048 images 0.21 is within its noise, on 10^6 it is not."""
+    study = study_of(sampler(), *[({**RECIPE, "rate": rate}, [distance, accuracy])
+                                  for rate, distance, accuracy in ((2e-4, 2.0, 0.21), (8e-3, 1.0, 0.15))])  # fmt: skip
+    limit = functools.partial(Expected, 0.9, 0.2)
+    order = {samples: [one.number for one in order_trials(study, study.trials, None, limit, samples)]
+             for samples in (2048, 10**6)}  # fmt: skip
+    assert order == {2048: [1, 0], 10**6: [0, 1]}
+
+
 def test_the_floor_of_a_sweep_is_that_of_its_sampler() -> None:
     made = [make_sampler("prior", 0, SMALL, min_tag_accuracy=minimum) for minimum in (None, 0.4)]
     assert [one.min_tag_accuracy for one in made if isinstance(one, PriorSampler)] == [None, 0.4]

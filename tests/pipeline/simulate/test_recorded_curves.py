@@ -114,7 +114,7 @@ def test_equal_images_take_what_the_seconds_per_image_say(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Trials of 20 s each, at 1, 4 and 40 kimg, whose budget is 40 kimg: 800, 200 and 20 s. The fourth diverged."""
-    sweep = make_sweep([{}, {}, {}, {"status": "failed"}], settings={"max_kimg": 40})
+    sweep = make_sweep([{}, {}, {}, {"status": "failed"}], settings={"max_kimg": 40, "budget": "flops"})
     rows = [
         (f"hand-{trial:05d}", evaluation, name, value)
         for trial, kimg in enumerate((1.0, 4.0, 40.0, 9.0))
