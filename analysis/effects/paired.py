@@ -134,43 +134,47 @@ def confirmation_effect(
     Every run counts once, in however many pairs its configuration is. For ``failed``, runs are matched by their budget
     instead of their cost, because diverged runs ended early.
     """
-    name, may_differ = f"{PARAMS}{axis.name}", {axis.name, *dependents(axis, axes)}
-    runs = [run for run in _runs(sweep, CONFIRMATION, axis.name) if _measured(run, metric) is not None]
-    same = ("of", "fingerprint", "budget") if metric == FAILED else ("of", "fingerprint", "budget", "cost", "samples")
-    groups: dict[tuple[Any, ...], list[_Run]] = {}
-    for run in runs:
-        groups.setdefault(tuple(run[name] for name in same), []).append(run)
-    pairs = [
-        (one, other)
-        for one, other in itertools.permutations(groups, 2)
-        if one[1:] == other[1:] and min(len(groups[one]), len(groups[other])) >= MINIMUM_RUNS
-        if groups[one][0][name] in values and groups[other][0][name] in against
-        if _differing(groups[one][0], groups[other][0]) <= may_differ
-        if not _equal_bounds((*groups[one], *groups[other]), metric)
-    ]
+    pairs = _confirmed_pairs(sweep, axis, axes, values, against, metric)
     if not pairs:
         return None
-    pairs = [pair for pair in pairs if pair[0][2] == max(one[2] for one, _ in pairs)]
     sides = (join_values(values), join_values(against))
     if metric == FAILED:
-        run_pairs = [pair for one, other in pairs for pair in itertools.product(groups[one], groups[other])]
+        run_pairs = [pair for one, other in pairs for pair in itertools.product(one, other)]
         return _failing(sweep, axis, sides, run_pairs, CONFIRMATION)
-    weights = dict.fromkeys(itertools.chain(*pairs), 0.0)
+    groups = {id(group): group for pair in pairs for group in pair}
+    weights = dict.fromkeys(groups, 0.0)
     for one, other in pairs:
-        weights[one] += 1 / len(pairs)
-        weights[other] -= 1 / len(pairs)
-    measured = {key: [float(_measured(run, metric) or 0.0) for run in groups[key]] for key in weights}
-    left = {one for one, _ in pairs}
-    run, unit = groups[pairs[0][0]][0], "ratio" if is_ratio(metric) else "difference"
-    outcomes = np.array([value for each in measured.values() for value in each])
+        weights[id(one)] += 1 / len(pairs)
+        weights[id(other)] -= 1 / len(pairs)
+    measured = [np.array([float(_measured(run, metric) or 0.0) for run in group]) for group in groups.values()]
+    outcomes, run = np.concatenate(measured), pairs[0][0][0]
+    unit = "ratio" if is_ratio(metric) else "difference"
     response = Response(metric, unit, sweep.trials[:0], outcomes, run["cost"], _whole(run["samples"]))
-    arms = (
-        sum(len(measured[key]) for key in left),
-        sum(len(each) for key, each in measured.items() if key not in left),
-    )
+    left = sum(map(len, {id(one): one for one, _ in pairs}.values()))
     # The weights sum to 0, so a common value cancels; equal values become exactly 0, and rounding is no difference.
-    estimate = contrast([np.array(each) - outcomes[0] for each in measured.values()], list(weights.values()))
-    return make_effect(response, axis.name, sides, estimate, arms, CONFIRMATION)
+    estimate = contrast([each - outcomes[0] for each in measured], list(weights.values()))
+    return make_effect(response, axis.name, sides, estimate, (left, len(outcomes) - left), CONFIRMATION)
+
+
+def _confirmed_pairs(
+    sweep: Sweep, axis: Axis, axes: Sequence[Axis], values: Collection[Any], against: Collection[Any], metric: str
+) -> list[tuple[list[_Run], list[_Run]]]:
+    """Return pairs of confirmed configurations, each as its runs, that were measured alike at the largest budget."""
+    name, may_differ = f"{PARAMS}{axis.name}", {axis.name, *dependents(axis, axes)}
+    end = () if metric == FAILED else ("cost", "samples")
+    groups: dict[tuple[Any, ...], list[_Run]] = {}
+    for run in _runs(sweep, CONFIRMATION, axis.name):
+        if _measured(run, metric) is not None:
+            groups.setdefault(tuple(run[key] for key in ("of", "fingerprint", "budget", *end)), []).append(run)
+    enough = {key: runs for key, runs in groups.items() if len(runs) >= MINIMUM_RUNS}
+    pairs = [
+        (first, second)
+        for (one, first), (other, second) in itertools.permutations(enough.items(), 2)
+        if one[1:] == other[1:] and first[0][name] in values and second[0][name] in against
+        if _differing(first[0], second[0]) <= may_differ and not _equal_bounds((*first, *second), metric)
+    ]
+    budget = max((first[0]["budget"] for first, _ in pairs), default=None)
+    return [pair for pair in pairs if pair[0][0]["budget"] == budget]
 
 
 def at_early_point(sweep: Sweep, curves: pd.DataFrame, metric: str) -> Sweep:

@@ -184,9 +184,9 @@ def _resume_search(
         len(study.trials),
         settings.prior_confidence,
         sweep.prior,
-        settings.min_tag_accuracy,
-        expected,
-        settings.samples,
+        min_tag_accuracy=settings.min_tag_accuracy,
+        expected=expected,
+        samples=settings.samples,
     )
     for note in combination_notes(settings, sweep.space):
         say(note)

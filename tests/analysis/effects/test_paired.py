@@ -97,7 +97,7 @@ def test_runs_of_equal_operations_are_pairs_whatever_images_they_saw(
 
 
 def test_every_run_of_a_confirmation_counts_once() -> None:
-    """Values 3 and 4 share the runs of value 1; those of another seed and a smaller budget are left out."""
+    """Values 3 and 4 share the runs of value 1; those of the smaller budget are left out."""
     axis = Axis(STEPS, low=1, high=4, whole=True)
     scores = {1: [0.30, 0.34, 0.32, 0.36], 3: [0.50, 0.62, 0.53], 4: [0.44, 0.40, 0.45]}
     rows = [

@@ -27,7 +27,7 @@ from pipeline.search.prior_sampler import (
     draw_other,
     order_trials,
 )
-from pipeline.search.samplers import make_sampler
+from pipeline.search.samplers import distributions, make_sampler
 from tests.pipeline.search.test_samplers import SMALL, scores
 
 RATE = FloatDistribution(1e-4, 1e-2, log=True)
@@ -230,6 +230,22 @@ def test_an_accuracy_near_chance_is_no_floor() -> None:
     order = {samples: [one.number for one in order_trials(study, study.trials, None, limit, samples)]
              for samples in (2048, 10**6)}  # fmt: skip
     assert order == {2048: [1, 0], 10**6: [0, 1]}
+
+
+def test_what_limits_tag_accuracies_in_a_sweep_reaches_the_rule_of_its_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def order(study: optuna.Study, complete: Any, minimum: Any, expected: Any, samples: Any) -> list[Any]:
+        seen.append((minimum, expected(), samples))
+        return []
+
+    monkeypatch.setattr("pipeline.search.prior_sampler.order_trials", order)
+    limit = Expected(0.9, 0.2)
+    made = make_sampler("prior", 0, SMALL, min_tag_accuracy=0.4, expected=lambda: limit, samples=2048)
+    study = optuna.create_study(directions=["minimize", "maximize"], sampler=made)
+    for _ in range(30):
+        study.ask(distributions(SMALL))
+    assert set(seen) == {(0.4, limit, 2048)}
 
 
 def test_the_floor_of_a_sweep_is_that_of_its_sampler() -> None:
