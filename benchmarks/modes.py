@@ -1,9 +1,10 @@
 """Modes that a generator covers: ``python -m benchmarks.modes digits --kimg 60``.
 
-``colours`` is a mixture of 25 Gaussians as images: each of one colour, of a 5 x 5 grid of red and green. ``digits`` is
-Stacked MNIST (Metz et al. 2017) with drawn digits: each channel shows one of ten, 1,000 modes in all, which a small
-classifier counts. ``r3gan`` is its recipe without tags at a reduced width; ``bce`` has the same networks, optimizer,
-schedules and seeds with the plain GAN loss and no penalty, ``bce_r1`` with R1 alone.
+``gaussians`` is a mixture of 25 Gaussians in the plane, a 5 x 5 grid, as images: a point is drawn as a spot at its
+place, and read back as the spot's centre. ``digits`` is Stacked MNIST (Metz et al. 2017) with drawn digits: each
+channel shows one of ten, 1,000 modes in all, which a small classifier counts. ``r3gan`` is its recipe without tags at a
+reduced width; ``bce`` has the same networks, optimizer, schedules and seeds with the plain GAN loss and no penalty,
+``bce_r1`` with R1 alone.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
     from trainables.networks.generator import Generator
 
 SIZE = 16
-SPREAD = 3.0
-"""Standard deviation of the colours of a mode, in 1/255."""
-CENTRES = np.array([(red, green) for red in range(48, 209, 40) for green in range(48, 209, 40)], dtype=np.float64)
+SPREAD = 0.12
+"""Standard deviation of the places of a mode, in pixels; the modes are 20 of them apart."""
+RADIUS = 1.5
+"""Standard deviation of the brightness of a spot, in pixels."""
+CENTRES = np.array([(x, y) for x in np.linspace(2.7, 12.3, 5) for y in np.linspace(2.7, 12.3, 5)])
 SEGMENTS = {  # corners on a grid of two squares, one above the other
     "top": ((0, 0), (1, 0)), "middle": ((0, 1), (1, 1)), "bottom": ((0, 2), (1, 2)), "upper left": ((0, 0), (0, 1)),
     "upper right": ((1, 0), (1, 1)), "lower left": ((0, 1), (0, 2)), "lower right": ((1, 1), (1, 2)),
@@ -46,7 +49,7 @@ ABSENT = (
     ("middle", "bottom", "upper left", "lower left"), (), ("lower left",),
 )  # fmt: skip
 """Segments that each digit lacks."""
-PENALTY_WEIGHTS = {"colours": 0.1, "digits": 10.0}
+PENALTY_WEIGHTS = {"gaussians": 10.0, "digits": 10.0}
 """Weights of R1 + R2 by data: with 0.1, r3gan keeps 51 of the 1,000 digits after 60 kimg."""
 LOSSES: dict[str, dict[str, str]] = {
     "r3gan": {},
@@ -55,23 +58,36 @@ LOSSES: dict[str, dict[str, str]] = {
 }
 
 
-def draw_colours(count: int, random: np.random.Generator) -> NDArray[np.uint8]:
-    """Return images ``(count, 16, 16, 3)``, each of one colour; every mode equally often."""
-    colours = np.full((count, 3), 128.0)
-    colours[:, :2] = CENTRES[np.arange(count) % len(CENTRES)] + random.normal(0, SPREAD, (count, 2))
-    pixels = colours.round().clip(0, 255).astype(np.uint8)
-    return np.broadcast_to(pixels[:, None, None], (count, SIZE, SIZE, 3)).copy()
+def draw_spots(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return grey images ``(n, 16, 16)`` in [0, 1] of one spot each, at places ``(n, 2)`` (x, y) in pixels."""
+    pixels = np.arange(SIZE) - places[:, :, None]
+    x, y = np.exp(-(pixels**2) / 2 / RADIUS**2).transpose(1, 0, 2)
+    spots: NDArray[np.float64] = y[:, :, None] * x[:, None]
+    return spots
 
 
-def count_colours(images: Tensor) -> tuple[int, float]:
+def draw_gaussians(count: int, random: np.random.Generator) -> NDArray[np.uint8]:
+    """Return images ``(count, 16, 16, 3)`` of points of the mixture; every mode equally often."""
+    places = CENTRES[np.arange(count) % len(CENTRES)] + random.normal(0, SPREAD, (count, 2))
+    grey = (255 * draw_spots(places)).round().astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=3)
+
+
+def count_gaussians(images: Tensor) -> tuple[int, float]:
     """Return how many modes images ``(n, 3, 16, 16)`` in [-1, 1] cover, and the share of images in one.
 
-    An image is in a mode if its mean colour is within four standard deviations. A mode is covered if it has at least a
-    fifth of its share of the images.
+    An image is in a mode if it differs from a spot by at most a tenth of the spot's energy, and its centre is within
+    four standard deviations. A mode is covered if it has at least a fifth of its share of the images.
     """
-    means = images.mean(dim=(2, 3))[:, :2].double().numpy() * 127.5 + 127.5
-    distances = np.linalg.norm(means[:, None] - CENTRES, axis=2)
-    inside = distances.min(axis=1) <= 4 * SPREAD
+    grey = images.double().mean(dim=1).clamp(-1, 1).numpy() / 2 + 0.5
+    weights = grey**2 + 1e-9  # squares: a faint background does not move the centre
+    along = np.arange(SIZE)
+    places = np.stack([weights.sum(axis=1) @ along, weights.sum(axis=2) @ along], axis=1)
+    places /= weights.sum(axis=(1, 2))[:, None]
+    spots = draw_spots(places)
+    like_one = ((grey - spots) ** 2).sum(axis=(1, 2)) <= 0.1 * (spots**2).sum(axis=(1, 2))
+    distances = np.linalg.norm(places[:, None] - CENTRES, axis=2)
+    inside = like_one & (distances.min(axis=1) <= 4 * SPREAD)
     found = np.bincount(distances.argmin(axis=1)[inside], minlength=len(CENTRES))
     return int((found >= len(images) / len(CENTRES) / 5).sum()), float(inside.mean())
 
@@ -151,7 +167,7 @@ def draw(loop: TrainingLoop, count: int) -> Tensor:
 def main() -> None:
     """Train each loss for the same number of images, and print the covered modes as they come."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", choices=("colours", "digits"))
+    parser.add_argument("data", choices=("gaussians", "digits"))
     parser.add_argument("--losses", nargs="*", default=("r3gan", "bce"), choices=LOSSES)
     parser.add_argument("--kimg", type=float, default=30.0)
     parser.add_argument("--parts", type=int, default=5, help="times that modes are counted")
@@ -163,12 +179,12 @@ def main() -> None:
     torch.set_num_threads(1)
     random = np.random.default_rng(options.seed)
     torch.manual_seed(options.seed)
-    count: Callable[[Tensor], tuple[int, float]] = count_colours
+    count: Callable[[Tensor], tuple[int, float]] = count_gaussians
     if options.data == "digits":
         classifier, accuracy = train_classifier(random)
         print(f"classifier: {accuracy:.1%} of other digits right")
         count = lambda images: count_digits(images, classifier)  # noqa: E731 - one of two ways to count
-    pixels = stack_digits(20_000, random) if options.data == "digits" else draw_colours(20_000, random)
+    pixels = stack_digits(20_000, random) if options.data == "digits" else draw_gaussians(20_000, random)
     real = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
     print("real images: {} modes, {:.3f}".format(*count(real)))
     rows = []

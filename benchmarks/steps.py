@@ -10,6 +10,10 @@ steps, is timed as well. All read images from memory, so that only the step is t
 The implementations run in turns in one process on one thread; the table has medians and ratios. On a CPU, process time
 is measured, which other programs influence less. ``-o steps.json`` also writes ``steps.png``. Run it from the
 repository's root.
+
+The same rounds time one large matrix product and one large convolution: the second line of a system has the counted
+operations of a real image, the rate that our float32 step reaches, that as a share of both, and on a CPU the three
+largest losses, as shares of the step's time: what products take beyond the convolution's rate, and other operations.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
+from benchmarks.limits import CONVOLUTION, FLOPS, MATRIX, large_products, largest_losses
 from search_spaces.registry import SPACES
 from trainables.config import TRANSLATING, GanConfig
 from trainables.data.tags import REPORT_VOCABULARY, combinations
@@ -33,6 +38,7 @@ from trainables.networks.blocks import PointConvTranspose2d
 from trainables.storage.atomic import write_json
 from trainables.systems.conditional import ConditionalGan
 from trainables.systems.system import Batch
+from trainables.training.flops import flops_per_image
 from trainables.training.loop import TrainingData, TrainingLoop
 
 if TYPE_CHECKING:
@@ -177,6 +183,30 @@ def default_optimizer(config: GanConfig, network: nn.Module) -> torch.optim.Opti
     return torch.optim.Adam(network.parameters(), lr=rates.generator_lr, betas=(rates.beta1, rates.beta2))
 
 
+def find_limits(config: GanConfig, data: TrainingData, seconds: dict[str, float], device: str) -> dict[str, Any]:
+    """Return the operations of our float32 step, its rate, its shares of the large products' rates, and its losses."""
+    pairs = combinations(data.tags.cpu().numpy()) if config.tags.encoding == "pairs" else ()
+    per_image = flops_per_image(config, REPORT_VOCABULARY.sizes, pairs=pairs)
+    images = config.training.batch_size * config.updates.discriminator_steps
+    rate = per_image * images / seconds[OURS]
+    shares = {name: rate / (FLOPS[name] / seconds[name]) for name in FLOPS}
+    found: dict[str, Any] = {"flops_per_image": per_image, "flops_per_second": rate, "share_of": shares}
+    if device == "cpu":
+        found["losses"] = largest_losses(our_step(config, data, "float32"), shares[CONVOLUTION])
+    return found
+
+
+def describe_limits(limits: dict[str, Any]) -> str:
+    """Return the line of a system's limits."""
+    shares = limits["share_of"]
+    losses = ", ".join(f"{name} {share:.0%}" for name, share in limits.get("losses", {}).items())
+    return (
+        f"{'':16}{limits['flops_per_image'] / 1e6:.0f} Mflop per image, {limits['flops_per_second'] / 1e9:.1f} Gflop/s:"
+        f" {shares[MATRIX]:.0%} of the matrix product, {shares[CONVOLUTION]:.0%} of the convolution"
+        f"{'; losses: ' if losses else ''}{losses}"
+    )
+
+
 def contestants(name: str, config: GanConfig, data: TrainingData) -> dict[str, Step]:
     steps = {PLAIN: plain_step(config, data)}
     if name == "dcgan":
@@ -260,12 +290,15 @@ def main() -> None:
     print(f"{'system':16}{'px':>4}{'width':>6}  milliseconds per step (speed relative to the straightforward step)")
     for name in options.systems:
         config = recipe(name, options)
-        seconds = measure(
-            contestants(name, config, random_data(config, options.device)), options.rounds, options.device
-        )
-        report["systems"][name] = {"size": config.image_size, "width": config.generator.width, "seconds": seconds}
-        cells = "".join(f"  {kind} {1000 * step:.0f} ({seconds[PLAIN] / step:.2f})" for kind, step in seconds.items())
+        data = random_data(config, options.device)
+        steps = contestants(name, config, data)
+        seconds = measure({**steps, **large_products(options.device)}, options.rounds, options.device)
+        limits = find_limits(config, data, seconds, options.device)
+        row = {"size": config.image_size, "width": config.generator.width, "seconds": seconds, "limits": limits}
+        report["systems"][name] = row
+        cells = "".join(f"  {kind} {1000 * seconds[kind]:.0f} ({seconds[PLAIN] / seconds[kind]:.2f})" for kind in steps)
         print(f"{name:16}{config.image_size:4}{config.generator.width:6}{cells}", flush=True)
+        print(describe_limits(limits), flush=True)
     if options.output:
         write_json(options.output, report)
         draw(report, options.output.with_suffix(".png"))

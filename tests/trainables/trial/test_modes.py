@@ -5,11 +5,10 @@ import pytest
 import torch
 
 from benchmarks.modes import (
-    CENTRES,
-    count_colours,
     count_digits,
-    draw_colours,
+    count_gaussians,
     draw_digits,
+    draw_gaussians,
     train_classifier,
 )
 
@@ -18,16 +17,30 @@ def as_images(pixels: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
 
 
-def test_colours_are_counted() -> None:
-    pixels = draw_colours(250, np.random.default_rng(0))
-    modes, share = count_colours(as_images(pixels))
+def draw(*places: tuple[float, float]) -> torch.Tensor:
+    """Draw spots by hand: brightness falls as a Gaussian with the distance from the place."""
+    y, x = np.mgrid[0:16, 0:16]
+    spots = [np.exp(-((x - across) ** 2 + (y - down) ** 2) / (2 * 1.5**2)) for across, down in places]
+    return torch.from_numpy(np.repeat(np.stack(spots)[:, None], 3, axis=1)) * 2 - 1
+
+
+def test_gaussians_are_counted() -> None:
+    pixels = draw_gaussians(250, np.random.default_rng(0))
+    modes, share = count_gaussians(as_images(pixels))
     assert modes == 25
     assert share == pytest.approx(1 - np.exp(-8), abs=0.01)  # within four standard deviations in two dimensions
-    one = as_images(pixels[:1]).expand(50, -1, -1, -1)
-    assert count_colours(one) == (1, 1.0)
-    between = torch.full((50, 3, 16, 16), (CENTRES[0, 0] + 20) / 127.5 - 1)
-    assert count_colours(between) == (0, 0.0)
-    assert count_colours(torch.cat([one, between])) == (1, 0.5)
+    one, between = draw((2.7, 12.3)), draw((3.9, 12.3))
+    assert count_gaussians(one.expand(50, -1, -1, -1)) == (1, 1.0)
+    assert count_gaussians(between.expand(50, -1, -1, -1)) == (0, 0.0)
+    assert count_gaussians(torch.cat([one, between])) == (1, 0.5)
+    assert count_gaussians(draw((2.7, 12.3), (2.7 + 0.4, 12.3), (2.7, 12.3 - 0.6)))[1] == pytest.approx(2 / 3)
+
+
+def test_what_is_no_spot_is_in_no_mode() -> None:
+    one = draw((7.5, 7.5))
+    faint, blank = one / 2 - 0.5, torch.full_like(one, -1)
+    two = torch.maximum(draw((2.7, 7.5)), draw((12.3, 7.5)))  # centred on the mode in the middle
+    assert count_gaussians(torch.cat([one, faint, blank, two]))[1] == 0.25
 
 
 def test_digits_differ() -> None:
