@@ -14,8 +14,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis import schema
 from analysis.claim_checks.claims import CLAIMS
@@ -264,6 +266,52 @@ def test_smoke_enters_the_tables_only_where_it_is_chosen(
     monkeypatch.setattr(sys, "argv", ["run.py", "--tables", str(tmp_path), *only])
     assert run.main() == 0
     assert (tmp_path / "runs.csv").is_file() == bool(only)
+
+
+def test_the_winners_of_a_search_and_its_rivals_differ_by_welch(
+    run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lowest distance of all does not follow its tags, so it is no winner."""
+    values = {
+        "search-tpe": {0: ([30.0, 32.0, 31.0], [0.5, 0.6, 0.55]), 1: ([20.0, 21.0, 22.0], [0.1, 0.1, 0.1])},
+        "rival-acgan": {0: ([36.0, 35.0, 40.0], [0.7, 0.6, 0.65])},
+    }
+
+    def recorded(name: str, home: Path) -> Sweep | None:
+        if name not in values:
+            return None
+        trials = [
+            {"key": f"{name}-{number:05d}", "scores.distance": distances[0], "scores.tag_accuracy": accuracies[0]}
+            for number, (distances, accuracies) in values[name].items()
+        ]
+        repeats = [
+            {"of": f"{name}-{number:05d}", "seed": seed, "seconds": 10.0 * (seed + 1), "scores.distance": distance,
+             "scores.tag_accuracy": accuracy}
+            for number, pairs in values[name].items()
+            for seed, (distance, accuracy) in enumerate(zip(*pairs, strict=True))
+        ]  # fmt: skip
+        data = {"judge": {"accuracy": {"hair": 0.9}}, "pictures": 100}
+        return dataclasses.replace(make_sweep(trials, name=name, data=data), repeats=make_repeats(repeats))
+
+    monkeypatch.setattr(run, "recorded", recorded)
+    run.write_tables(run.STUDIES, tmp_path, tmp_path)
+    confirmed = pd.read_csv(tmp_path / "confirmed.csv").set_index("configuration")
+    assert dict(confirmed["winner"]) == {"search-tpe-00000": True, "search-tpe-00001": False, "rival-acgan-00000": True}
+    assert (confirmed["seconds"] == 20).all()
+    assert (confirmed["runs"] == 3).all()
+    mean, half = 31.0, stats.t.ppf(0.975, 2) * (1 / 3) ** 0.5
+    row = confirmed.loc["search-tpe-00000"]
+    found = tuple(row[["distance", "distance_low", "distance_high"]])
+    assert found == pytest.approx((mean, mean - half, mean + half), rel=1e-4)
+    assert row["tag_accuracy"] == pytest.approx(0.55)
+    differences = pd.read_csv(tmp_path / "differences.csv").set_index("study")
+    assert list(differences.index) == ["rival-acgan"]
+    for score, place in (("distance", 0), ("tag_accuracy", 1)):
+        rival, winner = values["rival-acgan"][0][place], values["search-tpe"][0][place]
+        interval = stats.ttest_ind(rival, winner, equal_var=False).confidence_interval()
+        expected = (np.mean(rival) - np.mean(winner), interval.low, interval.high)
+        found = tuple(differences.loc["rival-acgan", [score, f"{score}_low", f"{score}_high"]])
+        assert found == pytest.approx(expected, rel=1e-4)
 
 
 # Signals -----------------------------------------------------------------------------------------------------

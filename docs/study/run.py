@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from search_tables import confirmed_rows, difference_rows
 from studies import STUDIES, Study
 
 from analysis import schema
@@ -30,7 +31,6 @@ from analysis.effects.curve_figures import CURVE_FIGURES, add_curve_figures, run
 from analysis.effects.effect import comparison_text
 from analysis.errors import AnalysisError
 from analysis.mlflow_reader.sweep import METRICS, PARAMS, SCORES, Sweep, load
-from analysis.repeats.confirmation import confirmation
 from pipeline.trial_status import is_final
 
 if TYPE_CHECKING:
@@ -183,15 +183,15 @@ def write_tables(studies: Sequence[Study], home: Path, folder: Path) -> None:
             tables["curves"] += curves.assign(study=study.name).to_dict("records")
         if study.question in (0, 2):
             tables["claims"] += [row for verdict in check_claims(sweep) for row in claim_rows(study, sweep, verdict)]
-        if study.question == 3 and (found := confirmation(sweep, "distance")) is not None:
-            tables["confirmed"] += [
-                {"study": study.name, "configuration": one.key, "recipe": one.recipe, "runs": one.summary.n,
-                 "distance": one.summary.mean, "low": one.summary.low, "high": one.summary.high}
-                for one in found.configurations
-            ]  # fmt: skip
+        if study.question == 3:
+            tables["confirmed"] += confirmed_rows(study.name, sweep)
     replaced = {study.name for study, _ in sweeps} | {study.name for study in STUDIES if not study.question}
     for name, rows in tables.items():
         replace_rows(folder / f"{name}.csv", rows, replaced)
+    if (file := folder / "confirmed.csv").is_file():
+        confirmed = pd.read_csv(file, dtype=str, keep_default_na=False)
+        differences = pd.DataFrame(difference_rows(confirmed))
+        differences.to_csv(folder / "differences.csv", index=False, float_format="%.6g")
 
 
 def replace_rows(file: Path, rows: list[dict[str, Any]], replaced: set[str]) -> None:
