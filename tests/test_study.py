@@ -312,6 +312,14 @@ def test_the_winners_of_a_search_and_its_rivals_differ_by_welch(
         expected = (np.mean(rival) - np.mean(winner), interval.low, interval.high)
         found = tuple(differences.loc["rival-acgan", [score, f"{score}_low", f"{score}_high"]])
         assert found == pytest.approx(expected, rel=1e-4)
+    figures = importlib.import_module("figures")
+    files = figures.draw_all(tmp_path, tmp_path / "figures")
+    assert [file.name for file in files] == ["confirmed.png", "search.png"]
+    assert all(file.stat().st_size > 5000 for file in files)
+    drawn = figures.draw_confirmed(pd.read_csv(tmp_path / "confirmed.csv")).axes[0].lines
+    points = [(line.get_xdata()[0], line.get_ydata()[0], line.get_fillstyle() == "full") for line in drawn
+              if line.get_marker() in figures.MARKERS.values()]  # fmt: skip
+    assert sorted(points) == [pytest.approx(point) for point in ((10, 21, False), (55, 31, True), (65, 37, True))]
 
 
 # Signals -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,149 @@
+"""Figures of docs/study, from its tables: ``python docs/study/figures.py [--tables FOLDER] [--output FOLDER]``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+HERE = Path(__file__).parent
+VERDICTS: Final = {"supported": "#2b7a4b", "contradicted": "#b5403a", "not separable": "#8a8a8a"}
+SOURCES: Final = {"search-tpe": "#1f5fa8", "search-random": "#d9822b", "rival": "#4d4d4d"}
+MARKERS: Final = {"search-tpe": "o", "search-random": "s", "rival": "D"}
+
+
+def draw_curves(curves: pd.DataFrame, score: str, label: str) -> Figure:
+    """Draw a score along training, one panel per system, one line per seed.
+
+    Only evaluations on equal numbers of samples are drawn, since distances on few samples are larger.
+    """
+    studies = list(dict.fromkeys(curves["study"]))
+    columns = min(3, len(studies))
+    rows = -(-len(studies) // columns)
+    figure = Figure(figsize=(3.2 * columns, 2.3 * rows + 0.3), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(rows, columns, squeeze=False).ravel())
+    for axes, study in zip(panels, studies, strict=False):
+        of = curves[curves["study"] == study].dropna(subset=[score])
+        along = of[of["samples"] == of["samples"].mode().min()] if len(of) else of
+        for _, run in along.groupby("key"):
+            axes.plot(run["kimg"], run[score], linewidth=1.2, color="#1f5fa8", alpha=0.7)
+        axes.set_title(study.removeprefix("systems-"), fontsize="medium", loc="left")
+        axes.set_ylim(bottom=0)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(studies) :]:
+        axes.set_visible(False)
+    figure.supxlabel("kimg", fontsize="medium")
+    figure.supylabel(label, fontsize="medium")
+    return figure
+
+
+def draw_claims(claims: pd.DataFrame) -> Figure:
+    """Draw each part of a claim as its effect in units of the smallest one that would have been seen."""
+    known = claims.dropna(subset=["estimate", "smallest_separable"]).iloc[::-1].reset_index(drop=True)
+    figure = Figure(figsize=(8.5, 0.24 * len(known) + 1.2), layout="constrained")
+    axes = figure.add_subplot()
+    for place, row in known.iterrows():
+        scale = np.log if row["unit"] == "ratio" else float
+        smallest = abs(scale(row["smallest_separable"]))
+        middle, low, high = (scale(row[name]) / smallest for name in ("estimate", "low", "high"))
+        color = VERDICTS.get(row["verdict"], "#c9c9c9")
+        axes.plot([low, high], [place, place], color=color, linewidth=1.5)
+        axes.plot(middle, place, "o", color=color, markersize=4)
+    axes.set_yticks(range(len(known)), [f"{row.claim}: {row.metric}, {row.comparison}" for row in known.itertuples()])
+    axes.tick_params(axis="y", labelsize="small")
+    axes.set_xscale("symlog", linthresh=3)
+    axes.set_xticks([-30, -10, -3, -1, 0, 1, 3, 10, 30], ["-30", "-10", "-3", "-1", "0", "1", "3", "10", "30"])
+    axes.axvline(0, color="0.3", linewidth=1)
+    axes.set_xlabel("effect, in units of the smallest one that would have been seen; 95% interval")
+    axes.spines[["top", "right"]].set_visible(False)
+    for verdict, color in VERDICTS.items():
+        axes.plot([], [], "o", color=color, label=verdict)
+    axes.legend(frameon=False, ncols=len(VERDICTS), loc="lower center", bbox_to_anchor=(0.5, 1))
+    return figure
+
+
+def draw_confirmed(confirmed: pd.DataFrame) -> Figure:
+    """Draw distance against tag accuracy of the confirmed configurations, with their 95% intervals."""
+    figure = Figure(figsize=(8, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    seen: set[str] = set()
+    for row in confirmed.dropna(subset=["distance"]).itertuples():
+        source = row.study if row.study in SOURCES else "rival"
+        unconditional = pd.isna(row.tag_accuracy)
+        x, y = (0.0 if unconditional else 100 * row.tag_accuracy), row.distance
+        axes.plot([x, x], [row.distance_low, row.distance_high], color=SOURCES[source], alpha=0.5)
+        if not unconditional:
+            axes.plot(100 * np.array([row.tag_accuracy_low, row.tag_accuracy_high]), [y, y], color=SOURCES[source],
+                      alpha=0.5)  # fmt: skip
+        label = {"rival": "recipes"}.get(source, source) if source not in seen else None
+        seen.add(source)
+        axes.plot(x, y, MARKERS[source], color=SOURCES[source], fillstyle="full" if row.winner else "none", label=label)
+        if source == "rival" or row.recipe:
+            axes.annotate(row.system, (x, y), xytext=(6, 4), textcoords="offset points", fontsize="small")
+    axes.set_xlabel("images with all requested tags, %")
+    axes.set_ylabel("distance (lower is better)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, title="filled: the winner of its study", loc="best")
+    return figure
+
+
+def draw_search(runs: pd.DataFrame) -> Figure:
+    """Draw distance and tag accuracy of the trials of each search in their order, and the best yet."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    for study in ("search-tpe", "search-random"):
+        trials = runs[(runs["study"] == study) & runs["key"].str.fullmatch(rf"{study}-\d+")]
+        trials = trials.sort_values("key").reset_index(drop=True)
+        distance, accuracy = trials["distance"], 100 * trials["tag_accuracy"]
+        for axes, values, best in ((above, distance, distance.cummin()), (below, accuracy, accuracy.cummax())):
+            axes.plot(values.index + 1, values, MARKERS[study], color=SOURCES[study], markersize=3, alpha=0.5)
+            axes.step(best.index + 1, best, where="post", color=SOURCES[study], label=study)
+    above.set_ylabel("distance, and the lowest yet")
+    below.set_ylabel("all tags right, %, and the most yet")
+    below.set_xlabel("trial")
+    for axes in (above, below):
+        axes.spines[["top", "right"]].set_visible(False)
+    above.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
+    return figure
+
+
+def draw_all(tables: Path, output: Path) -> list[Path]:
+    """Draw what the tables have; returns the files."""
+    figures: dict[str, Figure] = {}
+    if (curves := _read(tables, "curves")) is not None:
+        figures["curves-distance"] = draw_curves(curves, "distance", "distance")
+        figures["curves-tags"] = draw_curves(curves, "tag_accuracy", "tag accuracy")
+    if (claims := _read(tables, "claims")) is not None:
+        figures["claims"] = draw_claims(claims)
+    if (confirmed := _read(tables, "confirmed")) is not None:
+        figures["confirmed"] = draw_confirmed(confirmed)
+    runs = _read(tables, "runs")
+    if runs is not None and runs["study"].str.startswith("search-").any():
+        figures["search"] = draw_search(runs)
+    output.mkdir(parents=True, exist_ok=True)
+    files = [output / f"{name}.png" for name in figures]
+    for file, figure in zip(files, figures.values(), strict=True):
+        figure.savefig(file, dpi=110)
+    return files
+
+
+def _read(tables: Path, name: str) -> pd.DataFrame | None:
+    file = tables / f"{name}.csv"
+    return pd.read_csv(file, dtype={"claim": str}) if file.is_file() else None
+
+
+def main() -> None:
+    """Parse the options and draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tables", type=Path, default=HERE / "tables", help="folder of the CSV files")
+    parser.add_argument("--output", type=Path, default=HERE / "figures", help="folder of the pictures")
+    options = parser.parse_args()
+    print(*draw_all(options.tables, options.output), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
