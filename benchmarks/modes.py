@@ -49,8 +49,8 @@ ABSENT = (
     ("middle", "bottom", "upper left", "lower left"), (), ("lower left",),
 )  # fmt: skip
 """Segments that each digit lacks."""
-PENALTY_WEIGHTS = {"gaussians": 10.0, "digits": 10.0}
-"""Weights of R1 + R2 by data: with 0.1, r3gan keeps 51 of the 1,000 digits after 60 kimg."""
+PENALTY_WEIGHT = 10.0
+"""Of R1 + R2: with 0.1, r3gan keeps 51 of the 1,000 digits after 60 kimg."""
 LOSSES: dict[str, dict[str, str]] = {
     "r3gan": {},
     "bce": {"losses.adversarial": "bce", "losses.penalty": "none"},
@@ -76,16 +76,16 @@ def draw_gaussians(count: int, random: np.random.Generator) -> NDArray[np.uint8]
 def count_gaussians(images: Tensor) -> tuple[int, float]:
     """Return how many modes images ``(n, 3, 16, 16)`` in [-1, 1] cover, and the share of images in one.
 
-    An image is in a mode if it differs from a spot by at most a tenth of the spot's energy, and its centre is within
-    four standard deviations. A mode is covered if it has at least a fifth of its share of the images.
+    An image is in a mode if it differs from a grey spot by at most a tenth of the spot's energy, and its centre is
+    within four standard deviations. A mode is covered if it has at least a fifth of its share of the images.
     """
-    grey = images.double().mean(dim=1).clamp(-1, 1).numpy() / 2 + 0.5
-    weights = grey**2 + 1e-9  # squares: a faint background does not move the centre
+    bright = images.double().clamp(-1, 1).numpy() / 2 + 0.5
+    weights = (bright**2).sum(axis=1) + 1e-9  # squares: a faint background does not move the centre
     along = np.arange(SIZE)
     places = np.stack([weights.sum(axis=1) @ along, weights.sum(axis=2) @ along], axis=1)
     places /= weights.sum(axis=(1, 2))[:, None]
-    spots = draw_spots(places)
-    like_one = ((grey - spots) ** 2).sum(axis=(1, 2)) <= 0.1 * (spots**2).sum(axis=(1, 2))
+    spots = draw_spots(places)[:, None]
+    like_one = ((bright - spots) ** 2).sum(axis=(1, 2, 3)) <= 0.1 * 3 * (spots**2).sum(axis=(1, 2, 3))
     distances = np.linalg.norm(places[:, None] - CENTRES, axis=2)
     inside = like_one & (distances.min(axis=1) <= 4 * SPREAD)
     found = np.bincount(distances.argmin(axis=1)[inside], minlength=len(CENTRES))
@@ -189,7 +189,7 @@ def main() -> None:
     print("real images: {} modes, {:.3f}".format(*count(real)))
     rows = []
     for loss in options.losses:
-        changes = {"losses.penalty_weight": PENALTY_WEIGHTS[options.data]}
+        changes = {"losses.penalty_weight": PENALTY_WEIGHT}
         changes |= dict(setting.split("=", 1) for setting in options.set)
         loop, began = make_loop(loss, pixels, options.kimg, options.seed, **changes), time.perf_counter()
         for part in range(1, options.parts + 1):

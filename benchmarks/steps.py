@@ -11,9 +11,12 @@ The implementations run in turns in one process on one thread; the table has med
 is measured, which other programs influence less. ``-o steps.json`` also writes ``steps.png``. Run it from the
 repository's root.
 
-The same rounds time one large matrix product and one large convolution: the second line of a system has the counted
-operations of a real image, the rate that our float32 step reaches, that as a share of both, and on a CPU the three
-largest losses, as shares of the step's time: what products take beyond the convolution's rate, and other operations.
+A step is an update of both networks; where a penalty is taken at every k-th, the mean of k updates.
+
+On a CPU, the same rounds time one large matrix product and one large convolution: the second line of a system has the
+counted operations of a real image, the rate that our float32 step reaches, that as a share of both, and the three
+largest losses, as shares of the step's time: what products take beyond the convolution's rate, other operations, and
+what is outside operations.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from benchmarks.limits import CONVOLUTION, FLOPS, MATRIX, large_products, larges
 from search_spaces.registry import SPACES
 from trainables.config import TRANSLATING, GanConfig
 from trainables.data.tags import REPORT_VOCABULARY, combinations
+from trainables.losses.penalties import lazy_scale
 from trainables.networks.blocks import PointConvTranspose2d
 from trainables.storage.atomic import write_json
 from trainables.systems.conditional import ConditionalGan
@@ -97,7 +101,7 @@ def plain_step(config: GanConfig, data: TrainingData) -> Step:
             if isinstance(module, PointConvTranspose2d):
                 module.__class__ = nn.ConvTranspose2d  # type: ignore[assignment]  # the stock layer that it derives from
     optimizer_d, optimizer_g = (default_optimizer(config, part) for part in (system.discriminator, system.generator))
-    images = as_floats(data)
+    images, penalties = as_floats(data), itertools.count()
 
     def draw() -> Batch:
         real, requested = (torch.randint(PICTURES, (size,), device=device) for _ in range(2))
@@ -106,6 +110,7 @@ def plain_step(config: GanConfig, data: TrainingData) -> Step:
 
     def step() -> None:
         for _ in range(config.updates.discriminator_steps):
+            system.penalty_scale = lazy_scale(config.losses.penalty_every, next(penalties))
             for loss in system.discriminator_losses(draw()):
                 system.discriminator.zero_grad()
                 loss.total.backward()  # type: ignore[no-untyped-call]
@@ -183,27 +188,25 @@ def default_optimizer(config: GanConfig, network: nn.Module) -> torch.optim.Opti
     return torch.optim.Adam(network.parameters(), lr=rates.generator_lr, betas=(rates.beta1, rates.beta2))
 
 
-def find_limits(config: GanConfig, data: TrainingData, seconds: dict[str, float], device: str) -> dict[str, Any]:
+def find_limits(config: GanConfig, data: TrainingData, seconds: dict[str, float]) -> dict[str, Any]:
     """Return the operations of our float32 step, its rate, its shares of the large products' rates, and its losses."""
     pairs = combinations(data.tags.cpu().numpy()) if config.tags.encoding == "pairs" else ()
     per_image = flops_per_image(config, REPORT_VOCABULARY.sizes, pairs=pairs)
-    images = config.training.batch_size * config.updates.discriminator_steps
-    rate = per_image * images / seconds[OURS]
+    per_step = per_image * config.training.batch_size * config.updates.discriminator_steps
+    rate, every = per_step / seconds[OURS], config.losses.penalty_every
     shares = {name: rate / (FLOPS[name] / seconds[name]) for name in FLOPS}
-    found: dict[str, Any] = {"flops_per_image": per_image, "flops_per_second": rate, "share_of": shares}
-    if device == "cpu":
-        found["losses"] = largest_losses(our_step(config, data, "float32"), shares[CONVOLUTION])
-    return found
+    losses = largest_losses(our_step(config, data, "float32"), shares[CONVOLUTION], every * max(1, 3 // every))
+    return {"flops_per_image": per_image, "flops_per_second": rate, "share_of": shares, "losses": losses}
 
 
 def describe_limits(limits: dict[str, Any]) -> str:
     """Return the line of a system's limits."""
     shares = limits["share_of"]
-    losses = ", ".join(f"{name} {share:.0%}" for name, share in limits.get("losses", {}).items())
+    losses = ", ".join(f"{name} {share:.0%}" for name, share in limits["losses"].items())
     return (
         f"{'':16}{limits['flops_per_image'] / 1e6:.0f} Mflop per image, {limits['flops_per_second'] / 1e9:.1f} Gflop/s:"
         f" {shares[MATRIX]:.0%} of the matrix product, {shares[CONVOLUTION]:.0%} of the convolution"
-        f"{'; losses: ' if losses else ''}{losses}"
+        f"; losses: {losses}"
     )
 
 
@@ -213,6 +216,14 @@ def contestants(name: str, config: GanConfig, data: TrainingData) -> dict[str, S
         steps[EXAMPLE] = example_step(config, data)
     steps[OURS] = our_step(config, data, "float32")
     steps[OURS_BF16] = our_step(config, data, "bf16")
+    return steps
+
+
+def repeat(step: Step, times: int) -> Step:
+    def steps() -> None:
+        for _ in range(times):
+            step()
+
     return steps
 
 
@@ -290,15 +301,18 @@ def main() -> None:
     print(f"{'system':16}{'px':>4}{'width':>6}  milliseconds per step (speed relative to the straightforward step)")
     for name in options.systems:
         config = recipe(name, options)
-        data = random_data(config, options.device)
-        steps = contestants(name, config, data)
-        seconds = measure({**steps, **large_products(options.device)}, options.rounds, options.device)
-        limits = find_limits(config, data, seconds, options.device)
-        row = {"size": config.image_size, "width": config.generator.width, "seconds": seconds, "limits": limits}
+        data, every = random_data(config, options.device), config.losses.penalty_every
+        steps = {kind: repeat(step, every) for kind, step in contestants(name, config, data).items()}
+        products = large_products() if options.device == "cpu" else {}
+        seconds = measure({**steps, **products}, options.rounds, options.device)
+        seconds |= {kind: seconds[kind] / every for kind in steps}
+        row: dict[str, Any] = {"size": config.image_size, "width": config.generator.width, "seconds": seconds}
         report["systems"][name] = row
         cells = "".join(f"  {kind} {1000 * seconds[kind]:.0f} ({seconds[PLAIN] / seconds[kind]:.2f})" for kind in steps)
         print(f"{name:16}{config.image_size:4}{config.generator.width:6}{cells}", flush=True)
-        print(describe_limits(limits), flush=True)
+        if products:
+            row["limits"] = find_limits(config, data, seconds)
+            print(describe_limits(row["limits"]), flush=True)
     if options.output:
         write_json(options.output, report)
         draw(report, options.output.with_suffix(".png"))

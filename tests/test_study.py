@@ -268,58 +268,127 @@ def test_smoke_enters_the_tables_only_where_it_is_chosen(
     assert (tmp_path / "runs.csv").is_file() == bool(only)
 
 
-def test_the_winners_of_a_search_and_its_rivals_differ_by_welch(
-    run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The lowest distance of all does not follow its tags, so it is no winner."""
-    values = {
-        "search-tpe": {0: ([30.0, 32.0, 31.0], [0.5, 0.6, 0.55]), 1: ([20.0, 21.0, 22.0], [0.1, 0.1, 0.1])},
-        "rival-acgan": {0: ([36.0, 35.0, 40.0], [0.7, 0.6, 0.65])},
-    }
+CONFIRMED = {  # distances and tag accuracies of the runs of each configuration; none of a system without tags
+    "search-tpe": [([30.0, 32.0, 31.0], [0.5, 0.6, 0.55]), ([20.0, 21.0, 22.0], [0.1, 0.1, 0.1])],
+    "rival-acgan": [([36.0, 35.0, 40.0], [0.7, 0.6, 0.65])],
+    "rival-dcgan": [([25.0, 26.0, 24.0], None)],
+}
+"""The lowest distance of the search does not follow its tags, so it is no winner."""
 
-    def recorded(name: str, home: Path) -> Sweep | None:
-        if name not in values:
-            return None
-        trials = [
-            {"key": f"{name}-{number:05d}", "scores.distance": distances[0], "scores.tag_accuracy": accuracies[0]}
-            for number, (distances, accuracies) in values[name].items()
+
+def confirmed_sweep(name: str) -> Sweep:
+    """A sweep whose configurations were confirmed on three seeds; a fourth run of each took long and diverged."""
+    trials, repeats = [], []
+    for number, (distances, accuracies) in enumerate(CONFIRMED[name]):
+        key = f"{name}-{number:05d}"
+        scores = [
+            {"scores.distance": distance, **({"scores.tag_accuracy": accuracies[seed]} if accuracies else {})}
+            for seed, distance in enumerate(distances)
         ]
-        repeats = [
-            {"of": f"{name}-{number:05d}", "seed": seed, "seconds": 10.0 * (seed + 1), "scores.distance": distance,
-             "scores.tag_accuracy": accuracy}
-            for number, pairs in values[name].items()
-            for seed, (distance, accuracy) in enumerate(zip(*pairs, strict=True))
-        ]  # fmt: skip
-        data = {"judge": {"accuracy": {"hair": 0.9}}, "pictures": 100}
-        return dataclasses.replace(make_sweep(trials, name=name, data=data), repeats=make_repeats(repeats))
+        trials.append({"key": key, "system": name.partition("-")[2], **scores[0]})
+        repeats += [{"of": key, "seed": seed, "seconds": 10.0 * (seed + 1), **row} for seed, row in enumerate(scores)]
+    failed = {"of": f"{name}-00000", "seed": 3, "seconds": 999.0, "status": schema.FAILED, "reason": "diverged"}
+    repeats += [failed] if name == "rival-acgan" else []
+    data = {"judge": {"accuracy": {"hair": 0.9}}, "pictures": 100}
+    return dataclasses.replace(make_sweep(trials, name=name, data=data), repeats=make_repeats(repeats))
 
-    monkeypatch.setattr(run, "recorded", recorded)
+
+@pytest.fixture(params=[tuple(CONFIRMED), ("rival-dcgan",)], ids=["all", "without-tags"])
+def tables(
+    run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> tuple[Path, tuple[str, ...]]:
+    """The tables of question 3, and the studies in them."""
+    monkeypatch.setattr(run, "recorded", lambda name, home: confirmed_sweep(name) if name in request.param else None)
     run.write_tables(run.STUDIES, tmp_path, tmp_path)
-    confirmed = pd.read_csv(tmp_path / "confirmed.csv").set_index("configuration")
-    assert dict(confirmed["winner"]) == {"search-tpe-00000": True, "search-tpe-00001": False, "rival-acgan-00000": True}
+    return tmp_path, request.param
+
+
+def test_confirmed_configurations_have_their_scores_and_costs(tables: tuple[Path, tuple[str, ...]]) -> None:
+    folder, studies = tables
+    confirmed = pd.read_csv(folder / "confirmed.csv").set_index("configuration")
+    assert confirmed.loc["rival-dcgan-00000", "distance"] == 25
+    if "search-tpe" not in studies:
+        assert "tag_accuracy" not in confirmed
+        return
+    winners = {
+        "search-tpe-00000": True,
+        "search-tpe-00001": False,
+        "rival-acgan-00000": True,
+        "rival-dcgan-00000": True,
+    }
+    assert dict(confirmed["winner"]) == winners
+    assert dict(confirmed["follows_tags"]) == winners
     assert (confirmed["seconds"] == 20).all()
     assert (confirmed["runs"] == 3).all()
+    assert dict(confirmed["failed"]) == {**dict.fromkeys(winners, 0), "rival-acgan-00000": 1}
     mean, half = 31.0, stats.t.ppf(0.975, 2) * (1 / 3) ** 0.5
     row = confirmed.loc["search-tpe-00000"]
     found = tuple(row[["distance", "distance_low", "distance_high"]])
     assert found == pytest.approx((mean, mean - half, mean + half), rel=1e-4)
     assert row["tag_accuracy"] == pytest.approx(0.55)
-    differences = pd.read_csv(tmp_path / "differences.csv").set_index("study")
-    assert list(differences.index) == ["rival-acgan"]
-    for score, place in (("distance", 0), ("tag_accuracy", 1)):
-        rival, winner = values["rival-acgan"][0][place], values["search-tpe"][0][place]
-        interval = stats.ttest_ind(rival, winner, equal_var=False).confidence_interval()
-        expected = (np.mean(rival) - np.mean(winner), interval.low, interval.high)
-        found = tuple(differences.loc["rival-acgan", [score, f"{score}_low", f"{score}_high"]])
-        assert found == pytest.approx(expected, rel=1e-4)
+    assert np.isnan(confirmed.loc["rival-dcgan-00000", "tag_accuracy"])
+
+
+def test_winners_are_compared_with_the_searched_one_by_welch(tables: tuple[Path, tuple[str, ...]]) -> None:
+    folder, studies = tables
+    differences = pd.read_csv(folder / "differences.csv").set_index("study")
+    assert list(differences.index) == [study for study in studies if study != "search-tpe" and len(studies) > 1]
+    for study, row in differences.iterrows():
+        assert (row["search_configuration"], row["search_runs"]) == ("search-tpe-00000", 3)
+        for score, rival, winner in zip(
+            ("distance", "tag_accuracy"), CONFIRMED[str(study)][0], CONFIRMED["search-tpe"][0], strict=True
+        ):
+            found = tuple(row[[score, f"{score}_low", f"{score}_high"]])
+            if rival is None:
+                assert np.isnan(found).all()
+                continue
+            interval = stats.ttest_ind(rival, winner, equal_var=False).confidence_interval()
+            assert found == pytest.approx((np.mean(rival) - np.mean(winner), *interval), rel=1e-4)
+
+
+def test_figures_have_what_the_tables_have(tables: tuple[Path, tuple[str, ...]]) -> None:
+    folder, studies = tables
     figures = importlib.import_module("figures")
-    files = figures.draw_all(tmp_path, tmp_path / "figures")
-    assert [file.name for file in files] == ["confirmed.png", "search.png"]
-    assert all(file.stat().st_size > 5000 for file in files)
-    drawn = figures.draw_confirmed(pd.read_csv(tmp_path / "confirmed.csv")).axes[0].lines
-    points = [(line.get_xdata()[0], line.get_ydata()[0], line.get_fillstyle() == "full") for line in drawn
-              if line.get_marker() in figures.MARKERS.values()]  # fmt: skip
-    assert sorted(points) == [pytest.approx(point) for point in ((10, 21, False), (55, 31, True), (65, 37, True))]
+    files = figures.draw_all(folder, folder / "figures")
+    assert [file.name for file in files] == ["confirmed.png", *(["search.png"] if "search-tpe" in studies else [])]
+    panels = figures.draw_confirmed(pd.read_csv(folder / "confirmed.csv")).axes
+    drawn = [
+        sorted((line.get_xdata()[0], line.get_ydata()[0], line.get_fillstyle() == "full") for line in axes.lines
+               if line.get_marker() in figures.MARKERS.values())
+        for axes in panels
+    ]  # fmt: skip
+    tagged = [(10, 21, False), (55, 31, True), (65, 37, True)] if "search-tpe" in studies else []
+    assert drawn == [[pytest.approx(point) for point in tagged], [(0, 25, True)]]
+
+
+def test_figures_of_curves_claims_and_trials_leave_out_what_says_nothing(run: ModuleType) -> None:
+    figures = importlib.import_module("figures")
+    curves = pd.DataFrame(
+        [{"study": f"systems-{name}", "key": "a", "kimg": kimg, "samples": samples, "distance": 9.0 - kimg,
+          "tag_accuracy": accuracy}
+         for name, accuracy in (("acgan", 0.5), ("dcgan", None))
+         for kimg, samples in ((1, 512), (2, 512), (3, 2048))]
+    )  # fmt: skip
+    (tags,) = (axes for axes in figures.draw_curves(curves, "tag_accuracy", "tags").axes if axes.get_visible())
+    assert tags.get_title(loc="left") == "acgan"
+    distances = [axes.lines[0].get_ydata().tolist() for axes in figures.draw_curves(curves, "distance", "d").axes]
+    assert distances == [[8, 7], [8, 7]]
+    claim = {"claim": "1", "metric": "distance", "time": "final", "comparison": "a", "verdict": "supported"}
+    claims = pd.DataFrame([
+        {**claim, "unit": "ratio", "estimate": 1.21, "low": 1.1, "high": 1.331, "smallest_separable": 1.1},
+        {**claim, "unit": "share", "estimate": 0.4, "low": 0.4, "high": 0.4, "smallest_separable": np.inf},
+    ])  # fmt: skip
+    interval, point, *_ = figures.draw_claims(claims).axes[0].lines[:2]
+    assert interval.get_xdata().tolist() == pytest.approx([1, 3])  # in units of a tenth more
+    assert point.get_xdata().tolist() == pytest.approx([2])
+    runs = pd.DataFrame(
+        [{"study": "search-tpe", "key": f"search-tpe-0000{place}", "status": status, "distance": distance,
+          "tag_accuracy": 0.1 * place}
+         for place, (status, distance) in enumerate((("complete", 5.0), ("failed", 1.0), ("complete", 4.0)))]
+    )  # fmt: skip
+    above, below = figures.draw_search(runs).axes
+    assert above.lines[1].get_ydata().tolist() == [5, 5, 4]
+    assert below.lines[1].get_ydata().tolist() == pytest.approx([0, 0, 20])
 
 
 # Signals -----------------------------------------------------------------------------------------------------

@@ -21,14 +21,15 @@ def draw_curves(curves: pd.DataFrame, score: str, label: str) -> Figure:
 
     Only evaluations on equal numbers of samples are drawn, since distances on few samples are larger.
     """
+    curves = curves.dropna(subset=[score])
     studies = list(dict.fromkeys(curves["study"]))
     columns = min(3, len(studies))
     rows = -(-len(studies) // columns)
     figure = Figure(figsize=(3.2 * columns, 2.3 * rows + 0.3), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(rows, columns, squeeze=False).ravel())
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, study in zip(panels, studies, strict=False):
-        of = curves[curves["study"] == study].dropna(subset=[score])
-        along = of[of["samples"] == of["samples"].mode().min()] if len(of) else of
+        of = curves[curves["study"] == study]
+        along = of[of["samples"] == of["samples"].mode().min()]
         for _, run in along.groupby("key"):
             axes.plot(run["kimg"], run[score], linewidth=1.2, color="#1f5fa8", alpha=0.7)
         axes.set_title(study.removeprefix("systems-"), fontsize="medium", loc="left")
@@ -42,8 +43,12 @@ def draw_curves(curves: pd.DataFrame, score: str, label: str) -> Figure:
 
 
 def draw_claims(claims: pd.DataFrame) -> Figure:
-    """Draw each part of a claim as its effect in units of the smallest one that would have been seen."""
-    known = claims.dropna(subset=["estimate", "smallest_separable"]).iloc[::-1].reset_index(drop=True)
+    """Draw each part of a claim as its effect in units of the smallest one that would have been seen.
+
+    Parts whose differences do not vary have no such unit, and are left out.
+    """
+    known = claims[np.isfinite(claims["estimate"]) & np.isfinite(claims["smallest_separable"])]
+    known = known.iloc[::-1].reset_index(drop=True)
     figure = Figure(figsize=(8.5, 0.24 * len(known) + 1.2), layout="constrained")
     axes = figure.add_subplot()
     for place, row in known.iterrows():
@@ -53,7 +58,9 @@ def draw_claims(claims: pd.DataFrame) -> Figure:
         color = VERDICTS.get(row["verdict"], "#c9c9c9")
         axes.plot([low, high], [place, place], color=color, linewidth=1.5)
         axes.plot(middle, place, "o", color=color, markersize=4)
-    axes.set_yticks(range(len(known)), [f"{row.claim}: {row.metric}, {row.comparison}" for row in known.itertuples()])
+    axes.set_yticks(
+        range(len(known)), [f"{row.claim}: {row.metric} ({row.time}), {row.comparison}" for row in known.itertuples()]
+    )
     axes.tick_params(axis="y", labelsize="small")
     axes.set_xscale("symlog", linthresh=3)
     axes.set_xticks([-30, -10, -3, -1, 0, 1, 3, 10, 30], ["-30", "-10", "-3", "-1", "0", "1", "3", "10", "30"])
@@ -67,39 +74,50 @@ def draw_claims(claims: pd.DataFrame) -> Figure:
 
 
 def draw_confirmed(confirmed: pd.DataFrame) -> Figure:
-    """Draw distance against tag accuracy of the confirmed configurations, with their 95% intervals."""
-    figure = Figure(figsize=(8, 4.8), layout="constrained")
-    axes = figure.add_subplot()
-    seen: set[str] = set()
-    for row in confirmed.dropna(subset=["distance"]).itertuples():
+    """Draw distance against tag accuracy of the confirmed configurations, with their 95% intervals.
+
+    Systems without tags have a panel of their own.
+    """
+    scores = [f"{score}{end}" for score in ("distance", "tag_accuracy") for end in ("", "_low", "_high")]
+    table = confirmed.reindex(columns=[*dict.fromkeys([*confirmed, *scores])]).dropna(subset=["distance"])
+    figure = Figure(figsize=(8.5, 4.8), layout="constrained")
+    axes, beside = figure.subplots(1, 2, sharey=True, width_ratios=(6, 1))
+    labels = {"search-tpe": "TPE", "search-random": "random draws", "rival": "recipes"}
+    for row in table.itertuples():
         source = row.study if row.study in SOURCES else "rival"
-        unconditional = pd.isna(row.tag_accuracy)
-        x, y = (0.0 if unconditional else 100 * row.tag_accuracy), row.distance
-        axes.plot([x, x], [row.distance_low, row.distance_high], color=SOURCES[source], alpha=0.5)
-        if not unconditional:
-            axes.plot(100 * np.array([row.tag_accuracy_low, row.tag_accuracy_high]), [y, y], color=SOURCES[source],
-                      alpha=0.5)  # fmt: skip
-        label = {"rival": "recipes"}.get(source, source) if source not in seen else None
-        seen.add(source)
-        axes.plot(x, y, MARKERS[source], color=SOURCES[source], fillstyle="full" if row.winner else "none", label=label)
+        color, tagged = SOURCES[source], pd.notna(row.tag_accuracy)
+        panel, x = (axes, 100 * row.tag_accuracy) if tagged else (beside, 0.0)
+        panel.plot([x, x], [row.distance_low, row.distance_high], color=color, alpha=0.5)
+        if tagged:
+            ends = [100 * row.tag_accuracy_low, 100 * row.tag_accuracy_high]
+            panel.plot(ends, [row.distance] * 2, color=color, alpha=0.5)
+        filling = "full" if row.winner else "none"
+        panel.plot(x, row.distance, MARKERS[source], color=color, fillstyle=filling, label=labels.pop(source, None))
         if source == "rival" or row.recipe:
-            axes.annotate(row.system, (x, y), xytext=(6, 4), textcoords="offset points", fontsize="small")
+            panel.annotate(row.system, (x, row.distance), xytext=(6, 4), textcoords="offset points", fontsize="small")
     axes.set_xlabel("images with all requested tags, %")
     axes.set_ylabel("distance (lower is better)")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, title="filled: the winner of its study", loc="best")
+    beside.set(xticks=[], xlabel="no tags")
+    for panel in (axes, beside):
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.legend(frameon=False, title="filled: the winner of its study", loc="outside upper center", ncols=3)
     return figure
 
 
 def draw_search(runs: pd.DataFrame) -> Figure:
-    """Draw distance and tag accuracy of the trials of each search in their order, and the best yet."""
+    """Draw distance and tag accuracy of the trials of each search in their order, and the best yet of each by itself.
+
+    Failed trials are left out.
+    """
     figure = Figure(figsize=(8, 5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     for study in ("search-tpe", "search-random"):
         trials = runs[(runs["study"] == study) & runs["key"].str.fullmatch(rf"{study}-\d+")]
         trials = trials.sort_values("key").reset_index(drop=True)
-        distance, accuracy = trials["distance"], 100 * trials["tag_accuracy"]
-        for axes, values, best in ((above, distance, distance.cummin()), (below, accuracy, accuracy.cummax())):
+        scores = trials[["distance", "tag_accuracy"]].where(trials["status"] == "complete")
+        distance, accuracy = scores["distance"], 100 * scores["tag_accuracy"]
+        best_yet = distance.cummin().ffill(), accuracy.cummax().ffill()
+        for axes, values, best in zip((above, below), (distance, accuracy), best_yet, strict=True):
             axes.plot(values.index + 1, values, MARKERS[study], color=SOURCES[study], markersize=3, alpha=0.5)
             axes.step(best.index + 1, best, where="post", color=SOURCES[study], label=study)
     above.set_ylabel("distance, and the lowest yet")
@@ -133,7 +151,8 @@ def draw_all(tables: Path, output: Path) -> list[Path]:
 
 def _read(tables: Path, name: str) -> pd.DataFrame | None:
     file = tables / f"{name}.csv"
-    return pd.read_csv(file, dtype={"claim": str}) if file.is_file() else None
+    table = pd.read_csv(file, dtype={"claim": str}) if file.is_file() else pd.DataFrame()
+    return table if len(table) else None
 
 
 def main() -> None:

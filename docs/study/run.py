@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from search_tables import confirmed_rows, difference_rows
+from search_tables import DIFFERENCES, confirmed_rows, difference_rows
 from studies import STUDIES, Study
 
 from analysis import schema
@@ -190,7 +190,7 @@ def write_tables(studies: Sequence[Study], home: Path, folder: Path) -> None:
         replace_rows(folder / f"{name}.csv", rows, replaced)
     if (file := folder / "confirmed.csv").is_file():
         confirmed = pd.read_csv(file, dtype=str, keep_default_na=False)
-        differences = pd.DataFrame(difference_rows(confirmed))
+        differences = pd.DataFrame(difference_rows(confirmed), columns=DIFFERENCES)
         differences.to_csv(folder / "differences.csv", index=False, float_format="%.6g")
 
 

@@ -18,29 +18,36 @@ if TYPE_CHECKING:
     from analysis.repeats.results import Confirmed
 
 SCORES = (schema.DISTANCE, schema.TAG_ACCURACY)
+_ENDS = ("", "_low", "_high")
 SEARCH = "search-tpe"
 """The study whose winner the others are compared with."""
+SIDE = ("configuration", "system", "runs", "failed", "seconds")
+DIFFERENCES = (
+    "study", *SIDE, *(f"search_{name}" for name in SIDE), *(f"{score}{end}" for score in SCORES for end in _ENDS)
+)  # fmt: skip
+"""Columns of the table of differences."""
 
 
 def confirmed_rows(study: str, sweep: Sweep) -> Iterator[dict[str, Any]]:
     """Yield one row per confirmed configuration: its scores over fresh seeds with 95% t-intervals, and its cost.
 
-    ``seconds`` is the mean time of a run; ``follows_tags`` and ``winner`` are those of the winner's rule.
+    ``seconds`` is the mean time of its complete runs; ``follows_tags`` and ``winner`` are those of the winner's rule.
     """
-    found = {score: confirmation(sweep, score) for score in SCORES}
-    if (by_distance := found[schema.DISTANCE]) is None:
+    ranking = rank(sweep)
+    if (by_distance := ranking.confirmation) is None:
         return
-    winner = rank(sweep).best
+    by_tags = confirmation(sweep, schema.TAG_ACCURACY)
+    accuracies = {one.key: one for one in by_tags.configurations} if by_tags else {}
     systems = sweep.trials.set_index("key")["system"]
     runs = sweep.repeats[sweep.repeats["kind"] == schema.KIND_CONFIRMATION]
-    seconds = runs.groupby("of")["seconds"].mean()
-    by_tags = {one.key: one for one in found[schema.TAG_ACCURACY].configurations} if found[schema.TAG_ACCURACY] else {}
+    complete = runs[(runs["status"] == schema.COMPLETE) & (runs["budget"] == by_distance.budget)]
+    seconds = complete.groupby("of")["seconds"].mean()
     for one in by_distance.configurations:
         yield {
             "study": study, "configuration": one.key, "system": systems[one.key], "recipe": one.recipe,
-            "winner": one.key == winner, "runs": len(one.scores), "failed": len(one.failed),
-            **_columns(schema.DISTANCE, one), **_columns(schema.TAG_ACCURACY, by_tags.get(one.key)),
-            "seconds": seconds[one.key],
+            "follows_tags": one.follows_tags, "winner": one.key == ranking.best, "runs": len(one.scores),
+            "failed": len(one.failed), **_columns(schema.DISTANCE, one),
+            **_columns(schema.TAG_ACCURACY, accuracies.get(one.key)), "seconds": seconds.get(one.key),
         }  # fmt: skip
 
 
@@ -54,23 +61,29 @@ def _columns(score: str, one: Confirmed | None) -> dict[str, Any]:
 
 
 def difference_rows(confirmed: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yield, for the winner of each study, its scores minus those of the searched winner, with Welch's 95% intervals.
+    """Yield, for the winner of each other study, its scores minus those of the searched winner, with Welch's intervals.
+
+    The searched winner is the best of several by the same runs, which favours it; the recipes are not chosen so.
 
     Args:
         confirmed: the table of ``confirmed_rows``, all values as text.
     """
-    winners = confirmed[confirmed["winner"] == "True"].set_index("study")
+    rows = confirmed.reindex(columns=[*dict.fromkeys([*confirmed, "study", "winner", *SIDE])], fill_value="")
+    winners = rows[rows["winner"] == "True"].set_index("study")
     if SEARCH not in winners.index:
         return
+    searched = winners.loc[SEARCH]
     for study, row in winners.drop(index=SEARCH).iterrows():
         differences: dict[str, Any] = {}
         for score in SCORES:
-            pair = [_values(one, score) for one in (row, winners.loc[SEARCH])]
+            pair = [_values(one, score) for one in (row, searched)]
             if all(len(values) > 1 for values in pair):
                 effect = contrast(pair, (1.0, -1.0))
-                differences |= {score: effect.value, f"{score}_low": effect.low, f"{score}_high": effect.high}
-        yield {"study": study, "configuration": row["configuration"], "system": row["system"],
-               "minus": winners.loc[SEARCH, "configuration"], **differences}  # fmt: skip
+                differences |= dict(
+                    zip((f"{score}{end}" for end in _ENDS), (effect.value, effect.low, effect.high), strict=True)
+                )
+        sides = {name: row[name] for name in SIDE} | {f"search_{name}": searched[name] for name in SIDE}
+        yield {"study": study, **sides, **differences}
 
 
 def _values(row: pd.Series[Any], score: str) -> list[float]:

@@ -40,7 +40,10 @@ def test_what_is_no_spot_is_in_no_mode() -> None:
     one = draw((7.5, 7.5))
     faint, blank = one / 2 - 0.5, torch.full_like(one, -1)
     two = torch.maximum(draw((2.7, 7.5)), draw((12.3, 7.5)))  # centred on the mode in the middle
-    assert count_gaussians(torch.cat([one, faint, blank, two]))[1] == 0.25
+    red = torch.cat([one[:, :1], blank[:, 1:]], dim=1)
+    apart = torch.cat([one[:, :1], draw((8.5, 7.5))[:, 1:2], draw((6.5, 7.5))[:, 2:]], dim=1)
+    too_bright = torch.cat([3 * one[:, :1], blank[:, 1:]], dim=1)
+    assert count_gaussians(torch.cat([one, faint, blank, two, red, apart, too_bright, one]))[1] == 0.25
 
 
 def test_digits_differ() -> None:
