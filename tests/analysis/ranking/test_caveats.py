@@ -2,9 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from analysis import schema
 from analysis.ranking.caveats import Caveat, caveats, inseparable
 from analysis.ranking.ranking import rank
+from analysis.ranking.table import format_table
 from tests.support.sweeps import make_repeats, make_sweep
 
 
@@ -70,3 +73,29 @@ def test_nothing_is_concluded_from_nothing() -> None:
     assert labels([]) == ["no winner"]
     assert labels([{"status": schema.FAILED}]) == ["no winner"]
     assert labels([trial(1, 1)]) == ["unconfirmed", "too few trials"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "named"),
+    [
+        ({"scores.saturated": 0.295, "scores.grid_energy": 0.1}, ("29.5% of its values", "1.8% of real")),
+        ({"scores.saturated": 0.1, "scores.grid_energy": 2.93}, ("2.93 times",)),
+        ({"scores.saturated": 0.3, "scores.grid_energy": 9.0}, ("30.0% of its values", "9 times")),
+        ({"scores.saturated": 0.11, "scores.grid_energy": 1.9}, ()),
+        ({"scores.grid_energy": float("nan")}, ()),
+        ({}, ()),
+    ],
+)
+def test_defects_that_real_images_do_not_have_are_named(scores: dict[str, float], named: tuple[str, ...]) -> None:
+    """Of the winner alone: the second trial has both, whatever the first one has."""
+    rows = [{**trial(10), **scores}, trial(20, **{"scores.saturated": 0.9, "scores.grid_energy": 50.0})]
+    sweep = make_sweep(rows, data={"floor": {"scores": {"saturated": 0.018, "grid_energy": 1.0}}})
+    reasons = [one.reason for one in caveats(rank(sweep)) if one.label == "visible defects"]
+    assert bool(reasons) == bool(named)
+    assert all(word in reasons[0] for word in named)
+    assert all("gansweep compare hand" in reason for reason in reasons)
+    assert ("visible defects" in format_table(rank(sweep), 200)) == bool(named)
+
+
+def test_saturation_is_not_judged_where_that_of_real_images_is_unknown() -> None:
+    assert "visible defects" not in labels([trial(10, **{"scores.saturated": 0.9})])
