@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from scipy import stats
 
 from analysis import schema
@@ -286,7 +287,8 @@ def confirmed_sweep(name: str) -> Sweep:
             for seed, distance in enumerate(distances)
         ]
         trials.append({"key": key, "system": name.partition("-")[2], **scores[0]})
-        repeats += [{"of": key, "seed": seed, "seconds": 10.0 * (seed + 1), **row} for seed, row in enumerate(scores)]
+        about = {"of": key, "recipe": number == 1}
+        repeats += [{**about, "seed": seed, "seconds": 10.0 * (seed + 1), **row} for seed, row in enumerate(scores)]
     failed = {"of": f"{name}-00000", "seed": 3, "seconds": 999.0, "status": schema.FAILED, "reason": "diverged"}
     repeats += [failed] if name == "rival-acgan" else []
     data = {"judge": {"accuracy": {"hair": 0.9}}, "pictures": 100}
@@ -359,6 +361,26 @@ def test_figures_have_what_the_tables_have(tables: tuple[Path, tuple[str, ...]])
     ]  # fmt: skip
     tagged = [(10, 21, False), (55, 31, True), (65, 37, True)] if "search-tpe" in studies else []
     assert drawn == [[pytest.approx(point) for point in tagged], [(0, 25, True)]]
+
+
+def test_images_are_those_of_the_recipe_the_lowest_distance_and_the_winner(run: ModuleType, tmp_path: Path) -> None:
+    figures = importlib.import_module("figures")
+    names = [f"search-tpe-{number:05d}" for number in range(3)]
+    for shade, name in enumerate(names):
+        file = tmp_path / "trials" / "search-tpe" / name / "panels" / "grid.png"
+        file.parent.mkdir(parents=True)
+        Image.new("L", (4, 4), 100 * shade).save(file)
+    runs = pd.DataFrame({
+        "study": "search-tpe", "key": [*names, "search-tpe-00002-c0"], "distance": [9.0, 8.0, 7.0, 1.0],
+        "tag_accuracy": [0.1, 0.5, 0.2, 0.9], "status": "complete",
+    })  # fmt: skip
+    confirmed = pd.DataFrame(
+        {"study": "search-tpe", "configuration": names[:2], "recipe": [True, False], "winner": [False, True]}
+    )
+    shown = figures.draw_samples(tmp_path, runs, confirmed).axes
+    assert [int(np.asarray(axes.images[0].get_array()).max() * 255) for axes in shown] == [0, 200, 100]
+    for axes, words in zip(shown, (("9", "10%"), ("7", "20%"), ("8", "50%")), strict=True):
+        assert all(word in axes.get_title() for word in words)
 
 
 def test_figures_of_curves_claims_and_trials_leave_out_what_says_nothing(run: ModuleType) -> None:

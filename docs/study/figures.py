@@ -1,4 +1,4 @@
-"""Figures of docs/study, from its tables: ``python docs/study/figures.py [--tables FOLDER] [--output FOLDER]``."""
+"""Figures of docs/study, from its tables: ``python docs/study/figures.py [--tables FOLDER] [--home FOLDER]``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 HERE = Path(__file__).parent
 VERDICTS: Final = {"supported": "#2b7a4b", "contradicted": "#b5403a", "not separable": "#8a8a8a"}
@@ -113,6 +114,8 @@ def draw_search(runs: pd.DataFrame) -> Figure:
     above, below = figure.subplots(2, 1, sharex=True)
     for study in ("search-tpe", "search-random"):
         trials = runs[(runs["study"] == study) & runs["key"].str.fullmatch(rf"{study}-\d+")]
+        if trials.empty:
+            continue
         trials = trials.sort_values("key").reset_index(drop=True)
         scores = trials[["distance", "tag_accuracy"]].where(trials["status"] == "complete")
         distance, accuracy = scores["distance"], 100 * scores["tag_accuracy"]
@@ -129,8 +132,29 @@ def draw_search(runs: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_all(tables: Path, output: Path) -> list[Path]:
-    """Draw what the tables have; returns the files."""
+def draw_samples(home: Path, runs: pd.DataFrame, confirmed: pd.DataFrame, study: str = "search-tpe") -> Figure:
+    """Show images of three trials of a search: the recipe, the lowest distance, and the winner that was confirmed."""
+    trials = runs[
+        (runs["study"] == study) & runs["key"].str.fullmatch(rf"{study}-\d+") & (runs["status"] == "complete")
+    ]
+    of = confirmed[confirmed["study"] == study]
+    keys = {
+        "the recipe": of.loc[of["recipe"], "configuration"].iloc[0],
+        "the lowest distance": trials.loc[trials["distance"].idxmin(), "key"],
+        "the winner": of.loc[of["winner"], "configuration"].iloc[0],
+    }
+    scores = trials.set_index("key")
+    figure = Figure(figsize=(12, 4.4), layout="constrained")
+    for axes, (name, key) in zip(figure.subplots(1, len(keys)), keys.items(), strict=True):
+        axes.imshow(imread(home / "trials" / study / key / "panels" / "grid.png"))
+        row = scores.loc[key]
+        axes.set_title(f"{name}: distance {row['distance']:,.0f}, tags {row['tag_accuracy']:.0%}", fontsize="medium")
+        axes.axis("off")
+    return figure
+
+
+def draw_all(tables: Path, output: Path, home: Path | None = None) -> list[Path]:
+    """Draw what the tables have, and images of the trials that the home has; returns the files."""
     figures: dict[str, Figure] = {}
     if (curves := _read(tables, "curves")) is not None:
         figures["curves-distance"] = draw_curves(curves, "distance", "distance")
@@ -142,8 +166,10 @@ def draw_all(tables: Path, output: Path) -> list[Path]:
     runs = _read(tables, "runs")
     if runs is not None and runs["study"].str.startswith("search-").any():
         figures["search"] = draw_search(runs)
+        if home is not None and confirmed is not None:
+            figures["samples"] = draw_samples(home, runs, confirmed)
     output.mkdir(parents=True, exist_ok=True)
-    files = [output / f"{name}.png" for name in figures]
+    files = [output / f"{name}.{'jpg' if name == 'samples' else 'png'}" for name in figures]
     for file, figure in zip(files, figures.values(), strict=True):
         figure.savefig(file, dpi=110)
     return files
@@ -160,8 +186,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", type=Path, default=HERE / "tables", help="folder of the CSV files")
     parser.add_argument("--output", type=Path, default=HERE / "figures", help="folder of the pictures")
+    parser.add_argument("--home", type=Path, help="folder of the sweeps, to show images of search-tpe")
     options = parser.parse_args()
-    print(*draw_all(options.tables, options.output), sep="\n")
+    print(*draw_all(options.tables, options.output, options.home), sep="\n")
 
 
 if __name__ == "__main__":
