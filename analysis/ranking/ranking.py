@@ -131,6 +131,7 @@ class Ranking:
         A missing score is ``null``; a missing parameter is left out.
         """
         from analysis.ranking.tag_classifier_check import tag_classifier_warning
+        from analysis.ranking.visible_defects import visible_defects
 
         confirmed, short = self.confirmation or self.short_confirmation, self.short_confirmation
         return {
@@ -139,6 +140,7 @@ class Ranking:
             "fingerprint": self.fingerprint,
             "mixed_fingerprints": self.mixed,
             "tag_classifier_warning": tag_classifier_warning(self.sweep.data),
+            "visible_defects": visible_defects(self) or None,
             "trials": [trial_json(row) for row in self.trials.to_dict("records")],
             "pareto": self.pareto,
             "best": self.best,

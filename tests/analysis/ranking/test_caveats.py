@@ -91,6 +91,7 @@ def test_defects_that_real_images_do_not_have_are_named(scores: dict[str, float]
     rows = [{**trial(10), **scores}, trial(20, **{"scores.saturated": 0.9, "scores.grid_energy": 50.0})]
     sweep = make_sweep(rows, data={"floor": {"scores": {"saturated": 0.018, "grid_energy": 1.0}}})
     reasons = [one.reason for one in caveats(rank(sweep)) if one.label == "visible defects"]
+    assert rank(sweep).to_json()["visible_defects"] == (reasons[0] if named else None)
     assert bool(reasons) == bool(named)
     assert all(word in reasons[0] for word in named)
     assert all("gansweep compare hand" in reason for reason in reasons)
