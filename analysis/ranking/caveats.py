@@ -9,7 +9,6 @@ from analysis import schema
 from analysis.mlflow_reader.sweep import METRICS, SCORES
 from analysis.ranking.filters import comparable_mask, varied_parameters
 from analysis.ranking.tag_classifier_check import tag_classifier_warning
-from analysis.ranking.visible_defects import visible_defects
 from analysis.repeats.tables import verdicts
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def caveats(ranking: Ranking) -> list[Caveat]:
         results.append(Caveat("tags not followed", ranking.rule.warning))
     if warning := tag_classifier_warning(ranking.sweep.data):
         results.append(Caveat("tag classifier", warning))
-    if defects := visible_defects(ranking):
+    if defects := ranking.visible_defects:
         results.append(Caveat("visible defects", defects))
     if ranking.mixed:
         results.append(Caveat("mixed scores", "the scores were measured in different ways and do not compare"))

@@ -69,6 +69,16 @@ class Ranking:
         return self.trials[self.trials["key"] == self.best].iloc[0]
 
     @property
+    def visible_defects(self) -> str:
+        """Defects of the winner's images that real ones do not have; empty if none is known."""
+        from analysis.ranking.visible_defects import describe_defects
+
+        if self.best is None:
+            return ""
+        (holder, *_) = self.sweep.holding([self.best])
+        return describe_defects(self.winner, holder)
+
+    @property
     def objectives(self) -> list[str]:
         """Names of what the search optimized; tag accuracy is not among them where the tag classifier is at chance."""
         return _objectives(self.sweep)
@@ -131,7 +141,6 @@ class Ranking:
         A missing score is ``null``; a missing parameter is left out.
         """
         from analysis.ranking.tag_classifier_check import tag_classifier_warning
-        from analysis.ranking.visible_defects import visible_defects
 
         confirmed, short = self.confirmation or self.short_confirmation, self.short_confirmation
         return {
@@ -140,7 +149,7 @@ class Ranking:
             "fingerprint": self.fingerprint,
             "mixed_fingerprints": self.mixed,
             "tag_classifier_warning": tag_classifier_warning(self.sweep.data),
-            "visible_defects": visible_defects(self) or None,
+            "visible_defects": self.visible_defects or None,
             "trials": [trial_json(row) for row in self.trials.to_dict("records")],
             "pareto": self.pareto,
             "best": self.best,

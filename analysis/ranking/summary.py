@@ -16,7 +16,6 @@ from analysis.mlflow_reader.mutated import mutated_mask as _mutated
 from analysis.mlflow_reader.sweep import PARAMS, SCORES
 from analysis.ranking.failure_reasons import group_reasons
 from analysis.ranking.tag_classifier_check import describe_accuracy
-from analysis.ranking.visible_defects import visible_defects
 from analysis.repeats.tables import spread, verdicts
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def score_headers(ranking: Ranking) -> dict[str, str]:
 def footer(ranking: Ranking) -> Table:
     """Return the summary as a grid of labels and sentences."""
     lines = winner_lines(ranking)
-    if defects := visible_defects(ranking):
+    if defects := ranking.visible_defects:
         lines["visible defects"] = defects
     for name in dict.fromkeys([*ranking.objectives, ranking.by]):
         if (key := ranking.best_by(name)) is not None:
