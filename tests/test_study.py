@@ -363,23 +363,30 @@ def test_figures_have_what_the_tables_have(tables: tuple[Path, tuple[str, ...]])
     assert drawn == [[pytest.approx(point) for point in tagged], [(0, 25, True)]]
 
 
-def test_images_are_those_of_the_recipe_the_lowest_distance_and_the_winner(run: ModuleType, tmp_path: Path) -> None:
+def test_images_are_those_of_the_search_and_of_its_best_rival(run: ModuleType, tmp_path: Path) -> None:
     figures = importlib.import_module("figures")
-    names = [f"search-tpe-{number:05d}" for number in range(3)]
-    for shade, name in enumerate(names):
-        file = tmp_path / "trials" / "search-tpe" / name / "panels" / "grid.png"
+    searched = [f"search-tpe-{number:05d}" for number in range(3)]
+    rivals = [f"rival-{name}-00000" for name in ("acgan", "cdcgan", "dcgan")]
+    studies = ["search-tpe"] * 3 + ["rival-acgan", "rival-cdcgan", "rival-dcgan"]
+    for shade, (study, name) in enumerate(zip(studies, [*searched, *rivals], strict=True)):
+        file = tmp_path / "trials" / study / name / "panels" / "grid.png"
         file.parent.mkdir(parents=True)
-        Image.new("L", (4, 4), 100 * shade).save(file)
+        Image.new("L", (4, 4), 50 * shade).save(file)
     runs = pd.DataFrame({
-        "study": "search-tpe", "key": [*names, "search-tpe-00002-c0"], "distance": [9.0, 8.0, 7.0, 1.0],
-        "tag_accuracy": [0.1, 0.5, 0.2, 0.9], "status": "complete",
+        "study": [*studies, "search-tpe"], "key": [*searched, *rivals, "search-tpe-00002-c0"],
+        "distance": [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 1.0], "tag_accuracy": [0.1, 0.5, 0.2, 0.3, 0.4, np.nan, 0.9],
+        "status": "complete",
     })  # fmt: skip
-    confirmed = pd.DataFrame(
-        {"study": "search-tpe", "configuration": names[:2], "recipe": [True, False], "winner": [False, True]}
-    )
+    confirmed = pd.DataFrame({
+        "study": [*studies[:2], *studies[3:]], "configuration": [*searched[:2], *rivals],
+        "system": ["", "", "acgan", "cdcgan", "dcgan"], "recipe": [True, False, True, True, True],
+        "winner": [False, True, True, True, True], "distance": [9.0, 8.0, 5.5, 5.6, 3.0],
+        "tag_accuracy": [0.1, 0.5, 0.3, 0.4, np.nan],
+    })  # fmt: skip
     shown = figures.draw_samples(tmp_path, runs, confirmed).axes
-    assert [int(np.asarray(axes.images[0].get_array()).max() * 255) for axes in shown] == [0, 200, 100]
-    for axes, words in zip(shown, (("9", "10%"), ("7", "20%"), ("8", "50%")), strict=True):
+    shades = [round(float(np.asarray(axes.images[0].get_array()).max()) * 255) for axes in shown]
+    assert shades == [0, 100, 50, 150]
+    for axes, words in zip(shown, (("9", "10%"), ("7", "20%"), ("8", "50%"), ("acgan", "6", "30%")), strict=True):
         assert all(word in axes.get_title() for word in words)
 
 

@@ -132,22 +132,24 @@ def draw_search(runs: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_samples(home: Path, runs: pd.DataFrame, confirmed: pd.DataFrame, study: str = "search-tpe") -> Figure:
-    """Show images of three trials of a search: the recipe, the lowest distance, and the winner that was confirmed."""
-    trials = runs[
-        (runs["study"] == study) & runs["key"].str.fullmatch(rf"{study}-\d+") & (runs["status"] == "complete")
-    ]
-    of = confirmed[confirmed["study"] == study]
+def draw_samples(home: Path, runs: pd.DataFrame, confirmed: pd.DataFrame) -> Figure:
+    """Show images of the search by TPE: the recipe, the lowest distance and the winner; and those of the best rival."""
+    trials = runs[runs["key"].str.fullmatch(r"(search|rival)-\w+-\d+") & (runs["status"] == "complete")]
+    searched = trials[trials["study"] == "search-tpe"]
+    of = confirmed[confirmed["study"] == "search-tpe"]
+    rivals = confirmed[confirmed["study"].str.startswith("rival-") & confirmed["tag_accuracy"].notna()]
+    rival = rivals.loc[rivals["distance"].idxmin()]
     keys = {
-        "the recipe": of.loc[of["recipe"], "configuration"].iloc[0],
-        "the lowest distance": trials.loc[trials["distance"].idxmin(), "key"],
-        "the winner": of.loc[of["winner"], "configuration"].iloc[0],
+        "its recipe": of.loc[of["recipe"], "configuration"].iloc[0],
+        "its lowest distance": searched.loc[searched["distance"].idxmin(), "key"],
+        "its winner": of.loc[of["winner"], "configuration"].iloc[0],
+        f"the recipe of {rival['system']}": rival["configuration"],
     }
     scores = trials.set_index("key")
-    figure = Figure(figsize=(12, 4.4), layout="constrained")
-    for axes, (name, key) in zip(figure.subplots(1, len(keys)), keys.items(), strict=True):
-        axes.imshow(imread(home / "trials" / study / key / "panels" / "grid.png"))
+    figure = Figure(figsize=(12, 12.2), layout="constrained")
+    for axes, (name, key) in zip(figure.subplots(2, 2).ravel(), keys.items(), strict=True):
         row = scores.loc[key]
+        axes.imshow(imread(home / "trials" / row["study"] / key / "panels" / "grid.png"))
         axes.set_title(f"{name}: distance {row['distance']:,.0f}, tags {row['tag_accuracy']:.0%}", fontsize="medium")
         axes.axis("off")
     return figure
