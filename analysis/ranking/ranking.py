@@ -71,7 +71,7 @@ class Ranking:
     @property
     def visible_defects(self) -> str:
         """Defects of the winner's images that real ones do not have; empty if none is known."""
-        from analysis.ranking.visible_defects import describe_defects
+        from analysis.ranking.winner import describe_defects
 
         if self.best is None:
             return ""

@@ -11,14 +11,24 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from analysis import schema
 from analysis.errors import AnalysisUsageError
+from analysis.mlflow_reader.sweep import SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    import pandas as pd
+
+    from analysis.mlflow_reader.sweep import Sweep
+
 OPTION: Final = "--min-tag-accuracy"
 SHARE: Final = 0.8
 """Share of the expected tag accuracy that the winner needs."""
+SATURATED: Final = 0.1
+"""By how much the winner's share of saturated values may exceed that of real images before it is named."""
+GRID: Final = 2.0
+"""Energy of a periodic grid, relative to real images, above which it is named."""
 _TOLERANCE: Final = 1e-9
 """Rounding of a product of two shares: 0.8 of 0.45 is 0.36."""
 _Z: Final = 2.0
@@ -180,3 +190,23 @@ def _chance_limit(chance: float | None, samples: float | None) -> float:
         return -math.inf
     noise = math.sqrt(chance * (1 - chance) / samples) if samples and samples > 0 else 0.0
     return chance + _Z * noise
+
+
+def describe_defects(trial: pd.Series[Any], sweep: Sweep) -> str:
+    """Say which defects the images of a trial have and real ones do not; empty if none is known.
+
+    A tag classifier may recognise colours in images that nobody would choose.
+
+    Args:
+        trial: its row in ``Sweep.trials``.
+        sweep: the sweep that holds it, with the scores of real images.
+    """
+    real = sweep.data.get("floor", {}).get("scores", {}).get(schema.SATURATED)
+    saturated, grid = (float(trial.get(f"{SCORES}{name}", math.nan)) for name in (schema.SATURATED, schema.GRID_ENERGY))
+    found = []
+    if real is not None and saturated > real + SATURATED:
+        found.append(f"{saturated:.1%} of its values are at an end of the range, {real:.1%} of real images'")
+    if grid > GRID:
+        found.append(f"{grid:.3g} times the energy of real images at the periods of a grid")
+    look = f"look at its images beside others' (`gansweep compare {sweep.name}`) before you choose it"
+    return f"{'; '.join(found)}: {look}" if found else ""

@@ -133,24 +133,26 @@ def draw_search(runs: pd.DataFrame) -> Figure:
 
 
 def draw_samples(home: Path, runs: pd.DataFrame, confirmed: pd.DataFrame) -> Figure:
-    """Show images of the search by TPE: the recipe, the lowest distance and the winner; and those of the best rival."""
+    """Show images of the search by TPE: recipe, lowest distance and winner; and of the best rival with tags."""
     trials = runs[runs["key"].str.fullmatch(r"(search|rival)-\w+-\d+") & (runs["status"] == "complete")]
     searched = trials[trials["study"] == "search-tpe"]
     of = confirmed[confirmed["study"] == "search-tpe"]
     rivals = confirmed[confirmed["study"].str.startswith("rival-") & confirmed["tag_accuracy"].notna()]
-    rival = rivals.loc[rivals["distance"].idxmin()]
     keys = {
         "its recipe": of.loc[of["recipe"], "configuration"].iloc[0],
         "its lowest distance": searched.loc[searched["distance"].idxmin(), "key"],
         "its winner": of.loc[of["winner"], "configuration"].iloc[0],
-        f"the recipe of {rival['system']}": rival["configuration"],
     }
+    if len(rivals):
+        rival = rivals.loc[rivals["distance"].idxmin()]
+        keys[f"the recipe of {rival['system']}"] = rival["configuration"]
     scores = trials.set_index("key")
     figure = Figure(figsize=(12, 12.2), layout="constrained")
-    for axes, (name, key) in zip(figure.subplots(2, 2).ravel(), keys.items(), strict=True):
+    for axes, (name, key) in zip(figure.subplots(2, 2).ravel(), keys.items(), strict=False):
         row = scores.loc[key]
         axes.imshow(imread(home / "trials" / row["study"] / key / "panels" / "grid.png"))
         axes.set_title(f"{name}: distance {row['distance']:,.0f}, tags {row['tag_accuracy']:.0%}", fontsize="medium")
+    for axes in figure.axes:
         axes.axis("off")
     return figure
 
@@ -168,7 +170,7 @@ def draw_all(tables: Path, output: Path, home: Path | None = None) -> list[Path]
     runs = _read(tables, "runs")
     if runs is not None and runs["study"].str.startswith("search-").any():
         figures["search"] = draw_search(runs)
-        if home is not None and confirmed is not None:
+        if home is not None and confirmed is not None and (confirmed["study"] == "search-tpe").any():
             figures["samples"] = draw_samples(home, runs, confirmed)
     output.mkdir(parents=True, exist_ok=True)
     files = [output / f"{name}.{'jpg' if name == 'samples' else 'png'}" for name in figures]

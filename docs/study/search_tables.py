@@ -56,14 +56,18 @@ def _columns(score: str, one: Confirmed | None) -> dict[str, Any]:
     if one is None or not one.scores:
         return {}
     values = " ".join(f"{value:.6g}" for value in one.scores.values())
-    return {score: one.summary.mean, f"{score}_low": one.summary.low, f"{score}_high": one.summary.high,
-            f"{score}_values": values}  # fmt: skip
+    return {**_with_ends(score, one.summary.mean, one.summary.low, one.summary.high), f"{score}_values": values}
+
+
+def _with_ends(score: str, *estimate: float) -> dict[str, float]:
+    """Name a value and the ends of its interval."""
+    return dict(zip((f"{score}{end}" for end in _ENDS), estimate, strict=True))
 
 
 def difference_rows(confirmed: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Yield, for the winner of each other study, its scores minus those of the searched winner, with Welch's intervals.
 
-    The searched winner is the best of several by the same runs, which favours it; the recipes are not chosen so.
+    The searched winner is the best of several by the same runs, which favours it. The rivals are one recipe each.
 
     Args:
         confirmed: the table of ``confirmed_rows``, all values as text.
@@ -79,9 +83,7 @@ def difference_rows(confirmed: pd.DataFrame) -> Iterator[dict[str, Any]]:
             pair = [_values(one, score) for one in (row, searched)]
             if all(len(values) > 1 for values in pair):
                 effect = contrast(pair, (1.0, -1.0))
-                differences |= dict(
-                    zip((f"{score}{end}" for end in _ENDS), (effect.value, effect.low, effect.high), strict=True)
-                )
+                differences |= _with_ends(score, effect.value, effect.low, effect.high)
         sides = {name: row[name] for name in SIDE} | {f"search_{name}": searched[name] for name in SIDE}
         yield {"study": study, **sides, **differences}
 
