@@ -5,7 +5,8 @@
 If ``--home`` (default: a temporary folder) has no sweep, one is written first: MLflow creates the tables, and the rows
 are inserted directly. Every trial has the tags, parameters and metrics of a real `acgan` trial; a third of the trials
 complete, and the values follow a synthetic truth. The benchmark times the trial table and the histories of both
-objectives and their sample counts, first without and then with a cache. Needs the ``dev`` extra; run it from the
+objectives and their sample counts, first without and then with a cache, and then `rank`, `status` and `report` as
+whole processes. Needs the ``dev`` extra; run it from the
 repository's root on an idle machine. At full size the database takes about 2 GiB.
 """
 
@@ -13,8 +14,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -86,6 +90,12 @@ def measure(home: Path) -> None:
         points: list[Any] = []
         seconds = _timed(lambda: points.append(learning_curves(loaded[0], list(schema.OBJECTIVES))))  # noqa: B023
         print(f"{state} curves: {len(points[0]):,} evaluations in {seconds:.1f} s")
+    for command in (["rank", SWEEP], ["status", SWEEP], ["report", SWEEP, "-o", str(home / "report.html")]):
+        words = [sys.executable, "-m", "gansweep", *command, "--home", str(home)]
+        before = os.times()
+        seconds = _timed(lambda: subprocess.run(words, check=True, capture_output=True))  # noqa: B023
+        cpu = sum(os.times()[2:4]) - sum(before[2:4])
+        print(f"{command[0]}: {seconds:.1f} s, {cpu:.1f} s of CPU")
 
 
 def _timed(work: Any) -> float:

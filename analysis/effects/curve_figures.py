@@ -30,7 +30,7 @@ from analysis.mlflow_reader.learning_curves import learning_curves
 from analysis.mlflow_reader.sweep import METRICS, SCORES, Sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -98,12 +98,13 @@ def first_crossings(
     return crossings, bounds
 
 
-def add_curve_figures(sweep: Sweep) -> Sweep:
+def add_curve_figures(sweep: Sweep, curves: pd.DataFrame | None = None) -> Sweep:
     """Return the sweep with these figures as ``metrics.<name>`` of its trials and repeats, where they are defined.
 
-    They are those of whole runs; ``bounds.<name>`` are added for those that may be bounds.
+    They are those of whole runs; ``bounds.<name>`` are added for those that may be bounds. ``curves`` are the sweep's
+    from ``figure_curves``, where they have been computed already.
     """
-    curves = figure_curves(sweep)
+    curves = figure_curves(sweep) if curves is None else curves
     if curves is None:
         return sweep
     last = curves.groupby("key").last().drop(columns=["kimg", schema.SAMPLES])
@@ -125,8 +126,7 @@ def figure_curves(sweep: Sweep) -> pd.DataFrame | None:
     if curves is None:
         return None
     level = _recognisable_level(curves)
-    parts = [_figures(one, level, groups) for _, one in curves.groupby("key")]
-    table = pd.concat(parts, ignore_index=True).dropna(axis="columns", how="all")
+    table = _figures(curves, level, groups).dropna(axis="columns", how="all")
     return table.assign(**{schema.SAMPLES: np.nan})
 
 
@@ -160,20 +160,32 @@ def _recognisable_level(curves: pd.DataFrame) -> float | None:
     return best + (1 - SHARE) * (first - best) if best < first else None
 
 
-def _figures(curve: pd.DataFrame, level: float | None, groups: dict[str, float]) -> pd.DataFrame:
-    """Compute the figures of one run up to each of its evaluations, the earliest first."""
-    table = curve[["key", "kimg"]].copy()
-    whole, real, fake = (curve[name].to_numpy(dtype=np.float64) for name in LOSSES)
+def _figures(curves: pd.DataFrame, level: float | None, groups: dict[str, float]) -> pd.DataFrame:
+    """Compute the figures of every run up to each of its evaluations, the earliest first."""
+    curves = curves.sort_values("key", kind="stable", ignore_index=True)
+    firsts = np.flatnonzero(curves["key"].ne(curves["key"].shift()).to_numpy())
+    runs = np.split(np.arange(len(curves)), firsts[1:])
+    kimg = curves["kimg"].to_numpy(dtype=np.float64)
+    whole, real, fake = (curves[name].to_numpy(dtype=np.float64) for name in LOSSES)
     loss = np.where(np.isnan(whole), real + fake, whole)
-    known = np.isfinite(loss)
-    table.loc[known, OSCILLATION] = oscillations(curve["kimg"][known], loss[known])
+    figures = {OSCILLATION: np.full(len(curves), np.nan)}
+    for rows in _measured(runs, np.isfinite(loss)):
+        figures[OSCILLATION][rows] = oscillations(kimg[rows], loss[rows])
     levels = {f"{HALF}{name}": (f"{schema.TAG_ACCURACY}_{name}", share / 2, True) for name, share in groups.items()}
     if level is not None:
         levels[RECOGNISABLE] = ("kid", level, False)
     for figure, (score, at, rising) in levels.items():
-        measured = curve[score].notna()
-        scores = curve.loc[measured, score]
-        crossings, bounds = first_crossings(curve.loc[measured, "kimg"], scores, at, rising=rising)
-        table.loc[measured, figure] = crossings
-        table.loc[measured, f"{BOUNDS}{figure}"] = bounds
-    return table
+        scores = curves[score].to_numpy(dtype=np.float64)
+        crossings, bounds = np.full((2, len(curves)), np.nan)
+        for rows in _measured(runs, ~np.isnan(scores)):
+            crossings[rows], bounds[rows] = first_crossings(kimg[rows], scores[rows], at, rising=rising)
+        figures |= {figure: crossings, f"{BOUNDS}{figure}": bounds}
+    return curves[["key", "kimg"]].assign(**figures)
+
+
+def _measured(runs: Sequence[NDArray[np.intp]], known: NDArray[np.bool_]) -> Iterator[NDArray[np.intp]]:
+    """Yield the known rows of each run that has any."""
+    for run in runs:
+        rows = run[known[run]]
+        if len(rows):
+            yield rows

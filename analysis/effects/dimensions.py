@@ -10,7 +10,7 @@ import numpy as np
 from analysis.mlflow_reader.sweep import PARAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -90,44 +90,84 @@ def dependents(axis: Axis, axes: Sequence[Axis]) -> set[str]:
     return names - {axis.name}
 
 
-def covariates(trials: pd.DataFrame, axes: Sequence[Axis], axis: Axis | None = None) -> NDArray[np.float64]:
-    """Encode the other dimensions as columns to adjust the effect of one for; ``(n, p)``, p as many as needed.
+class Encoding:
+    """The dimensions of some trials as arrays, made once for all the effects that are estimated on these trials.
 
-    An indicator for each choice but the most frequent, and of numbers the standardised value and its square. Where a
-    dimension is conditional they are centred, 0 where it is inactive, and an indicator of its own says where it is
-    active; but not when that follows from the dimension whose effect is sought, which acts through it.
+    Args:
+        trials: of a sweep.
+        axes: its dimensions.
     """
-    follow = dependents(axis, axes) if axis else set()
-    columns: list[NDArray[np.float64]] = []
-    for other in axes:
-        if axis is not None and other.name == axis.name:
-            continue
-        active = other.active(trials)
-        if not active.all() and other.name not in follow:
-            columns.append(active.astype(np.float64))
-        columns += [_centred(column, active) for column in _encoded(other, trials, active)]
-    informative = [column for column in columns if np.count_nonzero(column) >= _LEAST and _varies(column)]
-    return np.column_stack(informative) if informative else np.empty((len(trials), 0))
+
+    def __init__(self, trials: pd.DataFrame, axes: Sequence[Axis]) -> None:
+        self.trials, self.axes = trials, axes
+        self.active = {axis.name: axis.active(trials) for axis in axes}
+        self._columns = {axis.name: self._encode(axis, trials) for axis in axes}
+
+    def _encode(self, axis: Axis, trials: pd.DataFrame) -> NDArray[np.float64]:
+        """Marks of each choice ``(n, k)``, 0 in inactive trials, or numbers ``(n, 1)``."""
+        if not axis.choices:
+            return axis.numbers(trials)[:, None]
+        values, active = axis.values(trials), self.active[axis.name]
+        marks = [[value == choice for value in values] for choice in axis.choices]
+        return np.asarray(np.array(marks, dtype=np.float64).T * active[:, None], dtype=np.float64)
+
+    def having(self, axis: Axis, values: Collection[Any]) -> NDArray[np.bool_]:
+        """Mark the trials in which a dimension was active and had one of these values; those of ranges, too."""
+        if axis.choices:
+            places = [place for place, choice in enumerate(axis.choices) if choice in values]
+            return np.asarray(self._columns[axis.name][:, places].any(axis=1), dtype=np.bool_)
+        given = [value in values for value in axis.values(self.trials)]
+        return np.asarray(self.active[axis.name] & np.array(given, dtype=bool), dtype=np.bool_)
+
+    def covariates(self, rows: NDArray[np.bool_], axis: Axis | None = None) -> NDArray[np.float64]:
+        """Encode the other dimensions as columns to adjust the effect of one for.
+
+        An indicator for each choice but the most frequent, and of numbers the standardised value and its square. Where
+        a dimension is conditional they are centred, 0 where it is inactive, and an indicator of its own says where it
+        is active; but not when that follows from the dimension whose effect is sought, which acts through it.
+
+        Args:
+            rows: ``(n,)``, marks the trials to encode.
+            axis: the dimension whose effect is sought.
+
+        Returns:
+            ``(rows.sum(), p)``, p as many as needed.
+        """
+        follow = dependents(axis, self.axes) if axis else set()
+        columns = []
+        for other in self.axes:
+            if axis is not None and other.name == axis.name:
+                continue
+            active = self.active[other.name][rows]
+            if not active.all() and other.name not in follow:
+                columns.append(active.astype(np.float64)[:, None])
+            columns.append(_centred(self._some_columns(other, rows, active), active))
+        joined = np.hstack([np.empty((int(rows.sum()), 0)), *columns])
+        return joined[:, _informative(joined)]
+
+    def _some_columns(
+        self, axis: Axis, rows: NDArray[np.bool_], active: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:  # fmt: skip
+        columns = self._columns[axis.name][rows]
+        if axis.choices:
+            return columns[:, np.argsort(columns.sum(axis=0), kind="stable")[:-1]]
+        if active.sum() < _LEAST:
+            return columns[:, :0]
+        numbers = np.where(active[:, None], columns, 0.0)
+        standard = (numbers - numbers[active].mean()) / (float(numbers[active].std()) or 1.0)
+        return np.hstack([standard, standard**2])
 
 
-def _encoded(axis: Axis, trials: pd.DataFrame, active: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-    if axis.choices:
-        values = axis.values(trials)
-        columns = [np.array([value == choice for value in values]) & active for choice in axis.choices]
-        columns.sort(key=np.count_nonzero)
-        return [marks.astype(np.float64) for marks in columns[:-1]]
-    if active.sum() < _LEAST:
-        return []
-    numbers = np.where(active, axis.numbers(trials), 0.0)
-    standard = (numbers - numbers[active].mean()) / (float(numbers[active].std()) or 1.0)
-    return [standard, standard**2]
+def _centred(columns: NDArray[np.float64], active: NDArray[np.bool_]) -> NDArray[np.float64]:
+    if not active.any():
+        return np.zeros_like(columns)
+    return np.where(active[:, None], columns - columns[active].mean(axis=0), 0.0)
 
 
-def _centred(column: NDArray[np.float64], active: NDArray[np.bool_]) -> NDArray[np.float64]:
-    return np.where(active, column - column[active].mean(), 0.0) if active.any() else np.zeros(len(column))
-
-
-def _varies(column: NDArray[np.float64]) -> bool:
-    """Whether enough trials have another value than the most frequent one."""
-    _, counts = np.unique(column, return_counts=True)
-    return len(column) - int(counts.max()) >= _LEAST
+def _informative(columns: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Mark the columns in which enough trials are not 0, and enough have another value than the most frequent one."""
+    marks: NDArray[np.bool_] = np.count_nonzero(columns, axis=0) >= _LEAST
+    for place in np.flatnonzero(marks):
+        _, counts = np.unique(columns[:, place], return_counts=True)
+        marks[place] = len(columns) - int(counts.max()) >= _LEAST
+    return marks

@@ -1,8 +1,8 @@
 """How much of the scores' spread each dimension explains: ``python -m analysis.importance NAME``.
 
-Two methods, both from Optuna. *fANOVA* (Hutter et al. 2014) is the share of the variance that a random forest
-attributes to a dimension, over the whole space. *PED-ANOVA* (Watanabe et al. 2023) measures the importance for
-reaching the best tenth. Distances enter as logarithms, dimensions on the scale on which they were searched.
+Two methods. *fANOVA* (Hutter et al. 2014) is the share of the variance that a random forest attributes to a dimension,
+over the whole space. *PED-ANOVA* (Watanabe et al. 2023) measures the importance for reaching the best tenth. Distances
+enter as logarithms, dimensions on the scale on which they were searched.
 
 Trials are compared at one point of training (``analysis.effects.comparison_point``); a conditional dimension is
 measured on the trials in which it was active. A forest attributes some variance to any column, so every dimension has
@@ -13,19 +13,17 @@ separately (``analysis.effects.failure_rates``).
 
 from __future__ import annotations
 
-import logging
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis import schema
 from analysis.script import part_of, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
-    import optuna
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -35,16 +33,13 @@ if TYPE_CHECKING:
     from analysis.mlflow_reader.sweep import Sweep
     from analysis.script import Progress
 
-    Evaluator = Callable[[optuna.Study, list[str], int], dict[str, float]]
-
 MINIMUM_TRIALS: Final = 30
 BOOTSTRAPS: Final = 20
 MOST_TRIALS: Final = 200
-"""Maximum number of trials per bootstrap sample: the time of fANOVA grows with its square."""
+"""Maximum number of trials per bootstrap sample: a tree's leaves grow with it, and the time with their square."""
 _TREES: Final = 16
 _DEPTH: Final = 8
 _BEATS: Final = 0.95
-_SHADOW: Final = "shadow of "
 _TOP: Final = 0.1
 _LEAST_TOP: Final = 5
 """Minimum number of trials that count as the best in PED-ANOVA, as advised by its authors."""
@@ -167,104 +162,97 @@ def _measure(
 
     trials, values = outcome.trials[active], outcome.values[active]
     better = 1.0 if schema.direction(outcome.metric) == "minimize" else -1.0
-    with_all = [axis for axis in axes if axis.active(trials).all() and len(set(axis.values(trials))) > 1]
-    names = [axis.name for axis in with_all]
-    shadows = [f"{_SHADOW}{name}" for name in names]
-    columns = {axis.name: _scaled(axis, trials) for axis in with_all}
-    distributions = {axis.name: _distribution(axis) for axis in with_all}
-    distributions |= {shadow: distributions[name] for shadow, name in zip(shadows, names, strict=True)}
+    axes = [axis for axis in axes if axis.active(trials).all() and len(set(axis.values(trials))) > 1]
+    columns = [_column(axis, trials) for axis in axes]
     rng = np.random.default_rng(seed)
-    shares: dict[str, list[dict[str, float]]] = {method: [] for method in EVALUATORS}
+    shares: dict[str, list[NDArray[np.float64]]] = {method: [] for method in METHODS}
     for round_ in range(BOOTSTRAPS):
         sample = rng.integers(len(values), size=min(len(values), MOST_TRIALS))
-        sampled = {name: [column[i] for i in sample] for name, column in columns.items()}
-        sampled |= {
-            f"{_SHADOW}{name}": [column[i] for i in rng.permutation(sample)] for name, column in columns.items()
-        }
-        study = _study(sampled, distributions, better * values[sample])
-        for method, evaluate in EVALUATORS.items():
-            shares[method].append(evaluate(study, [*names, *shadows], seed + round_))
+        own = [column.of(sample) for column in columns]
+        shadows = [column.of(rng.permutation(sample)) for column in columns]
+        response = better * values[sample]
+        shares["fanova"].append(_fanova([*own, *shadows], response, seed + round_))
+        shares["ped_anova"].append(_ped_anova([*own, *shadows], response))
         progress(round_ + 1, BOOTSTRAPS)
     return [
-        _summary(name, method, shares[method], int(active.sum()))
-        for method in EVALUATORS
-        for name in wanted
-        if name in names
+        _summary(axis.name, method, np.array(shares[method])[:, [place, len(axes) + place]], int(active.sum()))
+        for method in METHODS
+        for place, axis in enumerate(axes)
+        if axis.name in wanted
     ]
 
 
-def _summary(name: str, method: str, shares: Sequence[dict[str, float]], trials: int) -> Importance:
+def _summary(name: str, method: str, shares: NDArray[np.float64], trials: int) -> Importance:
+    """Summarise the shares of a dimension and its shadow, ``(rounds, 2)``."""
     import numpy as np
 
-    own = np.array([share[name] for share in shares])
-    shadow = np.array([share[f"{_SHADOW}{name}"] for share in shares])
+    own, shadow = shares.T
     low, value, high = (float(number) for number in np.percentile(own, [5, 50, 95]))
     return Importance(name, method, value, low, high, float((own > shadow).mean()), trials)
 
 
-def _scaled(axis: Axis, trials: pd.DataFrame) -> list[Any]:
-    return axis.values(trials) if axis.choices or axis.whole else axis.numbers(trials).tolist()
+@dataclass(frozen=True)
+class _Column:
+    """The values of a dimension in some trials."""
+
+    encoded: NDArray[np.float64]
+    """``(n, k)``: numbers on the scale of their search, choices one-hot."""
+    low: float
+    high: float
+    cells: NDArray[np.int64]
+    """``(n,)``, the place of each value on the grid of PED-ANOVA."""
+    count: int
+    """Cells of the grid."""
+    ordered: bool
+
+    def of(self, rows: NDArray[np.int64]) -> _Column:
+        """Select trials."""
+        return replace(self, encoded=self.encoded[rows], cells=self.cells[rows])
 
 
-def _distribution(axis: Axis) -> optuna.distributions.BaseDistribution:
-    """Convert a dimension to an Optuna distribution; fANOVA ignores logarithmic scales, so values are in doublings."""
-    from math import log2
+def _column(axis: Axis, trials: pd.DataFrame) -> _Column:
+    import numpy as np
 
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+    from analysis.effects.ped_anova import grid_cells
 
     if axis.choices:
-        return CategoricalDistribution(axis.choices)
-    if axis.whole:
-        return IntDistribution(int(axis.low), int(axis.high), log=axis.log)
-    return FloatDistribution(log2(axis.low), log2(axis.high)) if axis.log else FloatDistribution(axis.low, axis.high)
+        cells = np.array([axis.choices.index(value) for value in axis.values(trials)])
+        return _Column(np.eye(len(axis.choices))[cells], 0.0, 1.0, cells, len(axis.choices), ordered=False)
+    numbers = axis.numbers(trials)
+    low, high = np.log2([axis.low, axis.high]) if axis.log else (axis.low, axis.high)
+    low, high = min(float(low), float(numbers.min())), max(float(high), float(numbers.max()))
+    steps = axis.high - axis.low + 1
+    whole = (np.ceil(np.log2(steps)) + 1 if axis.log else steps) if axis.whole else None
+    return _Column(numbers[:, None], low, high, *grid_cells(numbers, low, high, whole), ordered=True)
 
 
-def _study(
-    columns: dict[str, list[Any]],
-    distributions: dict[str, optuna.distributions.BaseDistribution],
-    values: NDArray[np.float64],
-) -> optuna.Study:
-    import optuna
-
-    logger = logging.getLogger("optuna")
-    level = logger.level
-    logger.setLevel(logging.WARNING)  # no message when a study is created
-    study = optuna.create_study()
-    logger.setLevel(level)
-    study.add_trials(
-        [
-            optuna.trial.create_trial(
-                params=dict(zip(columns, row, strict=True)), distributions=distributions, value=float(value)
-            )
-            for *row, value in zip(*columns.values(), values, strict=True)
-        ]
-    )
-    return study
-
-
-def _fanova(study: optuna.Study, names: list[str], seed: int) -> dict[str, float]:
+def _fanova(columns: Sequence[_Column], values: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     import numpy as np
-    from optuna.importance import FanovaImportanceEvaluator
 
-    values = [trial.value for trial in study.get_trials(deepcopy=False)]
-    if np.ptp(np.array(values, dtype=np.float64)) == 0:  # no variance to explain
-        return dict.fromkeys(names, 0.0)
-    return FanovaImportanceEvaluator(n_trees=_TREES, max_depth=_DEPTH, seed=seed).evaluate(study, names)
+    from analysis.effects.fanova import variance_shares
 
-
-def _ped_anova(study: optuna.Study, names: list[str], seed: int) -> dict[str, float]:
-    from optuna.importance import PedAnovaImportanceEvaluator
-
-    trials = len(study.get_trials(deepcopy=False))
-    evaluator = PedAnovaImportanceEvaluator(target_quantile=max(_TOP, _LEAST_TOP / trials))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ExperimentalWarning
-        importances = evaluator.evaluate(study, names)
-    total = sum(value for name, value in importances.items() if not name.startswith(_SHADOW)) or 1.0
-    return {name: value / total for name, value in importances.items()}
+    widths = [column.encoded.shape[1] for column in columns]
+    ends = np.cumsum([0, *widths]).tolist()
+    return variance_shares(
+        np.hstack([column.encoded for column in columns]),
+        values,
+        np.repeat([(column.low, column.high) for column in columns], widths, axis=0),
+        [range(*pair) for pair in pairwise(ends)],
+        trees=_TREES,
+        depth=_DEPTH,
+        seed=seed,
+    )
 
 
-EVALUATORS: Final[dict[str, Evaluator]] = {"fanova": _fanova, "ped_anova": _ped_anova}
+def _ped_anova(columns: Sequence[_Column], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute the shares of the sum over the dimensions, which come first; their shadows may exceed it."""
+    import numpy as np
+
+    from analysis.effects.ped_anova import divergence, mark_best
+
+    best = mark_best(values, max(_TOP, _LEAST_TOP / len(values)))
+    found = np.array([divergence(one.cells, one.count, best, ordered=one.ordered) for one in columns])
+    return found / (found[: len(columns) // 2].sum() or 1.0)
 
 
 def format_importances(importances: Importances) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 
 from analysis import schema
 from analysis.effects.comparison_point import common_point, points_of, require_one_fingerprint
-from analysis.effects.dimensions import Axis, axes_of, covariates
+from analysis.effects.dimensions import Axis, Encoding, axes_of
 from analysis.effects.effect import (
     FAILED,
     MARGINAL,
@@ -43,7 +43,7 @@ from analysis.mlflow_reader.mutated import without_mutated
 from analysis.mlflow_reader.run_table import costs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     import pandas as pd
 
@@ -104,16 +104,17 @@ def effects(sweep: Sweep, metric: str = schema.DISTANCE, curves: pd.DataFrame | 
         included = curves[curves["key"].isin(sweep.trials["key"])]
         point = common_point(points_of(included, metric), MINIMUM_TRIALS)
         response = response_at(sweep, point) if point else None
+    encoding = Encoding(response.trials, axes) if response else None
     results: list[Effect | None] = []
     for axis in axes:
         if not axis.choices:
-            results.append(slope(response, axis, axes) if response else None)
+            results.append(slope(response, encoding, axis) if response and encoding else None)
             continue
         for choice in axis.choices:
             if choice != axis.default:
                 results.append(
                     ablation_effect(sweep, axis, axes, [choice], [axis.default], metric)
-                    or (contrast(response, axis, axes, [choice], [axis.default]) if response else None)
+                    or (contrast(response, encoding, axis, [choice], [axis.default]) if response and encoding else None)
                 )
     return [effect for effect in results if effect is not None]
 
@@ -132,13 +133,18 @@ def effects_table(sweep: Sweep, metric: str = schema.DISTANCE) -> pd.DataFrame:
 
 
 def contrast(
-    response: Response, axis: Axis, axes: Sequence[Axis], values: Collection[Any], against: Collection[Any]
+    response: Response, encoding: Encoding, axis: Axis, values: Collection[Any], against: Collection[Any]
 ) -> Effect | None:
-    """Compare trials that have one of ``values`` with those that have one of ``against``; ``None`` for too few."""
-    known = axis.active(response.trials)
-    given = axis.values(response.trials)
-    left = known & np.array([value in values for value in given], dtype=bool)
-    right = known & np.array([value in against for value in given], dtype=bool)
+    """Compare trials that have one of ``values`` with those that have one of ``against``; ``None`` for too few.
+
+    Args:
+        response: what is compared.
+        encoding: of the response's trials.
+        axis: the dimension.
+        values: choices.
+        against: choices with which they are compared.
+    """
+    left, right = encoding.having(axis, values), encoding.having(axis, against)
     arms = (int(left.sum()), int(right.sum()))
     if min(arms) < MINIMUM_ARM or sum(arms) < MINIMUM_TRIALS:
         return None
@@ -147,19 +153,17 @@ def contrast(
         estimate: EffectEstimate | None = share_difference(hits[0], arms[0], hits[1], arms[1])
     else:
         some = left | right
-        others = covariates(response.trials[some], axes, axis)
-        estimate = adjusted_effect(response.values[some], left[some], others)
+        estimate = adjusted_effect(response.values[some], left[some], encoding.covariates(some, axis))
     return make_effect(response, axis.name, (join_values(values), join_values(against)), estimate, arms, MARGINAL)
 
 
-def slope(response: Response, axis: Axis, axes: Sequence[Axis]) -> Effect | None:
+def slope(response: Response, encoding: Encoding, axis: Axis) -> Effect | None:
     """Follow a metric along a numeric dimension, per doubling or per unit; ``None`` for too few trials."""
-    known = axis.active(response.trials)
+    known = encoding.active[axis.name]
     trials, values = response.trials[known], response.values[known]
     rare = min(values.sum(), len(values) - values.sum()) if response.metric == FAILED else MINIMUM_ARM
     if not axis.is_number or len(trials) < MINIMUM_TRIALS or rare < MINIMUM_ARM:
         return None
-    others = covariates(trials, axes, axis)
-    estimate = adjusted_effect(values, axis.numbers(trials), others)
+    estimate = adjusted_effect(values, axis.numbers(trials), encoding.covariates(known, axis))
     step = PER_DOUBLING if axis.is_ratio else PER_UNIT
     return make_effect(response, axis.name, (step, ""), estimate, (len(trials), len(trials)), MARGINAL)

@@ -13,7 +13,7 @@ from analysis.effects.comparison_point import (
     points_of,
     require_one_fingerprint,
 )
-from analysis.effects.dimensions import Axis, axes_of
+from analysis.effects.dimensions import Axis, Encoding, axes_of
 from analysis.effects.effect import MINIMUM_TRIALS
 from analysis.effects.marginal import contrast, response_at, slope
 from analysis.errors import AnalysisUsageError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from analysis.effects.effect import Effect
+    from analysis.effects.effect import Effect, Response
     from analysis.mlflow_reader.sweep import Sweep
     from analysis.script import Progress
 
@@ -67,14 +67,18 @@ def effect_over_time(
         values: choices that are compared; none follows a number by its slope.
         against: choices with which they are compared.
     """
+    axis = _axis(axes_of(sweep), dimension)
+    found = [_at(*known, axis, values, against) for known in _along(sweep, curves, metric)] if axis else []
+    return [effect for effect in found if effect is not None]
+
+
+def _along(sweep: Sweep, curves: pd.DataFrame, metric: str) -> list[tuple[Response, Encoding]]:
+    """Prepare every point of training that at least half of the scored trials reached."""
     require_one_fingerprint(sweep)
     sweep = without_mutated(sweep)
-    axes = axes_of(sweep)
-    axis = _axis(axes, dimension)
     included = curves[curves["key"].isin(sweep.trials["key"])]
     points = [point for point in points_of(included, metric) if point.share >= SHARE]
-    effects = [_at(sweep, point, axis, axes, values, against) for point in points] if axis else []
-    return [effect for effect in effects if effect is not None]
+    return [_prepared(sweep, point, axes_of(sweep)) for point in points]
 
 
 def effects_over_time(
@@ -85,15 +89,16 @@ def effects_over_time(
     Arguments as for ``effect_over_time``; comparisons that are known at fewer than two points are left out.
     ``progress`` is called with (done, total).
     """
-    compared = [
-        (axis.name, ([choice], [axis.default]) if axis.choices else ((), ()))
+    compared: list[tuple[Axis, Collection[Any], Collection[Any]]] = [
+        (axis, [choice], [axis.default]) if axis.choices else (axis, (), ())
         for axis in axes_of(sweep)
         for choice in (axis.choices or (None,))
         if not axis.choices or choice != axis.default
     ]
-    paths = []
-    for place, (name, values) in enumerate(compared, 1):
-        paths.append(effect_over_time(sweep, curves, metric, name, *values))
+    points, paths = _along(sweep, curves, metric), []
+    for place, comparison in enumerate(compared, 1):
+        found = [_at(response, encoding, *comparison) for response, encoding in points]
+        paths.append([effect for effect in found if effect is not None])
         progress(place, len(compared))
     return [path for path in paths if len(path) > 1]
 
@@ -120,10 +125,8 @@ def turn(
     if early is None or late is None:
         return None
     both = early.values.index.intersection(late.values.index)
-    sides = [
-        _at(sweep, replace(point, values=point.values.loc[both]), axis, axes, values, against)
-        for point in (early, late)
-    ]  # fmt: skip
+    some = [replace(point, values=point.values.loc[both]) for point in (early, late)]
+    sides = [_at(*_prepared(sweep, point, axes), axis, values, against) for point in some]
     return Turn(sides[0], sides[1]) if sides[0] and sides[1] else None
 
 
@@ -147,13 +150,12 @@ def _axis(axes: Sequence[Axis], name: str) -> Axis | None:
     return next((axis for axis in axes if axis.name == name), None)
 
 
+def _prepared(sweep: Sweep, point: ComparisonPoint, axes: Sequence[Axis]) -> tuple[Response, Encoding]:
+    response = response_at(sweep, point)
+    return response, Encoding(response.trials, axes)
+
+
 def _at(
-    sweep: Sweep,
-    point: ComparisonPoint,
-    axis: Axis,
-    axes: Sequence[Axis],
-    values: Collection[Any],
-    against: Collection[Any],
+    response: Response, encoding: Encoding, axis: Axis, values: Collection[Any], against: Collection[Any]
 ) -> Effect | None:
-    outcome = response_at(sweep, point)
-    return contrast(outcome, axis, axes, values, against) if values else slope(outcome, axis, axes)
+    return contrast(response, encoding, axis, values, against) if values else slope(response, encoding, axis)

@@ -123,9 +123,9 @@ def share(hits: int, of: int) -> tuple[float, float, float]:
 
 def t_quantile(freedom: float) -> float:
     """How many standard errors a 95% interval reaches to either side."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    return float(t.ppf((1 + LEVEL) / 2, freedom))
+    return float(stdtrit(freedom, (1 + LEVEL) / 2))
 
 
 def _strongest(others: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -140,7 +140,11 @@ def _strongest(others: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[n
 
 def _basis(others: NDArray[np.float64]) -> NDArray[np.float64]:
     """Orthonormal columns that span a constant and the others."""
+    from scipy.linalg import qr
+
     full = np.column_stack([np.ones(len(others)), others - others.mean(axis=0)])
-    left, sizes, _ = np.linalg.svd(full / np.maximum(np.linalg.norm(full, axis=0), 1e-12), full_matrices=False)
-    basis: NDArray[np.float64] = left[:, sizes > 1e-8]
+    full /= np.maximum(np.linalg.norm(full, axis=0), 1e-12)
+    # With pivoting, columns that depend on others come last, with nothing left of their length.
+    columns, triangle, _ = qr(full, mode="economic", pivoting=True, check_finite=False)
+    basis: NDArray[np.float64] = columns[:, np.abs(np.diag(triangle)) > 1e-8]
     return basis

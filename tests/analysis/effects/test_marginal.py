@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from analysis import schema
-from analysis.effects.dimensions import axes_of, covariates, dependents
+from analysis.effects.dimensions import Encoding, axes_of, dependents
 from analysis.effects.marginal import effects, effects_table
 from tests.support.simulated import LABELS, PENALTY_WEIGHT, WIDTH, ablation, simulate
 from tests.support.sweeps import make_sweep
@@ -167,7 +167,7 @@ def test_other_scores_are_differences() -> None:
 
 def test_encoding_has_a_column_per_choice_number_and_condition() -> None:
     sweep = simulate(200)
-    columns = covariates(sweep.trials, axes_of(sweep))
+    columns = Encoding(sweep.trials, axes_of(sweep)).covariates(np.ones(len(sweep.trials), dtype=bool))
     # labels 1, flip 1, width 2, adversarial 2, penalty 1 + active, its weight 2 + active, lr 2, steps 2
     assert columns.shape == (200, 15)
     assert np.isfinite(columns).all()
