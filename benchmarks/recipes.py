@@ -3,11 +3,13 @@
     python -m benchmarks.recipes --data DIR --seconds 600 --seeds 3 --systems acgan cdcgan lightgan
     python -m benchmarks.recipes --data DIR --systems lightgan lightgan,generator.width=64    # another value
     python -m benchmarks.recipes --data DIR --systems r3gan --kimg 48    # equal images, where schedules end
+    python -m benchmarks.recipes --data DIR --systems acgan acgan,precision=bf16 --kimg 20    # another arithmetic
 
 Each run trains one recipe in one thread until it has used ``--seconds`` of CPU time, data and scores not counted, and
 is then scored like the last evaluation of a trial. With ``--kimg`` it trains for so many images. The table has means
-over seeds with 95 % t-intervals and, for the last system, the ratio of its mean distance to the lowest of the others.
-CPU time varies less with other load of the machine than time does.
+over seeds with 95 % t-intervals, the CPU time per thousand images and, for the last system, the ratio of its mean
+distance to the lowest of the others. With two systems, their scores are also compared in pairs of equal seeds. CPU time
+varies less with other load of the machine than time does.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from trainables.trial.context import Evaluation, TrialContext
 from trainables.trial.evaluator import Evaluator
 
 if TYPE_CHECKING:
+    from trainables.config import Precision
     from trainables.data.dataset import TaggedImages
 
 SCORES = ("distance", "tag_accuracy", "coverage")
@@ -59,12 +62,14 @@ def load_context(options: argparse.Namespace, cache: Path) -> TrialContext:
     return TrialContext(images, scorer, (Evaluation(1, options.samples),))
 
 
-def train(config: GanConfig, images: TaggedImages, options: argparse.Namespace, seed: int) -> TrainingLoop:
+def train(
+    config: GanConfig, images: TaggedImages, options: argparse.Namespace, seed: int, precision: Precision
+) -> TrainingLoop:
     """Train a configuration for ``--kimg``, or until the process has used ``--seconds`` of CPU time."""
     torch.manual_seed(seed)
     complete = images.labels[: images.complete]
     pairs = combinations(complete) if config.tags.encoding == "pairs" else ()
-    system = build_system(config, images.vocabulary.sizes, pairs=pairs)
+    system = build_system(config, images.vocabulary.sizes, pairs=pairs, precision=precision)
     budget = int(options.kimg * 1000) if options.kimg else None
     loop = TrainingLoop(system, training_data(config, images, "cpu"), config, budget)
     if budget:
@@ -80,18 +85,22 @@ def run(name: str, context: TrialContext, options: argparse.Namespace, seed: int
     """Train and score a recipe, with other values after commas; a run that diverges has no scores."""
     space, *changes = name.split(",")
     changed = dict(change.split("=", 1) for change in changes)
+    precision: Any = changed.pop("precision", "float32")
     config = GanConfig.from_params({**find_space(space).recipe, "image_size": options.size, **changed})
     row: dict[str, Any] = {"system": name, "seed": seed}
+    began = time.process_time()
     try:
-        loop = train(config, context.images, options, seed)
+        loop = train(config, context.images, options, seed, precision)
     except Diverged as reason:
         return {**row, "diverged": str(reason)}
+    cpu = time.process_time() - began
     evaluator = Evaluator(context, config, loop.average, Storage(str(output.resolve() / f"{name}-{seed}")))
     evaluator.recalibrate()
     scores = evaluator.score(options.samples)
     kimg = loop.images_seen // 1000
     evaluator.write_images(kimg, scores.tags, done=False)
-    return {**row, "kimg": kimg, **{key: scores.values[key] for key in SCORES if key in scores.values}}
+    row |= {"kimg": kimg, "cpu_seconds": round(cpu, 1)}
+    return {**row, **{key: scores.values[key] for key in SCORES if key in scores.values}}
 
 
 def interval(values: list[float]) -> str:
@@ -106,18 +115,35 @@ def interval(values: list[float]) -> str:
 def print_table(rows: list[dict[str, Any]], systems: list[str]) -> None:
     """Print one line per system, and the ratio of the last system's mean distance to the best of the others."""
     wide = max(16, *map(len, systems))
-    print(f"{'system':{wide}} {'runs':>4} {'kimg':>6}" + "".join(f" {score:>18}" for score in SCORES))
+    print(f"{'system':{wide}} {'runs':>4} {'kimg':>6} {'s/kimg':>7}" + "".join(f" {score:>18}" for score in SCORES))
     means = {}
     for name in systems:
         own = [row for row in rows if row["system"] == name and "distance" in row]
         cells = [interval([row[score] for row in own if score in row]) if own else "diverged" for score in SCORES]
         if own:
             means[name] = float(np.mean([row["distance"] for row in own]))
-        kimg = np.mean([row["kimg"] for row in own]) if own else 0
-        print(f"{name:{wide}} {len(own):4} {kimg:6.0f}" + "".join(f" {cell:>18}" for cell in cells))
+        kimg, cpu = (np.mean([row[key] for row in own]) if own else 0 for key in ("kimg", "cpu_seconds"))
+        print(
+            f"{name:{wide}} {len(own):4} {kimg:6.0f} {cpu / max(kimg, 1):7.2f}"
+            + "".join(f" {cell:>18}" for cell in cells)
+        )
     if len(means) > 1 and systems[-1] in means:
         best = min((name for name in means if name != systems[-1]), key=means.__getitem__)
         print(f"{systems[-1]} has {means[systems[-1]] / means[best]:.3f} of the mean distance of {best}")
+    if len(systems) == 2:
+        print_pairs(rows, systems)
+
+
+def print_pairs(rows: list[dict[str, Any]], systems: list[str]) -> None:
+    """Print the differences of two systems' scores on equal seeds, as shares of the first one's mean."""
+    for score in SCORES:
+        one, other = (
+            {row["seed"]: row[score] for row in rows if row["system"] == name and score in row} for name in systems
+        )
+        seeds = sorted(one.keys() & other.keys())
+        if len(seeds) > 1 and (mean := np.mean([one[seed] for seed in seeds])):
+            differences = [float((other[seed] - one[seed]) / mean) for seed in seeds]
+            print(f"{score}: {systems[1]} less {systems[0]}, {len(seeds)} pairs: {interval(differences)} of the mean")
 
 
 def main() -> None:

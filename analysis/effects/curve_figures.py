@@ -123,7 +123,7 @@ def figure_curves(sweep: Sweep) -> pd.DataFrame | None:
     groups = _real_accuracies(sweep)
     wanted = ["kid", *LOSSES, *(f"{schema.TAG_ACCURACY}_{name}" for name in groups)]
     curves = run_curves(sweep, wanted)
-    if curves is None:
+    if curves is None or curves.empty:
         return None
     level = _recognisable_level(curves)
     table = _figures(curves, level, groups).dropna(axis="columns", how="all")
@@ -169,7 +169,7 @@ def _figures(curves: pd.DataFrame, level: float | None, groups: dict[str, float]
     whole, real, fake = (curves[name].to_numpy(dtype=np.float64) for name in LOSSES)
     loss = np.where(np.isnan(whole), real + fake, whole)
     figures = {OSCILLATION: np.full(len(curves), np.nan)}
-    for rows in _measured(runs, np.isfinite(loss)):
+    for rows in _known_rows(runs, np.isfinite(loss)):
         figures[OSCILLATION][rows] = oscillations(kimg[rows], loss[rows])
     levels = {f"{HALF}{name}": (f"{schema.TAG_ACCURACY}_{name}", share / 2, True) for name, share in groups.items()}
     if level is not None:
@@ -177,13 +177,13 @@ def _figures(curves: pd.DataFrame, level: float | None, groups: dict[str, float]
     for figure, (score, at, rising) in levels.items():
         scores = curves[score].to_numpy(dtype=np.float64)
         crossings, bounds = np.full((2, len(curves)), np.nan)
-        for rows in _measured(runs, ~np.isnan(scores)):
+        for rows in _known_rows(runs, ~np.isnan(scores)):
             crossings[rows], bounds[rows] = first_crossings(kimg[rows], scores[rows], at, rising=rising)
         figures |= {figure: crossings, f"{BOUNDS}{figure}": bounds}
     return curves[["key", "kimg"]].assign(**figures)
 
 
-def _measured(runs: Sequence[NDArray[np.intp]], known: NDArray[np.bool_]) -> Iterator[NDArray[np.intp]]:
+def _known_rows(runs: Sequence[NDArray[np.intp]], known: NDArray[np.bool_]) -> Iterator[NDArray[np.intp]]:
     """Yield the known rows of each run that has any."""
     for run in runs:
         rows = run[known[run]]

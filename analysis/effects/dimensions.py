@@ -107,17 +107,17 @@ class Encoding:
         """Marks of each choice ``(n, k)``, 0 in inactive trials, or numbers ``(n, 1)``."""
         if not axis.choices:
             return axis.numbers(trials)[:, None]
-        values, active = axis.values(trials), self.active[axis.name]
-        marks = [[value == choice for value in values] for choice in axis.choices]
-        return np.asarray(np.array(marks, dtype=np.float64).T * active[:, None], dtype=np.float64)
+        values = list(zip(axis.values(trials), self.active[axis.name], strict=True))
+        marks = [[on and value == choice for value, on in values] for choice in axis.choices]
+        return np.array(marks, dtype=np.float64).T
 
-    def having(self, axis: Axis, values: Collection[Any]) -> NDArray[np.bool_]:
+    def mark(self, axis: Axis, values: Collection[Any]) -> NDArray[np.bool_]:
         """Mark the trials in which a dimension was active and had one of these values; those of ranges, too."""
         if axis.choices:
             places = [place for place, choice in enumerate(axis.choices) if choice in values]
             return np.asarray(self._columns[axis.name][:, places].any(axis=1), dtype=np.bool_)
-        given = [value in values for value in axis.values(self.trials)]
-        return np.asarray(self.active[axis.name] & np.array(given, dtype=bool), dtype=np.bool_)
+        given = zip(axis.values(self.trials), self.active[axis.name], strict=True)
+        return np.array([on and value in values for value, on in given], dtype=np.bool_)
 
     def covariates(self, rows: NDArray[np.bool_], axis: Axis | None = None) -> NDArray[np.float64]:
         """Encode the other dimensions as columns to adjust the effect of one for.
@@ -141,13 +141,12 @@ class Encoding:
             active = self.active[other.name][rows]
             if not active.all() and other.name not in follow:
                 columns.append(active.astype(np.float64)[:, None])
-            columns.append(_centred(self._some_columns(other, rows, active), active))
+            columns.append(_centre(self._select(other, rows, active), active))
         joined = np.hstack([np.empty((int(rows.sum()), 0)), *columns])
         return joined[:, _informative(joined)]
 
-    def _some_columns(
-        self, axis: Axis, rows: NDArray[np.bool_], active: NDArray[np.bool_]
-    ) -> NDArray[np.float64]:  # fmt: skip
+    def _select(self, axis: Axis, rows: NDArray[np.bool_], active: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the columns of a dimension in some trials, without the most frequent choice."""
         columns = self._columns[axis.name][rows]
         if axis.choices:
             return columns[:, np.argsort(columns.sum(axis=0), kind="stable")[:-1]]
@@ -158,7 +157,7 @@ class Encoding:
         return np.hstack([standard, standard**2])
 
 
-def _centred(columns: NDArray[np.float64], active: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _centre(columns: NDArray[np.float64], active: NDArray[np.bool_]) -> NDArray[np.float64]:
     if not active.any():
         return np.zeros_like(columns)
     return np.where(active[:, None], columns - columns[active].mean(axis=0), 0.0)

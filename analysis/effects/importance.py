@@ -163,6 +163,9 @@ def _measure(
     trials, values = outcome.trials[active], outcome.values[active]
     better = 1.0 if schema.direction(outcome.metric) == "minimize" else -1.0
     axes = [axis for axis in axes if axis.active(trials).all() and len(set(axis.values(trials))) > 1]
+    if not axes:  # none varies
+        progress(BOOTSTRAPS, BOOTSTRAPS)
+        return []
     columns = [_column(axis, trials) for axis in axes]
     rng = np.random.default_rng(seed)
     shares: dict[str, list[NDArray[np.float64]]] = {method: [] for method in METHODS}
@@ -251,8 +254,8 @@ def _ped_anova(columns: Sequence[_Column], values: NDArray[np.float64]) -> NDArr
     from analysis.effects.ped_anova import divergence, mark_best
 
     best = mark_best(values, max(_TOP, _LEAST_TOP / len(values)))
-    found = np.array([divergence(one.cells, one.count, best, ordered=one.ordered) for one in columns])
-    return found / (found[: len(columns) // 2].sum() or 1.0)
+    distances = np.array([divergence(one.cells, one.count, best, ordered=one.ordered) for one in columns])
+    return distances / (distances[: len(columns) // 2].sum() or 1.0)
 
 
 def format_importances(importances: Importances) -> str:

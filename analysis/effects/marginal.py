@@ -144,7 +144,7 @@ def contrast(
         values: choices.
         against: choices with which they are compared.
     """
-    left, right = encoding.having(axis, values), encoding.having(axis, against)
+    left, right = encoding.mark(axis, values), encoding.mark(axis, against)
     arms = (int(left.sum()), int(right.sum()))
     if min(arms) < MINIMUM_ARM or sum(arms) < MINIMUM_TRIALS:
         return None

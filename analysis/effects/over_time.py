@@ -67,18 +67,18 @@ def effect_over_time(
         values: choices that are compared; none follows a number by its slope.
         against: choices with which they are compared.
     """
-    axis = _axis(axes_of(sweep), dimension)
-    found = [_at(*known, axis, values, against) for known in _along(sweep, curves, metric)] if axis else []
-    return [effect for effect in found if effect is not None]
+    axis, points = _axis(axes_of(sweep), dimension), _prepare_points(sweep, curves, metric)
+    effects = [_at(*point, axis, values, against) for point in points] if axis else []
+    return [effect for effect in effects if effect is not None]
 
 
-def _along(sweep: Sweep, curves: pd.DataFrame, metric: str) -> list[tuple[Response, Encoding]]:
+def _prepare_points(sweep: Sweep, curves: pd.DataFrame, metric: str) -> list[tuple[Response, Encoding]]:
     """Prepare every point of training that at least half of the scored trials reached."""
     require_one_fingerprint(sweep)
     sweep = without_mutated(sweep)
     included = curves[curves["key"].isin(sweep.trials["key"])]
     points = [point for point in points_of(included, metric) if point.share >= SHARE]
-    return [_prepared(sweep, point, axes_of(sweep)) for point in points]
+    return [_prepare(sweep, point, axes_of(sweep)) for point in points]
 
 
 def effects_over_time(
@@ -95,10 +95,10 @@ def effects_over_time(
         for choice in (axis.choices or (None,))
         if not axis.choices or choice != axis.default
     ]
-    points, paths = _along(sweep, curves, metric), []
+    points, paths = _prepare_points(sweep, curves, metric), []
     for place, comparison in enumerate(compared, 1):
-        found = [_at(response, encoding, *comparison) for response, encoding in points]
-        paths.append([effect for effect in found if effect is not None])
+        effects = [_at(response, encoding, *comparison) for response, encoding in points]
+        paths.append([effect for effect in effects if effect is not None])
         progress(place, len(compared))
     return [path for path in paths if len(path) > 1]
 
@@ -126,7 +126,7 @@ def turn(
         return None
     both = early.values.index.intersection(late.values.index)
     some = [replace(point, values=point.values.loc[both]) for point in (early, late)]
-    sides = [_at(*_prepared(sweep, point, axes), axis, values, against) for point in some]
+    sides = [_at(*_prepare(sweep, point, axes), axis, values, against) for point in some]
     return Turn(sides[0], sides[1]) if sides[0] and sides[1] else None
 
 
@@ -150,7 +150,7 @@ def _axis(axes: Sequence[Axis], name: str) -> Axis | None:
     return next((axis for axis in axes if axis.name == name), None)
 
 
-def _prepared(sweep: Sweep, point: ComparisonPoint, axes: Sequence[Axis]) -> tuple[Response, Encoding]:
+def _prepare(sweep: Sweep, point: ComparisonPoint, axes: Sequence[Axis]) -> tuple[Response, Encoding]:
     response = response_at(sweep, point)
     return response, Encoding(response.trials, axes)
 

@@ -1,8 +1,8 @@
 """PED-ANOVA (Watanabe, Bansal and Hutter 2023): how far the best trials' values of a dimension differ from all trials'.
 
-The same numbers as Optuna's ``PedAnovaImportanceEvaluator``, to which the tests compare it, without a study of Optuna
-for every bootstrap sample. Densities are Parzen estimators on a grid: of numbers with Scott's bandwidth, of choices
-with kernels that keep a share for the others.
+The divergences of Optuna's ``PedAnovaImportanceEvaluator``, but for its factor that all dimensions share, without a
+study of Optuna for every bootstrap sample. Densities are Parzen estimators on a grid: of numbers with Scott's
+bandwidth, of choices with kernels that keep a share for the others.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def grid_cells(
         The cells ``(n,)``, and their count.
     """
     count = min(_MOST_CELLS, round(whole) if whole else _MOST_CELLS)
-    cells = np.ceil((numbers - low) / (high - low) * (count - 1) - 0.5).astype(np.int64)
+    step = (high - low) / max(1, count - 1)
+    cells = np.ceil((numbers - low) / step - 0.5).astype(np.int64)
     return np.clip(cells, 0, count - 1), count
 
 

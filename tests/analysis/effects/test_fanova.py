@@ -79,15 +79,15 @@ def test_shares_of_the_variance_are_those_of_optuna(
 
 
 def test_shares_in_closed_form() -> None:
-    """A single split at 1 of 4: 0 on a quarter of the space and 8 on the rest is all of the variance, and a column
-    that is not split has none; a constant has none either."""
-    columns = np.array([[0.5, 0.0], [1.5, 1.0], [3.0, 0.0], [0.5, 1.0]] * 5)
-    values = np.where(columns[:, 0] < 1, 0.0, 8.0)
-    bounds = np.array([[0.0, 4.0], [0.0, 1.0]])
-    shares = variance_shares(columns, values, bounds, [[0], [1]], trees=8, depth=1, seed=0)
-    assert shares == pytest.approx([1, 0], abs=1e-12)
-    none = variance_shares(columns, np.ones(20), bounds, [[0], [1]], trees=2, depth=4, seed=0)
-    assert none.tolist() == [0, 0]
+    """The first column is split at 1 of 4, the second in the middle: 8 beyond 1, and 4 more in the second half. Means
+    0 and 8 on a quarter and three quarters vary by 64 * 3/16 = 12, means 4 apart on two halves by 4; nothing else."""
+    columns = np.array([[a, b, c] for a in (0.5, 1.5) for b in (0.25, 0.75) for c in (0.0, 1.0)] * 25)
+    values = 8.0 * (columns[:, 0] > 1) + 4.0 * (columns[:, 1] > 0.5)
+    bounds = np.array([[0.0, 4.0], [0.0, 1.0], [0.0, 1.0]])
+    shares = variance_shares(columns, values, bounds, [[0], [1], [2]], trees=8, depth=4, seed=0)
+    assert shares == pytest.approx([12 / 16, 4 / 16, 0], abs=1e-12)
+    none = variance_shares(columns, np.ones(200), bounds, [[0], [1], [2]], trees=2, depth=4, seed=0)
+    assert none.tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25])
@@ -118,8 +118,17 @@ def test_the_best_are_the_lowest_with_those_equal_to_the_last() -> None:
     assert mark_best(values, 0.4).tolist() == [False, True, True, True, False]
 
 
-def test_densities_that_are_equal_do_not_diverge() -> None:
-    cells = np.array([0, 1, 2, 2])
-    assert divergence(cells, 3, np.ones(4, dtype=bool), ordered=True) == 0
-    assert divergence(cells, 3, np.ones(4, dtype=bool), ordered=False) == 0
-    assert grid_cells(np.array([1.0, 1.5, 4.0]), 1, 4, 4)[0].tolist() == [0, 0, 3]  # the middle goes down
+def test_divergence_of_choices_in_closed_form() -> None:
+    """Of x, x, y, y the best is an x. Kernels: of a choice that occurs with k others 1 + 1/(k + 1) to 1/(k + 1)."""
+    everywhere = (2 * np.array([4, 1]) / 5 + 2 * np.array([1, 4]) / 5 + np.array([0.5, 0.5])) / 5
+    top = (np.array([1.5, 0.5]) / 2 + np.array([0.5, 0.5])) / 2
+    best = np.array([True, False, False, False])
+    found = divergence(np.array([0, 0, 1, 1]), 2, best, ordered=False)
+    assert found == pytest.approx((everywhere * (top / everywhere - 1) ** 2).sum(), rel=1e-9)
+    assert found == pytest.approx(0.0625, rel=1e-9)
+
+
+def test_numbers_in_the_middle_go_to_the_lower_cell() -> None:
+    assert grid_cells(np.array([1.0, 1.5, 4.0]), 1, 4, 4)[0].tolist() == [0, 0, 3]
+    assert grid_cells(np.array([27.0]), 0, 98, 99)[0].tolist() == [13]  # 13.5 steps of 2
+    assert grid_cells(np.array([-1.0, 9.0]), 0, 1, 2)[0].tolist() == [0, 1]  # outside the range

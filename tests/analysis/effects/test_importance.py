@@ -9,6 +9,7 @@ from scipy import stats
 
 from analysis import schema
 from analysis.effects import importance
+from analysis.effects.dimensions import axes_of
 from analysis.effects.failure_rates import failing_by_value
 from analysis.effects.importance import METHODS, Importances, format_importances, importances
 from analysis.importance import main
@@ -80,6 +81,36 @@ def test_too_few_trials_give_none() -> None:
     assert (few.rows, few.point) == ([], None)
     assert format_importances(few) == "distance: at most 29 trials compare; 30 are needed"
     assert few.to_json()["point"] is None
+
+
+def test_where_no_dimension_varies_there_is_none() -> None:
+    rows = [{"params.a": "x", "scores.distance": float(i)} for i in range(1, 41)]
+    dimension = {"name": "a", "kind": "choice", "choices": ["x", "y"], "default": "x"}
+    shares: list[float] = []
+    found = importances(
+        make_sweep(rows, space={"dimensions": [dimension]}), progress=lambda done, total: shares.append(done / total)
+    )
+    assert (found.rows, shares) == ([], [1.0])
+    assert found.point is not None
+
+
+def test_whole_numbers_on_a_logarithmic_scale_count_their_doublings() -> None:
+    """Half of the doublings from 1 to 256 lie below 16: means 1 apart there vary by a quarter, all of it theirs."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"params.n": int(n), "params.m": int(rng.integers(1, 9)), "scores.tag_accuracy": float(n > 16)}
+        for n in rng.choice([1, 2, 8, 16, 32, 128, 256], 120)
+    ]
+    dimensions = [
+        {"name": "m", "kind": "int", "low": 1, "high": 8, "log": True, "default": 1},
+        {"name": "n", "kind": "int", "low": 1, "high": 256, "log": True, "default": 1},
+    ]
+    sweep = make_sweep(rows, space={"dimensions": dimensions})
+    column = importance._column(axes_of(sweep)[1], sweep.trials)
+    assert (column.low, column.high, column.count) == (0, 8, 9)  # log2(256) + 1
+    assert set(column.encoded.ravel()) == {0, 1, 3, 4, 5, 7, 8}
+    first = importances(sweep, "tag_accuracy").rows[0]
+    assert (first.dimension, first.value) == ("n", pytest.approx(1))
 
 
 def test_the_text_gives_each_method_with_what_it_answers(found: Importances) -> None:

@@ -165,6 +165,40 @@ def test_other_scores_are_differences() -> None:
     assert effect.to_json()["arms"] == list(effect.arms)
 
 
+def test_trials_that_lack_a_value_are_not_active() -> None:
+    """A whole number that a trial did not log is missing in the table; it keeps no other dimension from its effect."""
+    rng = np.random.default_rng(2)
+    rows = [
+        {
+            "params.a": "y" if i % 2 else "x",
+            "scores.distance": float(100 * (0.8 if i % 2 else 1.0) * rng.lognormal(0, 0.01)),
+        }
+        | ({"params.n": i % 3} if i % 5 else {})
+        for i in range(60)
+    ]
+    dimensions = [
+        {"name": "a", "kind": "choice", "choices": ["x", "y"], "default": "x"},
+        {"name": "n", "kind": "choice", "choices": [0, 1, 2], "default": 0},
+    ]
+    sweep = make_sweep(rows, space={"dimensions": dimensions})
+    frame = sweep.trials.astype({"params.n": "Int64"})
+    by_name = {(one.dimension, one.value): one for one in effects(dataclasses.replace(sweep, trials=frame))}
+    assert by_name["a", "y"].low < 0.8 < by_name["a", "y"].high
+    assert by_name["n", "1"].arms == (16, 16)
+    axis = axes_of(sweep)[1]
+    marks = Encoding(frame, axes_of(sweep)).mark(axis, [1, 2])
+    assert marks.tolist() == [bool(i % 5 and i % 3) for i in range(60)]
+
+
+def test_encoding_of_some_trials_is_that_of_a_table_of_them() -> None:
+    sweep = simulate(200)
+    axes, rows = axes_of(sweep), np.arange(200) % 3 > 0
+    for axis in (None, *axes):
+        some = Encoding(sweep.trials, axes).covariates(rows, axis)
+        alone = Encoding(sweep.trials[rows], axes).covariates(np.ones(rows.sum(), dtype=bool), axis)
+        assert some == pytest.approx(alone)
+
+
 def test_encoding_has_a_column_per_choice_number_and_condition() -> None:
     sweep = simulate(200)
     columns = Encoding(sweep.trials, axes_of(sweep)).covariates(np.ones(len(sweep.trials), dtype=bool))
