@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from PIL import Image
 
 HERE = Path(__file__).parent
 VERDICTS: Final = {"supported": "#2b7a4b", "contradicted": "#b5403a", "not separable": "#8a8a8a"}
@@ -157,6 +158,17 @@ def draw_samples(home: Path, runs: pd.DataFrame, confirmed: pd.DataFrame) -> Fig
     return figure
 
 
+def copy_samples(home: Path, output: Path) -> list[Path]:
+    """Copy the last images of the first run of each system of question 1 that the home has; returns the files."""
+    files = []
+    for folder in sorted((home / "trials").glob("systems-*/systems-*-00000/samples")):
+        *_, last = sorted(folder.glob("kimg-*.png"))
+        files.append(output / f"{folder.parent.parent.name}.jpg")
+        with Image.open(last) as image:
+            image.convert("RGB").save(files[-1], quality=88)
+    return files
+
+
 def draw_all(tables: Path, output: Path, home: Path | None = None) -> list[Path]:
     """Draw what the tables have, and images of the trials that the home has; returns the files."""
     figures: dict[str, Figure] = {}
@@ -176,7 +188,7 @@ def draw_all(tables: Path, output: Path, home: Path | None = None) -> list[Path]
     files = [output / f"{name}.{'jpg' if name == 'samples' else 'png'}" for name in figures]
     for file, figure in zip(files, figures.values(), strict=True):
         figure.savefig(file, dpi=110)
-    return files
+    return files + (copy_samples(home, output) if home is not None else [])
 
 
 def _read(tables: Path, name: str) -> pd.DataFrame | None:
@@ -190,7 +202,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", type=Path, default=HERE / "tables", help="folder of the CSV files")
     parser.add_argument("--output", type=Path, default=HERE / "figures", help="folder of the pictures")
-    parser.add_argument("--home", type=Path, help="folder of the sweeps, to show images of search-tpe")
+    parser.add_argument("--home", type=Path, help="folder of the sweeps, for generated images")
     options = parser.parse_args()
     print(*draw_all(options.tables, options.output, options.home), sep="\n")
 

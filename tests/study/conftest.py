@@ -27,6 +27,13 @@ def run(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("run")
 
 
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script that writes the pages' tables as a module."""
+    monkeypatch.syspath_prepend(str(RUN.parent))
+    return importlib.import_module("pages")
+
+
 def sweep_of(
     name: str, status: str = schema.COMPLETE, dimensions: tuple[str, ...] = (), trial: dict[str, Any] | None = None
 ) -> Sweep:

@@ -178,6 +178,18 @@ def test_images_are_those_of_the_search_and_of_its_best_rival(run: ModuleType, t
     assert not any(axes.axison for axes in alone)
 
 
+def test_images_of_systems_are_the_last_ones_of_their_first_runs(run: ModuleType, tmp_path: Path) -> None:
+    figures = importlib.import_module("figures")
+    for name, shades in (("dcgan-00000", (50, 200)), ("dcgan-00000-c00", (90,)), ("acgan-00000", (130,))):
+        folder = tmp_path / "trials" / f"systems-{name.partition('-')[0]}" / f"systems-{name}" / "samples"
+        folder.mkdir(parents=True)
+        for kimg, shade in enumerate(shades):
+            Image.new("RGB", (8, 8), (shade,) * 3).save(folder / f"kimg-{kimg:06d}.png")
+    files = figures.copy_samples(tmp_path, tmp_path)
+    assert [file.name for file in files] == ["systems-acgan.jpg", "systems-dcgan.jpg"]
+    assert [Image.open(file).getpixel((4, 4)) for file in files] == [(130, 130, 130), (200, 200, 200)]
+
+
 def test_figures_of_curves_claims_and_trials_leave_out_what_says_nothing(run: ModuleType) -> None:
     figures = importlib.import_module("figures")
     curves = pd.DataFrame(
