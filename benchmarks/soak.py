@@ -1,12 +1,12 @@
 """Soak test: thousands of trials through the real launch path, checked for lost or duplicate data and leaks.
 
-``python -m benchmarks.soak --trials 1000``
+``python -m benchmarks.soak --trials 1000 [--study URL] [--tracking URL]``
 
-Only the trials are simulated: ``run_sweep`` runs with Ray Tune, Optuna and MLflow on SQLite, on synthetic faces of
-16 px. A trial trains nothing: it stores an image and immediately returns results of the usual shape. For comparison,
-as many empty trials run through a bare Ray Tune, to separate the memory of Tune's driver from ours; each of the two
-runs in its own process. Prints one JSON object, and one line to stderr; exits with 1 if anything was lost or
-duplicated.
+Only the trials are simulated: ``run_sweep`` runs with Ray Tune, Optuna and MLflow, on SQLite unless another database is
+given, on synthetic faces of 16 px. A trial trains nothing: it stores an image and immediately returns results of the
+usual shape. For comparison, as many empty trials run through a bare Ray Tune, to separate the memory and the CPU time
+of Tune's driver from ours; each of the two runs in its own process. Prints one JSON object, and one line to stderr;
+exits with 1 if anything was lost or duplicated.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ FIGURES = 30
 
 
 class Meter:
-    """Memory and time of this process as trials end."""
+    """Memory and time of this process as results come and trials end."""
 
     def __init__(self) -> None:
-        self.process, self.ended = psutil.Process(), 0
+        self.process, self.ended, self.results = psutil.Process(), 0, 0
         self.memory: list[float] = []
+        self.marks: list[tuple[int, float]] = []
+        """Results and CPU seconds so far, at the end of each trial."""
         self.began: float | None = None
         self.cpu = self.seconds = 0.0
 
@@ -51,10 +53,17 @@ class Meter:
             self.began, self.cpu_before = now, cpu
         self.ended += 1
         self.memory.append(self.process.memory_info().rss / 2**20)
+        self.marks.append((self.results, cpu))
         self.seconds, self.cpu = now - self.began, cpu - self.cpu_before
+
+    def per_result(self, first: int, last: int) -> float:
+        """Return milliseconds of CPU per result between the ends of two trials."""
+        (before, began), (after, ended) = self.marks[first], self.marks[last]
+        return round(1000 * (ended - began) / max(1, after - before), 3)
 
     def report(self) -> dict[str, Any]:
         """Return the driver's CPU time, speed, and memory growth per trial from a third of the trials to the last."""
+        tenth = max(1, self.ended // 10)
         third, count = self.ended // 3, max(1, self.ended - 1)
         marks = sorted({1, third, 2 * third, self.ended} - {0})
         later = max(1, self.ended - third)
@@ -63,6 +72,12 @@ class Meter:
             "seconds": round(self.seconds, 1),
             "trials_per_second": round(count / max(self.seconds, 1e-9), 2),
             "driver_cpu_seconds_per_trial": round(self.cpu / count, 4),
+            "results": self.results,
+            "driver_cpu_milliseconds_per_result": {
+                "all": self.per_result(0, -1),
+                "first_tenth": self.per_result(0, tenth - 1),
+                "last_tenth": self.per_result(-tenth - 1, -1),
+            },
             "driver_mebibytes": {mark: round(self.memory[mark - 1], 1) for mark in marks},
             "kibibytes_per_later_trial": round((self.memory[-1] - self.memory[max(0, third - 1)]) * 1024 / later, 1),
         }
@@ -73,6 +88,9 @@ class Watch(tune.Callback):
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        self.meter.results += 1
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self.meter.note()
@@ -145,14 +163,18 @@ def quick_trial() -> type:
     return QuickTrial
 
 
-def run_real(trials: int, slots: int, sampler: Sampler) -> dict[str, Any]:
+def run_real(trials: int, slots: int, sampler: Sampler, study: str | None, tracking: str | None) -> dict[str, Any]:
     """Run a sweep of such trials, and report its faults."""
     from pipeline.settings import SweepSettings
     from pipeline.sweep.run import run_sweep
     from pipeline.tracking.progress import Progress
     from trainables.data.synthetic import write_folder
 
-    meter, ended = Meter(), Progress.ended
+    meter, ended, result = Meter(), Progress.ended, Progress.result
+
+    def counted(self: Progress, *args: Any) -> None:
+        result(self, *args)
+        meter.results += 1
 
     def noted(self: Progress, *args: Any) -> None:
         ended(self, *args)
@@ -164,11 +186,13 @@ def run_real(trials: int, slots: int, sampler: Sampler) -> dict[str, Any]:
         settings = SweepSettings(
             "dcgan", root / "faces", "soak", trials=trials, image_size=SIZE, max_kimg=KIMG, concurrent=slots,
             gpus_per_trial="0", sampler=sampler, samples=16, rung_samples=16, home=root / "home",
+            study=study, tracking=tracking,
         )  # fmt: skip
         with (
             mock.patch("trainables.trial.ray_trainable.TuneTrial", quick_trial()),
             mock.patch("pipeline.cluster.node_checks.DISK_PER_TRIAL", 2**16),
             mock.patch.object(Progress, "ended", noted),
+            mock.patch.object(Progress, "result", counted),
         ):
             status = run_sweep(settings)
         faults = [] if status == "complete" else [f"the sweep is {status}"]
@@ -185,11 +209,11 @@ def find_faults(settings: Any) -> list[str]:
     from pipeline.search.trial_attributes import STATUS, recorded_outcome
 
     home = Home.find(settings.home)
-    client = MlflowClient(home.tracking)
+    client = MlflowClient(settings.tracking or home.tracking)
     experiment = client.get_experiment_by_name(settings.name)
     assert experiment is not None, settings.name
     runs = trial_runs(client, experiment.experiment_id)
-    study_trials = optuna.load_study(study_name=settings.name, storage=home.study).trials
+    study_trials = optuna.load_study(study_name=settings.name, storage=settings.study or home.study).trials
     keys = [f"{settings.name}-{number:05d}" for number in range(settings.trials)]
     count = len(list(search_all(client, experiment.experiment_id)))
     faults = [f"{count} runs, expected {settings.trials}"] if count != settings.trials else []
@@ -221,10 +245,18 @@ def search_all(client: Any, experiment: str) -> Any:
             return
 
 
-def soak(trials: int, slots: int = 2, sampler: str = "random", *, bare: bool = True) -> dict[str, Any]:
+def soak(
+    trials: int,
+    slots: int = 2,
+    sampler: str = "random",
+    *,
+    study: str | None = None,
+    tracking: str | None = None,
+    bare: bool = True,
+) -> dict[str, Any]:
     """Run both, each in its own process, and compare their memory."""
     reports: dict[str, Any] = {}
-    parts: dict[str, tuple[Any, ...]] = {"sweep": (run_real, trials, slots, sampler)}
+    parts: dict[str, tuple[Any, ...]] = {"sweep": (run_real, trials, slots, sampler, study, tracking)}
     if bare:
         parts["bare"] = (run_bare, trials, slots)
     for name, (call, *args) in parts.items():
@@ -241,9 +273,14 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--slots", type=int, default=2, help="number of concurrent trials")
     parser.add_argument("--sampler", default="random")
+    parser.add_argument("--study", help="database of the study; default: SQLite")
+    parser.add_argument("--tracking", help="MLflow tracking URI, a server or a database; default: SQLite")
     parser.add_argument("--no-bare", action="store_true", help="skip the comparison with a bare Ray Tune")
     options = parser.parse_args()
-    reports = soak(options.trials, options.slots, options.sampler, bare=not options.no_bare)
+    reports = soak(
+        options.trials, options.slots, options.sampler, study=options.study, tracking=options.tracking,
+        bare=not options.no_bare,
+    )  # fmt: skip
     print(json.dumps(reports, indent=2))
     ours = reports["sweep"]
     line = f"{ours['trials']} trials, {ours['trials_per_second']} a second, {len(ours['faults'])} faults"
