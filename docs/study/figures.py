@@ -162,9 +162,10 @@ def copy_samples(home: Path, output: Path) -> list[Path]:
     """Copy the last images of the first run of each system of question 1 that the home has; returns the files."""
     files = []
     for folder in sorted((home / "trials").glob("systems-*/systems-*-00000/samples")):
-        *_, last = sorted(folder.glob("kimg-*.png"))
+        if not (saved := sorted(folder.glob("kimg-*.png"))):
+            continue
         files.append(output / f"{folder.parent.parent.name}.jpg")
-        with Image.open(last) as image:
+        with Image.open(saved[-1]) as image:
             image.convert("RGB").save(files[-1], quality=88)
     return files
 
@@ -174,8 +175,9 @@ def draw_all(tables: Path, output: Path, home: Path | None = None) -> list[Path]
     figures: dict[str, Figure] = {}
     if (curves := _read(tables, "curves")) is not None:
         figures["curves-distance"] = draw_curves(curves, "distance", "distance")
-        figures["curves-tags"] = draw_curves(curves, "tag_accuracy", "tag accuracy")
-    if (claims := _read(tables, "claims")) is not None:
+        if curves["tag_accuracy"].notna().any():
+            figures["curves-tags"] = draw_curves(curves, "tag_accuracy", "tag accuracy")
+    if (claims := _read(tables, "claims")) is not None and "estimate" in claims:
         figures["claims"] = draw_claims(claims)
     if (confirmed := _read(tables, "confirmed")) is not None:
         figures["confirmed"] = draw_confirmed(confirmed)
@@ -201,7 +203,7 @@ def main() -> None:
     """Parse the options and draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", type=Path, default=HERE / "tables", help="folder of the CSV files")
-    parser.add_argument("--output", type=Path, default=HERE / "figures", help="folder of the pictures")
+    parser.add_argument("--output", type=Path, default=HERE / "figures", help="folder of the images")
     parser.add_argument("--home", type=Path, help="folder of the sweeps, for generated images")
     options = parser.parse_args()
     print(*draw_all(options.tables, options.output, options.home), sep="\n")

@@ -1,113 +1,135 @@
 """Tables of docs/study's pages, from its CSV files: ``python docs/study/pages.py [--tables FOLDER] [--pages FOLDER]``.
 
-Replaces what stands between ``<!-- table -->`` and ``<!-- end of table -->`` in ``systems.md`` and ``claims.md``.
+Replaces what stands between ``<!-- tables -->`` and ``<!-- end of tables -->`` in ``systems.md`` and ``claims.md``.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pandas as pd
-from studies import STUDIES
+from studies import STUDIES, Study
 
 from analysis import schema
-from analysis.claim_checks.claims import CLAIMS
+from analysis.claim_checks.claims import CLAIMS, Claim
 from analysis.claim_checks.designs import DESIGNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 HERE = Path(__file__).parent
-BEGIN, END = "<!-- table -->", "<!-- end of table -->"
+BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 MODERN: Final = ("rival-lightgan", "rival-r3gan")
 """Systems of no report; their recipes ran for question 3."""
 SHARES: Final = {"tag_accuracy": "all tags right", "face_rate": "faces", "diversity": "diversity"}
+COLUMNS: Final = {
+    "runs": ("study", "key", "status", "kimg", "distance", *SHARES),
+    "curves": ("study", "key", "kimg", "samples", "distance"),
+    "claims": ("study", "claim", "claim_verdict", "metric", "time", "expected", "verdict", "reason", "comparison",
+               "unit", "estimate", "low", "high", "smallest_separable", "runs"),
+}  # fmt: skip
+"""Columns that the pages use, missing where no study has them yet."""
 
 
+# Systems -----------------------------------------------------------------------------------------------------
 def systems_table(runs: pd.DataFrame, curves: pd.DataFrame) -> str:
     """Give a row per system: its training, the change of its distance along it, and its last scores over seeds."""
-    studies = [*(study.name for study in STUDIES if study.question == 1), *MODERN]
     rows = []
-    for study in studies:
-        begun = runs[runs["study"] == study]
-        own, failed = begun[begun["status"] == schema.COMPLETE], int((begun["status"] == schema.FAILED).sum())
-        system = f"`{study.partition('-')[2]}`"
-        if own.empty and not failed:
-            rows.append([system, "not run yet", *[""] * (3 + len(SHARES))])
-            continue
-        scores = [_spread(own[score] * 100, "%") if score != "diversity" else _spread(own[score]) for score in SHARES]
-        seeds = f"{len(own)}, {failed} failed" if failed else str(len(own))
-        kimg = f"{begun['kimg'].max():g}"
-        rows.append([system, kimg, seeds, _along(curves, study), _spread(own["distance"]), *scores])
-    return table(["system", "kimg", "seeds", "distance along training", "distance", *SHARES.values()], rows)
+    for study in STUDIES:
+        if study.question == 1 or study.name in MODERN:
+            own = runs[runs["study"] == study.name]
+            rows.append([f"`{study.name.partition('-')[2]}`", _widths(study), *_system_cells(own, curves)])
+    columns = ["system", "widths", "kimg", "seeds", "distance along training", "distance", *SHARES.values()]
+    return table(columns, rows)
 
 
-def _along(curves: pd.DataFrame, study: str) -> str:
-    """Give the mean distance at the first and the last evaluation on equally many images."""
-    own = curves[curves["study"] == study].dropna(subset=["distance"])
-    if own.empty:
+def _widths(study: Study) -> str:
+    """Give the widths of generator and discriminator, as the study's command sets them."""
+    words = [word.partition("=")[2] for word in shlex.split(study.steps[0]) if ".width=" in word]
+    return ", ".join(words) or "of the recipe"
+
+
+def _system_cells(runs: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
+    done, failed = runs[runs["status"] == schema.COMPLETE], int((runs["status"] == schema.FAILED).sum())
+    if done.empty and not failed:
+        return ["not run yet" if runs.empty else "begun", *[""] * (3 + len(SHARES))]
+    seeds = f"{len(done)}, {failed} failed" if failed else str(len(done))
+    kimg = _spread(done["kimg"], digits="g") if len(done) else ""
+    scores = [
+        _spread(done[score]) if score == "diversity" else _spread(100 * done[score], "%", ".1f") for score in SHARES
+    ]
+    return [kimg, seeds, _along(curves[curves["key"].isin(done["key"])]), _spread(done["distance"]), *scores]
+
+
+def _along(curves: pd.DataFrame) -> str:
+    """Give the mean distance at the first and the last evaluation that all runs have, on equally many images."""
+    known = curves.dropna(subset=["distance", "samples"])
+    if known.empty:
         return ""
-    equal = own[own["samples"] == own["samples"].mode().min()]
-    means = equal.groupby("kimg")["distance"].mean()
-    return f"{means.iloc[0]:,.0f} at {means.index[0]:g} kimg, {means.iloc[-1]:,.0f} at {means.index[-1]:g}"
+    equal = known[known["samples"] == known["samples"].mode().min()]
+    by_point = equal.groupby("kimg")["distance"].agg(["mean", "count"])
+    shared = by_point.loc[by_point["count"] == equal["key"].nunique(), "mean"]
+    if len(shared) < 2:
+        return ""
+    return f"{shared.iloc[0]:,.0f} at {shared.index[0]:g} kimg, {shared.iloc[-1]:,.0f} at {shared.index[-1]:g}"
 
 
-def _spread(values: pd.Series[float], unit: str = "") -> str:
+def _spread(values: pd.Series[float], unit: str = "", digits: str = "") -> str:
     """Give the mean and the range of some seeds; empty where none was measured."""
     known = values.dropna()
     if known.empty:
         return ""
-    digits = ".1f" if unit else ",.0f" if known.max() >= 10 else ".2f"
+    digits = digits or (",.0f" if known.max() >= 10 else ".2f")
     mean = f"{known.mean():{digits}}{unit}"
-    return mean if len(known) == 1 else f"{mean} ({known.min():{digits}} to {known.max():{digits}})"
+    return mean if known.nunique() == 1 else f"{mean} ({known.min():{digits}} to {known.max():{digits}})"
 
 
+# Claims ------------------------------------------------------------------------------------------------------
 def claims_table(claims: pd.DataFrame) -> str:
-    """Give a row per part of each claim, and one for each claim of which nothing was measured."""
+    """Give a row per part of each claim that its own study has asked, and one for each claim that was not asked."""
     rows = []
     for claim in CLAIMS:
-        measured = claims[(claims["claim"] == claim.id) & claims["estimate"].notna()]
-        rows += [[f"{claim.id}. {claim.text}" if first else "", *_part(part)] for first, part in _marked(measured)]
-        if measured.empty:
-            rows.append([f"{claim.id}. {claim.text}", "", "", "", _open_reason(claim.id, claims)])
-    return table(["claim", "compared", "effect with 95% interval", "seen from", "verdict"], rows)
+        design = DESIGNS.get(claim.id)
+        asked = claims[(claims["claim"] == claim.id) & (claims["study"] == f"claims-{design.system if design else ''}")]
+        first = f"{claim.id}. {claim.text}"
+        if asked.empty:
+            reason = f"not run yet (`claims-{design.system}`)" if design else claim.unmeasured
+            rows.append([first, reason, *[""] * 5])
+        for place, part in enumerate(asked.to_dict("records")):
+            rows.append([first if not place else "", part["claim_verdict"] if not place else "", *_part_cells(part)])
+    columns = ["claim", "verdict", "its parts", "effect with 95% interval", "seen from", "runs", "of the part"]
+    return table(columns, rows)
 
 
-def _marked(parts: pd.DataFrame) -> Iterable[tuple[bool, pd.Series]]:
-    return ((place == 0, part) for place, (_, part) in enumerate(parts.iterrows()))
-
-
-def _part(part: pd.Series) -> list[str]:
+def _part_cells(part: dict[str, Any]) -> list[str]:
+    compared = f"{part['metric']}{' (early)' if part['time'] == 'early' else ''}: {part['comparison']}"
+    if pd.isna(part["estimate"]):
+        return [compared, str(part["reason"]), "", "", str(part["verdict"])]
     form = "x{:.3g}".format if part["unit"] == "ratio" else "{:+.3g}".format
-    metric = f"{part['metric']}{' (early)' if part['time'] == 'early' else ''}"
-    smallest = "" if pd.isna(part["smallest_separable"]) else form(part["smallest_separable"]).lstrip("+")
+    smallest = form(part["smallest_separable"]).lstrip("+") if np.isfinite(part["smallest_separable"]) else ""
     effect = f"{form(part['estimate'])} [{form(part['low'])}, {form(part['high'])}]"
-    return [f"{metric}: {part['comparison']}", effect, smallest, f"{part['verdict']} ({part['expected']} expected)"]
+    return [compared, effect, smallest, f"{part['runs']:g}", f"{part['verdict']} ({part['expected']} expected)"]
 
 
-def _open_reason(claim: str, claims: pd.DataFrame) -> str:
-    """Say why nothing was measured of a claim."""
-    design = DESIGNS.get(claim)
-    if design is None:
-        return "no score measures it"
-    study = f"claims-{design.system}"
-    own = claims[claims["claim"] == claim]
-    if own.empty or study not in set(claims["study"]):
-        return f"not run yet (`{study}`)"
-    return f"open: {own.iloc[0]['reason']}"
+def unmeasured_list(claims: Sequence[Claim] = CLAIMS) -> str:
+    """List what of the claims no sweep measures."""
+    return "\n".join(f"- {claim.id}: {claim.unmeasured}" for claim in claims if claim.unmeasured)
 
 
+# Pages -------------------------------------------------------------------------------------------------------
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Give a table in Markdown."""
     lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def replace_table(page: Path, new: str) -> None:
-    """Replace the table between the marks of a page.
+def replace_tables(page: Path, new: str) -> None:
+    """Replace what stands between the marks of a page.
 
     Raises:
         ValueError: the page has no marks.
@@ -117,7 +139,14 @@ def replace_table(page: Path, new: str) -> None:
     if not pattern.search(text):
         raise ValueError(f"{page} has no {BEGIN} and {END}")
     page.write_text(pattern.sub(lambda _: f"{BEGIN}\n\n{new}\n\n{END}", text), encoding="utf-8")
-    print(f"{page}: {new.count(chr(10)) - 1} rows")
+    print(page)
+
+
+def read(folder: Path, name: str) -> pd.DataFrame:
+    """Read a table; where it is missing or lacks columns that the pages use, these are empty."""
+    file = folder / f"{name}.csv"
+    known = pd.read_csv(file, dtype={"claim": str}) if file.is_file() else pd.DataFrame()
+    return known.reindex(columns=[*known.columns, *(column for column in COLUMNS[name] if column not in known)])
 
 
 def main() -> None:
@@ -126,16 +155,10 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, default=HERE / "tables", help="folder of the CSV files")
     parser.add_argument("--pages", type=Path, default=HERE, help="folder of the pages")
     options = parser.parse_args()
-    runs, curves, claims = (read(options.tables / f"{name}.csv") for name in ("runs", "curves", "claims"))
-    replace_table(options.pages / "systems.md", systems_table(runs, curves))
-    replace_table(options.pages / "claims.md", claims_table(claims))
-
-
-def read(file: Path) -> pd.DataFrame:
-    """Read a CSV file; where it is missing or lacks a column, these are empty."""
-    needed = ["study", "claim", "status", "kimg", "samples", "distance", "estimate", *SHARES]
-    known = pd.read_csv(file, dtype={"claim": str}) if file.is_file() else pd.DataFrame()
-    return known.reindex(columns=[*known.columns, *(name for name in needed if name not in known)])
+    runs, curves, claims = (read(options.tables, name) for name in COLUMNS)
+    replace_tables(options.pages / "systems.md", systems_table(runs, curves))
+    parts = [claims_table(claims), "No sweep measures of the claims:", unmeasured_list()]
+    replace_tables(options.pages / "claims.md", "\n\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def search(sampler: str) -> Study:
         f"{widths(32, 32)}"
     )
     what = f"anything by {sampler}, 60 trials of equal operations"
-    return Study(name, 3, what, 110, (first, f"confirm {name} --top 5 --seeds 5"))
+    return Study(name, 3, what, 170, (first, f"confirm {name} --top 5 --seeds 5"))
 
 
 def rival(system: str, kimg: int, minutes: int, more: str = "") -> Study:
@@ -116,14 +116,14 @@ STUDIES = (
     check("cyclegan", 10, 1, 30, changes_of("21"), f"{DOMAINS} {widths(16, 16)}"),
     search("tpe"),
     search("random"),
-    rival("lightgan", 17, 8),
-    rival("r3gan", 2, 10, widths(16, 16)),
-    rival("acgan", 10, 8, widths(32, 32)),
-    rival("srresnet_acgan", 11, 15, widths(16, 8)),
-    rival("matching_wgan", 20, 12, widths(8, 16)),
-    rival("cdcgan", 17, 8, widths(32, 32)),
-    rival("dcgan", 23, 8, widths(32, 32)),
-    rival("combo_dcgan", 62, 12, widths(16, 16)),
+    rival("lightgan", 17, 12),
+    rival("r3gan", 2, 15, widths(16, 16)),
+    rival("acgan", 10, 12, widths(32, 32)),
+    rival("srresnet_acgan", 11, 23, widths(16, 8)),
+    rival("matching_wgan", 20, 18, widths(8, 16)),
+    rival("cdcgan", 17, 12, widths(32, 32)),
+    rival("dcgan", 23, 12, widths(32, 32)),
+    rival("combo_dcgan", 62, 18, widths(16, 16)),
     Study("smoke", 0, "not a study: tries every kind of step on a few images", 2, (
         "run dcgan --name smoke --trials 1 --image-size 16 --max-kimg 2 --eval-kimg 1 --samples 64 --rung-samples 32 "
         "--scheduler none --end-hopeless none --set generator.width=16 --set discriminator.width=16",
