@@ -36,11 +36,6 @@ class Budget:
     unit: BudgetUnit = "kimg"
     """``flops`` or ``seconds``: every trial gets what the recipe takes for this many images."""
 
-    @property
-    def first(self) -> int:
-        """The value of ``max_kimg`` that the sweep was first run with."""
-        return (*self.earlier, self.max_kimg)[0]
-
 
 def resolve_budget(settings: SweepSettings) -> Budget:
     """Compute the rungs and evaluations of a sweep.
