@@ -51,7 +51,7 @@ def draw_claims(claims: pd.DataFrame) -> Figure:
     """
     known = claims[np.isfinite(claims["estimate"]) & np.isfinite(claims["smallest_separable"])]
     known = known.iloc[::-1].reset_index(drop=True)
-    figure = Figure(figsize=(8.5, 0.24 * len(known) + 1.2), layout="constrained")
+    figure = Figure(figsize=(9.5, 0.24 * len(known) + 1.2), layout="constrained")
     axes = figure.add_subplot()
     for place, row in known.iterrows():
         scale = np.log if row["unit"] == "ratio" else float
@@ -67,11 +67,11 @@ def draw_claims(claims: pd.DataFrame) -> Figure:
     axes.set_xscale("symlog", linthresh=3)
     axes.set_xticks([-30, -10, -3, -1, 0, 1, 3, 10, 30], ["-30", "-10", "-3", "-1", "0", "1", "3", "10", "30"])
     axes.axvline(0, color="0.3", linewidth=1)
-    axes.set_xlabel("effect, in units of the smallest one that would have been seen; 95% interval")
+    figure.supxlabel("effect, in units of the smallest one that would have been seen; 95% interval", fontsize="medium")
     axes.spines[["top", "right"]].set_visible(False)
     for verdict, color in VERDICTS.items():
         axes.plot([], [], "o", color=color, label=verdict)
-    axes.legend(frameon=False, ncols=len(VERDICTS), loc="lower center", bbox_to_anchor=(0.5, 1))
+    figure.legend(frameon=False, ncols=len(VERDICTS), loc="outside upper center")
     return figure
 
 
@@ -151,7 +151,10 @@ def draw_samples(home: Path, runs: pd.DataFrame, confirmed: pd.DataFrame) -> Fig
     figure = Figure(figsize=(12, 12.2), layout="constrained")
     for axes, (name, key) in zip(figure.subplots(2, 2).ravel(), keys.items(), strict=False):
         row = scores.loc[key]
-        axes.imshow(imread(home / "trials" / row["study"] / key / "panels" / "grid.png"))
+        file = home / "trials" / row["study"] / key / "panels" / "grid.png"
+        if not file.is_file():  # recorded in another home
+            continue
+        axes.imshow(imread(file))
         axes.set_title(f"{name}: distance {row['distance']:,.0f}, tags {row['tag_accuracy']:.0%}", fontsize="medium")
     for axes in figure.axes:
         axes.axis("off")
@@ -184,7 +187,8 @@ def draw_all(tables: Path, output: Path, home: Path | None = None) -> list[Path]
     runs = _read(tables, "runs")
     if runs is not None and runs["study"].str.startswith("search-").any():
         figures["search"] = draw_search(runs)
-        if home is not None and confirmed is not None and (confirmed["study"] == "search-tpe").any():
+        has_search = home is not None and (home / "trials" / "search-tpe").is_dir()
+        if has_search and confirmed is not None and (confirmed["study"] == "search-tpe").any():
             figures["samples"] = draw_samples(home, runs, confirmed)
     output.mkdir(parents=True, exist_ok=True)
     files = [output / f"{name}.{'jpg' if name == 'samples' else 'png'}" for name in figures]

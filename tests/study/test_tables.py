@@ -173,6 +173,8 @@ def test_images_are_those_of_the_search_and_of_its_best_rival(run: ModuleType, t
     assert shades == [0, 100, 50, 150]
     for axes, words in zip(shown, (("9", "10%"), ("7", "20%"), ("8", "50%"), ("acgan", "6", "30%")), strict=True):
         assert all(word in axes.get_title() for word in words)
+    (tmp_path / "trials" / "rival-acgan" / "rival-acgan-00000" / "panels" / "grid.png").unlink()
+    assert [len(axes.images) for axes in figures.draw_samples(tmp_path, runs, confirmed).axes] == [1, 1, 1, 0]
     alone = figures.draw_samples(tmp_path, runs, confirmed[confirmed["study"] == "search-tpe"]).axes
     assert [len(axes.images) for axes in alone] == [1, 1, 1, 0]
     assert not any(axes.axison for axes in alone)
