@@ -105,7 +105,7 @@ STUDIES = (
     train_recipe("matching_wgan", 300, 25, 60, widths(8, 16)),
     train_recipe("srresnet_acgan", 150, 15, 50, widths(16, 8)),
     train_recipe("cyclegan", 30, 3, 25, f"{DOMAINS} {widths(16, 16)}", seeds=3),
-    train_recipe("stargan", 60, 5, 15, f"--attributes hair {widths(16, 16)}", seeds=3),
+    train_recipe("stargan", 600, 50, 60, f"--attributes hair {widths(16, 16)}"),
     check("dcgan", 175, 35, 75, changes_of("8", "9b", "19", "20"), widths(16, 16)),
     check("cdcgan", 40, 8, 40, changes_of("9c", "17", "18"), widths(16, 16)),
     check("combo_dcgan", 320, 40, 60, [], widths(16, 16)),

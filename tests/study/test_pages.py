@@ -116,3 +116,22 @@ def test_tables_are_replaced_between_their_marks(pages: ModuleType, tmp_path: Pa
     page.write_text("# A\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"page\.md"):
         pages.replace_tables(page, "x")
+
+
+def test_the_pages_agree_with_the_commands(pages: ModuleType) -> None:
+    """Widths, seeds and kimg of each system, and the estimated hours of each question."""
+    systems = (RUN.parent / "systems.md").read_text(encoding="utf-8").partition("## How it was asked")[2]
+    hours = (RUN.parent / "index.md").read_text(encoding="utf-8")
+    for study in pages.STUDIES:
+        if study.question != 1:
+            continue
+        words = study.steps[0].split()
+        seeds = 1 + sum(int(step.split()[-1]) for step in study.steps[1:])
+        budget = f"{int(words[words.index('--max-kimg') + 1]):,}"
+        name, *asked = cells(f"\n\n{systems.partition('| --- |')[2]}", f"`{words[1]}`")[0]
+        assert asked[:3] == [pages._widths(study), str(seeds), budget], name
+    for question, name in ((1, "systems"), (2, "claims"), (3, "search")):
+        minutes = sum(study.core_minutes for study in pages.STUDIES if study.question == question)
+        assert f"({name}.md)" in hours
+        (line,) = (line for line in hours.splitlines() if line.startswith("|") and f"({name}.md)" in line)
+        assert float(line.split("|")[-2].split()[0]) == pytest.approx(minutes / 60, abs=0.25)
