@@ -14,6 +14,7 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 VERDICTS: Final = {"supported": "#2b7a4b", "contradicted": "#b5403a", "not separable": "#8a8a8a"}
+TRANSLATORS: Final = ("cyclegan", "stargan")
 SOURCES: Final = {"search-tpe": "#1f5fa8", "search-random": "#d9822b", "rival": "#4d4d4d"}
 MARKERS: Final = {"search-tpe": "o", "search-random": "s", "rival": "D"}
 
@@ -162,12 +163,16 @@ def draw_samples(home: Path, runs: pd.DataFrame, confirmed: pd.DataFrame) -> Fig
 
 
 def copy_samples(home: Path, output: Path) -> list[Path]:
-    """Copy the last images of the first run of each system of question 1 that the home has; returns the files."""
+    """Copy the last images of the first run of each system of question 1 that the home has; returns the files.
+
+    Those of translators show the real images that they translate, which are not ours to publish.
+    """
     files = []
     for folder in sorted((home / "trials").glob("systems-*/systems-*-00000/samples")):
-        if not (saved := sorted(folder.glob("kimg-*.png"))):
+        system = folder.parent.parent.name.removeprefix("systems-")
+        if system in TRANSLATORS or not (saved := sorted(folder.glob("kimg-*.png"))):
             continue
-        files.append(output / f"{folder.parent.parent.name}.jpg")
+        files.append(output / f"systems-{system}.jpg")
         with Image.open(saved[-1]) as image:
             image.convert("RGB").save(files[-1], quality=88)
     return files

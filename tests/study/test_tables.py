@@ -182,7 +182,12 @@ def test_images_are_those_of_the_search_and_of_its_best_rival(run: ModuleType, t
 
 def test_images_of_systems_are_the_last_ones_of_their_first_runs(run: ModuleType, tmp_path: Path) -> None:
     figures = importlib.import_module("figures")
-    for name, shades in (("dcgan-00000", (50, 200)), ("dcgan-00000-c00", (90,)), ("acgan-00000", (130,))):
+    for name, shades in (
+        ("dcgan-00000", (50, 200)),
+        ("dcgan-00000-c00", (90,)),
+        ("acgan-00000", (130,)),
+        ("cyclegan-00000", (9,)),
+    ):
         folder = tmp_path / "trials" / f"systems-{name.partition('-')[0]}" / f"systems-{name}" / "samples"
         folder.mkdir(parents=True)
         for kimg, shade in enumerate(shades):
