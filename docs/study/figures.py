@@ -14,6 +14,12 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 VERDICTS: Final = {"supported": "#2b7a4b", "contradicted": "#b5403a", "not separable": "#8a8a8a"}
+VARIANTS: Final = (
+    "recipe",
+    "with generator.final_norm=true",
+    "with discriminator.conditioning=concat",
+    "with updates.generator_steps=4",
+)
 TRANSLATORS: Final = ("cyclegan", "stargan")
 SOURCES: Final = {"search-tpe": "#1f5fa8", "search-random": "#d9822b", "rival": "#4d4d4d"}
 MARKERS: Final = {"search-tpe": "o", "search-random": "s", "rival": "D"}
@@ -162,6 +168,18 @@ def draw_samples(home: Path, runs: pd.DataFrame, confirmed: pd.DataFrame) -> Fig
     return figure
 
 
+def draw_variants(home: Path) -> Figure:
+    """Show images of the recipe of `acgan` beside those of some changed values, on one seed."""
+    figure = Figure(figsize=(12, 12.2), layout="constrained")
+    for axes, name in zip(figure.subplots(2, 2).ravel(), VARIANTS, strict=True):
+        axes.axis("off")
+        file = home / "trials" / "claims-acgan" / f"claims-acgan-00000-a-{name.replace(' ', '-')}-00/panels/grid.png"
+        if file.is_file():
+            axes.imshow(imread(file))
+            axes.set_title(name, fontsize="medium")
+    return figure
+
+
 def copy_samples(home: Path, output: Path) -> list[Path]:
     """Copy the last images of the first run of each system of question 1 that the home has; returns the files.
 
@@ -195,8 +213,10 @@ def draw_all(tables: Path, output: Path, home: Path | None = None) -> list[Path]
         has_search = home is not None and (home / "trials" / "search-tpe").is_dir()
         if has_search and confirmed is not None and (confirmed["study"] == "search-tpe").any():
             figures["samples"] = draw_samples(home, runs, confirmed)
+    if home is not None and (home / "trials" / "claims-acgan").is_dir():
+        figures["claims-samples"] = draw_variants(home)
     output.mkdir(parents=True, exist_ok=True)
-    files = [output / f"{name}.{'jpg' if name == 'samples' else 'png'}" for name in figures]
+    files = [output / f"{name}.{'jpg' if name.endswith('samples') else 'png'}" for name in figures]
     for file, figure in zip(files, figures.values(), strict=True):
         figure.savefig(file, dpi=110)
     return files + (copy_samples(home, output) if home is not None else [])

@@ -180,6 +180,18 @@ def test_images_are_those_of_the_search_and_of_its_best_rival(run: ModuleType, t
     assert not any(axes.axison for axes in alone)
 
 
+def test_images_of_variants_are_those_of_one_seed(run: ModuleType, tmp_path: Path) -> None:
+    figures = importlib.import_module("figures")
+    for shade, name in enumerate(("recipe-00", "recipe-01", "with-discriminator.conditioning=concat-00")):
+        file = tmp_path / "trials" / "claims-acgan" / f"claims-acgan-00000-a-{name}" / "panels" / "grid.png"
+        file.parent.mkdir(parents=True)
+        Image.new("L", (4, 4), 50 * shade).save(file)
+    shown = figures.draw_variants(tmp_path).axes
+    shades = [[round(float(np.asarray(image.get_array()).max()) * 255) for image in axes.images] for axes in shown]
+    assert shades == [[0], [], [100], []]
+    assert shown[2].get_title() == "with discriminator.conditioning=concat"
+
+
 def test_images_of_systems_are_the_last_ones_of_their_first_runs(run: ModuleType, tmp_path: Path) -> None:
     figures = importlib.import_module("figures")
     for name, shades in (
