@@ -99,21 +99,20 @@ def claims_table(claims: pd.DataFrame) -> str:
         first = f"{claim.id}. {claim.text}"
         if asked.empty:
             reason = f"not run yet (`claims-{design.system}`)" if design else claim.unmeasured
-            rows.append([first, reason, *[""] * 5])
+            rows.append([f"{first}: {reason}", *[""] * 4])
         for place, part in enumerate(asked.to_dict("records")):
-            rows.append([first if not place else "", part["claim_verdict"] if not place else "", *_part_cells(part)])
-    columns = ["claim", "verdict", "its parts", "effect with 95% interval", "seen from", "runs", "of the part"]
-    return table(columns, rows)
+            rows.append(["" if place else f"{first}: **{part['claim_verdict']}**", *_part_cells(part)])
+    return table(["claim", "its parts", "effect with 95% interval", "seen from", "verdict on the part"], rows)
 
 
 def _part_cells(part: dict[str, Any]) -> list[str]:
     compared = f"{part['metric']}{' (early)' if part['time'] == 'early' else ''}: {part['comparison']}"
     if pd.isna(part["estimate"]):
-        return [compared, str(part["reason"]), "", "", str(part["verdict"])]
+        return [compared, str(part["reason"]), "", str(part["verdict"])]
     form = "x{:.3g}".format if part["unit"] == "ratio" else "{:+.3g}".format
     smallest = form(part["smallest_separable"]).lstrip("+") if np.isfinite(part["smallest_separable"]) else ""
-    effect = f"{form(part['estimate'])} [{form(part['low'])}, {form(part['high'])}]"
-    return [compared, effect, smallest, f"{part['runs']:g}", f"{part['verdict']} ({part['expected']} expected)"]
+    effect = f"{form(part['estimate'])} [{form(part['low'])}, {form(part['high'])}], {part['runs']:g} runs"
+    return [compared, effect, smallest, f"{part['verdict']} ({part['expected']} expected)"]
 
 
 def remarks() -> str:
