@@ -6,8 +6,8 @@ If ``--home`` (default: a temporary folder) has no sweep, one is written first: 
 are inserted directly. Every trial has the tags, parameters and metrics of a real `acgan` trial; a third of the trials
 complete, and the values follow a synthetic truth. The benchmark times the trial table and the histories of both
 objectives and their sample counts, first without and then with a cache, and then `rank`, `status` and `report` as
-whole processes. Needs the ``dev`` extra; run it from the
-repository's root on an idle machine. At full size the database takes about 2 GiB.
+whole processes. Needs the ``dev`` extra; run it from the repository's root on an idle machine. At full size the
+database takes about 2 GiB.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from analysis.effects.comparison_point import (
     require_one_fingerprint,
 )
 from analysis.effects.curve_figures import BOUNDS, CURVE_FIGURES, NOT_REACHED, add_curve_figures, figure_curves
-from analysis.effects.dimensions import Axis, Encoding, axes_of
+from analysis.effects.dimensions import Axis, axes_of
 from analysis.effects.effect import (
     FAILED,
     MINIMUM_ARM,
@@ -64,7 +64,8 @@ class ClaimEstimator:
 
     def __init__(self, sweep: Sweep, metrics: Sequence[str]) -> None:
         require_one_fingerprint(sweep)
-        figures = figure_curves(sweep := without_mutated(sweep))
+        sweep = without_mutated(sweep)
+        figures = figure_curves(sweep)
         self.sweep = sweep = add_curve_figures(sweep, figures)
         self.axes: dict[str, Axis] = {axis.name: axis for axis in axes_of(sweep)}
         self.systems = set(sweep.trials["system"])
@@ -77,7 +78,7 @@ class ClaimEstimator:
         self._points = {name: _points(self._curves[name], name) for name in scored}
         self._base_points = {name: _points(self._base_curves[name], name) for name in scored}
         """Of the trials, and of the repeats of unchanged configurations."""
-        self._responses: dict[tuple[str, str], tuple[Response, Encoding] | None] = {}
+        self._responses: dict[tuple[str, str], Response | None] = {}
         self.metrics = {*scored, *([FAILED] if FAILED in metrics else [])}
 
     def fixed(self, dimension: str) -> Any:
@@ -97,7 +98,7 @@ class ClaimEstimator:
             if effect is not None:
                 return effect
         response = self._response(part)
-        return contrast(*response, axis, part.values, part.against) if response else None
+        return contrast(response, axis, part.values, part.against) if response else None
 
     def slope(self, part: Slope) -> Effect | None:
         """Estimate the slope along a numeric dimension from ablation runs if there are enough, else from the trials."""
@@ -106,7 +107,7 @@ class ClaimEstimator:
         if effect is not None:
             return effect
         response = self._response(part)
-        return slope(*response, axis) if response else None
+        return slope(response, axis) if response else None
 
     def _repeated(self, part: Contrast | Slope) -> Sweep:
         """Return the sweep with the repeats' metric as it was at the time of the part."""
@@ -177,13 +178,11 @@ class ClaimEstimator:
             f"needed, {MINIMUM_ARM} of each, and not always together with the same other values"
         )
 
-    def _response(self, part: Contrast | Slope) -> tuple[Response, Encoding] | None:
-        """Return the trials' metric at the time of the part, with their dimensions; parts share them."""
+    def _response(self, part: Contrast | Slope) -> Response | None:
+        """Return the trials' metric at the time of the part; parts share it."""
         known = (part.metric, part.time)
         if known not in self._responses:
-            response = self._measure(part)
-            encoding = Encoding(response.trials, list(self.axes.values())) if response else None
-            self._responses[known] = (response, encoding) if response and encoding else None
+            self._responses[known] = self._measure(part)
         return self._responses[known]
 
     def _measure(self, part: Contrast | Slope) -> Response | None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from analysis import schema
+from analysis.effects.dimensions import Encoding
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
+    from analysis.effects.dimensions import Axis
     from analysis.effects.regression import EffectEstimate
 
 MINIMUM_TRIALS: Final = 12
@@ -97,6 +100,13 @@ class Response:
     """Logarithms where ``unit`` is ``ratio``."""
     kimg: float | None = None
     samples: int | None = None
+    axes: Sequence[Axis] = ()
+    """Dimensions to adjust effects for."""
+
+    @cached_property
+    def encoding(self) -> Encoding:
+        """The dimensions of the trials as arrays, shared by all effects on this response."""
+        return Encoding(self.trials, self.axes)
 
 
 def is_ratio(metric: str) -> bool:

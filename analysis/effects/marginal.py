@@ -22,7 +22,7 @@ import numpy as np
 
 from analysis import schema
 from analysis.effects.comparison_point import common_point, points_of, require_one_fingerprint
-from analysis.effects.dimensions import Axis, Encoding, axes_of
+from analysis.effects.dimensions import Axis, axes_of
 from analysis.effects.effect import (
     FAILED,
     MARGINAL,
@@ -64,6 +64,7 @@ def response_at(sweep: Sweep, point: ComparisonPoint) -> Response:
         np.asarray(np.log(values) if ratio else values, dtype=np.float64),
         point.kimg,
         point.samples or None,
+        axes_of(sweep),
     )
 
 
@@ -76,7 +77,8 @@ def failure_response(sweep: Sweep) -> Response:
     trials = sweep.trials[sweep.trials["status"].isin([schema.COMPLETE, schema.STOPPED, schema.FAILED])]
     values = (trials["status"] == schema.FAILED).to_numpy().astype(np.float64)
     kimg = float(costs(trials).max()) if len(trials) else math.nan
-    return Response(FAILED, "difference", trials, values, kimg if math.isfinite(kimg) else None)
+    known = kimg if math.isfinite(kimg) else None
+    return Response(FAILED, "difference", trials, values, known, axes=axes_of(sweep))
 
 
 def effects(sweep: Sweep, metric: str = schema.DISTANCE, curves: pd.DataFrame | None = None) -> list[Effect]:
@@ -104,17 +106,16 @@ def effects(sweep: Sweep, metric: str = schema.DISTANCE, curves: pd.DataFrame | 
         included = curves[curves["key"].isin(sweep.trials["key"])]
         point = common_point(points_of(included, metric), MINIMUM_TRIALS)
         response = response_at(sweep, point) if point else None
-    encoding = Encoding(response.trials, axes) if response else None
     results: list[Effect | None] = []
     for axis in axes:
         if not axis.choices:
-            results.append(slope(response, encoding, axis) if response and encoding else None)
+            results.append(slope(response, axis) if response else None)
             continue
         for choice in axis.choices:
             if choice != axis.default:
                 results.append(
                     ablation_effect(sweep, axis, axes, [choice], [axis.default], metric)
-                    or (contrast(response, encoding, axis, [choice], [axis.default]) if response and encoding else None)
+                    or (contrast(response, axis, [choice], [axis.default]) if response else None)
                 )
     return [effect for effect in results if effect is not None]
 
@@ -132,18 +133,9 @@ def effects_table(sweep: Sweep, metric: str = schema.DISTANCE) -> pd.DataFrame:
     return pd.DataFrame([effect.to_json() for effect in effects(sweep, metric)], columns=columns)
 
 
-def contrast(
-    response: Response, encoding: Encoding, axis: Axis, values: Collection[Any], against: Collection[Any]
-) -> Effect | None:
-    """Compare trials that have one of ``values`` with those that have one of ``against``; ``None`` for too few.
-
-    Args:
-        response: what is compared.
-        encoding: of the response's trials.
-        axis: the dimension.
-        values: choices.
-        against: choices with which they are compared.
-    """
+def contrast(response: Response, axis: Axis, values: Collection[Any], against: Collection[Any]) -> Effect | None:
+    """Compare trials that have one of ``values`` with those that have one of ``against``; ``None`` for too few."""
+    encoding = response.encoding
     left, right = encoding.mark(axis, values), encoding.mark(axis, against)
     arms = (int(left.sum()), int(right.sum()))
     if min(arms) < MINIMUM_ARM or sum(arms) < MINIMUM_TRIALS:
@@ -157,13 +149,13 @@ def contrast(
     return make_effect(response, axis.name, (join_values(values), join_values(against)), estimate, arms, MARGINAL)
 
 
-def slope(response: Response, encoding: Encoding, axis: Axis) -> Effect | None:
+def slope(response: Response, axis: Axis) -> Effect | None:
     """Follow a metric along a numeric dimension, per doubling or per unit; ``None`` for too few trials."""
-    known = encoding.active[axis.name]
+    known = response.encoding.active[axis.name]
     trials, values = response.trials[known], response.values[known]
     rare = min(values.sum(), len(values) - values.sum()) if response.metric == FAILED else MINIMUM_ARM
     if not axis.is_number or len(trials) < MINIMUM_TRIALS or rare < MINIMUM_ARM:
         return None
-    estimate = adjusted_effect(values, axis.numbers(trials), encoding.covariates(known, axis))
+    estimate = adjusted_effect(values, axis.numbers(trials), response.encoding.covariates(known, axis))
     step = PER_DOUBLING if axis.is_ratio else PER_UNIT
     return make_effect(response, axis.name, (step, ""), estimate, (len(trials), len(trials)), MARGINAL)

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.effects.comparison_point import (
     SHARE,
-    ComparisonPoint,
     common_point,
     early_point,
     points_of,
     require_one_fingerprint,
 )
-from analysis.effects.dimensions import Axis, Encoding, axes_of
+from analysis.effects.dimensions import Axis, axes_of
 from analysis.effects.effect import MINIMUM_TRIALS
 from analysis.effects.marginal import contrast, response_at, slope
 from analysis.errors import AnalysisUsageError
@@ -67,18 +66,17 @@ def effect_over_time(
         values: choices that are compared; none follows a number by its slope.
         against: choices with which they are compared.
     """
-    axis, points = _axis(axes_of(sweep), dimension), _prepare_points(sweep, curves, metric)
-    effects = [_at(*point, axis, values, against) for point in points] if axis else []
+    axis, responses = _axis(axes_of(sweep), dimension), _responses(sweep, curves, metric)
+    effects = [_effect(response, axis, values, against) for response in responses] if axis else []
     return [effect for effect in effects if effect is not None]
 
 
-def _prepare_points(sweep: Sweep, curves: pd.DataFrame, metric: str) -> list[tuple[Response, Encoding]]:
-    """Prepare every point of training that at least half of the scored trials reached."""
+def _responses(sweep: Sweep, curves: pd.DataFrame, metric: str) -> list[Response]:
+    """Return the metric at every point of training that at least half of the scored trials reached."""
     require_one_fingerprint(sweep)
     sweep = without_mutated(sweep)
     included = curves[curves["key"].isin(sweep.trials["key"])]
-    points = [point for point in points_of(included, metric) if point.share >= SHARE]
-    return [_prepare(sweep, point, axes_of(sweep)) for point in points]
+    return [response_at(sweep, point) for point in points_of(included, metric) if point.share >= SHARE]
 
 
 def effects_over_time(
@@ -95,9 +93,9 @@ def effects_over_time(
         for choice in (axis.choices or (None,))
         if not axis.choices or choice != axis.default
     ]
-    points, paths = _prepare_points(sweep, curves, metric), []
+    responses, paths = _responses(sweep, curves, metric), []
     for place, comparison in enumerate(compared, 1):
-        effects = [_at(response, encoding, *comparison) for response, encoding in points]
+        effects = [_effect(response, *comparison) for response in responses]
         paths.append([effect for effect in effects if effect is not None])
         progress(place, len(compared))
     return [path for path in paths if len(path) > 1]
@@ -117,8 +115,7 @@ def turn(
     """
     require_one_fingerprint(sweep)
     sweep = without_mutated(sweep)
-    axes = axes_of(sweep)
-    axis = _require_axis(axes, dimension, [*values, *against])
+    axis = _require_axis(axes_of(sweep), dimension, [*values, *against])
     points = points_of(curves[curves["key"].isin(sweep.trials["key"])], metric)
     late = common_point(points, MINIMUM_TRIALS)
     early = early_point(points, MINIMUM_TRIALS, late) if late else None
@@ -126,7 +123,7 @@ def turn(
         return None
     both = early.values.index.intersection(late.values.index)
     some = [replace(point, values=point.values.loc[both]) for point in (early, late)]
-    sides = [_at(*_prepare(sweep, point, axes), axis, values, against) for point in some]
+    sides = [_effect(response_at(sweep, point), axis, values, against) for point in some]
     return Turn(sides[0], sides[1]) if sides[0] and sides[1] else None
 
 
@@ -150,12 +147,5 @@ def _axis(axes: Sequence[Axis], name: str) -> Axis | None:
     return next((axis for axis in axes if axis.name == name), None)
 
 
-def _prepare(sweep: Sweep, point: ComparisonPoint, axes: Sequence[Axis]) -> tuple[Response, Encoding]:
-    response = response_at(sweep, point)
-    return response, Encoding(response.trials, axes)
-
-
-def _at(
-    response: Response, encoding: Encoding, axis: Axis, values: Collection[Any], against: Collection[Any]
-) -> Effect | None:
-    return contrast(response, encoding, axis, values, against) if values else slope(response, encoding, axis)
+def _effect(response: Response, axis: Axis, values: Collection[Any], against: Collection[Any]) -> Effect | None:
+    return contrast(response, axis, values, against) if values else slope(response, axis)

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from PIL import Image
 
+from trainables.config import TRANSLATING
+
 HERE = Path(__file__).parent
 VERDICTS: Final = {"supported": "#2b7a4b", "contradicted": "#b5403a", "not separable": "#8a8a8a"}
 VARIANTS: Final = (
@@ -20,7 +22,6 @@ VARIANTS: Final = (
     "with discriminator.conditioning=concat",
     "with updates.generator_steps=4",
 )
-TRANSLATORS: Final = ("cyclegan", "stargan")
 SOURCES: Final = {"search-tpe": "#1f5fa8", "search-random": "#d9822b", "rival": "#4d4d4d"}
 MARKERS: Final = {"search-tpe": "o", "search-random": "s", "rival": "D"}
 
@@ -188,7 +189,7 @@ def copy_samples(home: Path, output: Path) -> list[Path]:
     files = []
     for folder in sorted((home / "trials").glob("systems-*/systems-*-00000/samples")):
         system = folder.parent.parent.name.removeprefix("systems-")
-        if system in TRANSLATORS or not (saved := sorted(folder.glob("kimg-*.png"))):
+        if system in TRANSLATING or not (saved := sorted(folder.glob("kimg-*.png"))):
             continue
         files.append(output / f"systems-{system}.jpg")
         with Image.open(saved[-1]) as image:

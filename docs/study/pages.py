@@ -43,12 +43,12 @@ def systems_table(runs: pd.DataFrame, curves: pd.DataFrame) -> str:
     for study in STUDIES:
         if study.question == 1 or study.name in MODERN:
             own = runs[runs["study"] == study.name]
-            rows.append([f"`{study.name.partition('-')[2]}`", _widths(study), *_system_cells(own, curves)])
+            rows.append([f"`{study.name.partition('-')[2]}`", widths_of(study), *_system_cells(own, curves)])
     columns = ["system", "widths", "kimg", "seeds", "distance along training", "distance", *SHARES.values()]
     return table(columns, rows)
 
 
-def _widths(study: Study) -> str:
+def widths_of(study: Study) -> str:
     """Give the widths of generator and discriminator, as the study's command sets them."""
     words = [word.partition("=")[2] for word in shlex.split(study.steps[0]) if ".width=" in word]
     return ", ".join(words) or "of the recipe"

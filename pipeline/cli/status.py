@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 def describe_space(space: Space) -> dict[str, Any]:
     """Return what ``spaces NAME --json`` prints; parameter counts are those of the baseline recipe.
 
-    They are counted for the default vocabulary (12 hair, 11 eye colours); CycleGAN's cover both generators and both
-    discriminators.
+    They are counted for the default vocabulary (two groups of 12 and 11 classes); CycleGAN's cover both generators and
+    both discriminators.
     """
     from trainables.networks.blocks import count_parameters
     from trainables.systems.build import build_system

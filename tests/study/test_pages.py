@@ -129,7 +129,7 @@ def test_the_pages_agree_with_the_commands(pages: ModuleType) -> None:
         seeds = 1 + sum(int(step.split()[-1]) for step in study.steps[1:])
         budget = f"{int(words[words.index('--max-kimg') + 1]):,}"
         name, *asked = cells(f"\n\n{systems.partition('| --- |')[2]}", f"`{words[1]}`")[0]
-        assert asked[:3] == [pages._widths(study), str(seeds), budget], name
+        assert asked[:3] == [pages.widths_of(study), str(seeds), budget], name
     for question, name in ((1, "systems"), (2, "claims"), (3, "search")):
         minutes = sum(study.core_minutes for study in pages.STUDIES if study.question == question)
         assert f"({name}.md)" in hours

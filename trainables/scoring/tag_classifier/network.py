@@ -45,7 +45,7 @@ class ResidualBlock(nn.Module):
 class AttentionHead(nn.Module):
     """Classifies from the mean of the feature map and from attention-weighted means of it.
 
-    Average pooling alone loses the eyes, a few percent of the image; attention over positions does not.
+    Average pooling alone loses a tag that shows in a few percent of the image; attention over positions does not.
     """
 
     def __init__(self, channels: int, classes: int, looks: int, dropout: float) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Progress = Callable[[float, str], None]
 
 MIN_GROWN_SIZE = 32
-"""Smallest side in pixels of progressive resizing; smaller images lose the eyes."""
+"""Smallest side in pixels of progressive resizing; smaller images lose the small things that tags name."""
 
 GROWTH = ((2 / 3, 0.6), (1.0, 1.0))
 """``(fraction of the full size, share of the budget at which it ends)``. Small images cost half."""
