@@ -1,11 +1,13 @@
 """Time of a whole sweep of equal trials, and of starting a trial, compared with a plain Ray Tune script.
 
-``python -m benchmarks.sweep [--quick] [--trials 12] [--kimg 20] [--rounds 3] [--slots 2] [--inception] [-o sweep]``
+    python -m benchmarks.sweep [--quick] [--trials 12] [--kimg 20] [--rounds 3] [--slots 2] [--precision auto]
+        [--inception] [-o sweep]
 
 The script is ``benchmarks.plain_tune``, written as users of Ray Tune write one; it is compared with ``run_sweep``, as
 called by ``gansweep run``. Both train the AC-GAN recipe at width 16 on the same synthetic faces of 32 px, with equal
-numbers of trials, kimg, evaluations, samples and slots; TPE suggests two learning rates and a loss weight, and no trial
-is stopped early. Wherever the two differ, the script does less: it measures the Frechet distance alone, while gansweep
+numbers of trials, kimg, evaluations, samples and slots; TPE suggests two learning rates and a loss weight in ranges so
+narrow that distances vary with the seed alone, and no trial is stopped early. ``--precision`` is gansweep's; the script
+trains in float32. Wherever the two differ, the script does less: it measures the Frechet distance alone, while gansweep
 measures every score, tags included, with intervals, and draws sample grids; its images are small, and its
 ``DataLoader`` has no workers, which would take cores from trials; its driver prints nothing. Without ``--inception``
 the script also uses gansweep's fast feature network. With it, both sides measure standard FID, the script with
@@ -22,8 +24,9 @@ is reported separately. All times are in seconds. Wall times depend on other pro
 - ``train`` and ``score``: totals over the evaluations of a trial; ``train_cpu`` and ``score_cpu`` are the CPU times,
   which other programs influence less.
 
-With longer trials, the ratio of whole sweeps approaches that of ``train``. Prints one JSON object and saves it with a
-plot. Run it from the repository's root.
+With longer trials, the ratio of whole sweeps approaches that of ``train``. ``distance_difference`` is that of the mean
+final distances of all trials, gansweep's less the script's, as a share of the script's, with Welch's 95 % interval.
+Prints one JSON object and saves it with a plot. Run it from the repository's root.
 """
 
 from __future__ import annotations
@@ -41,6 +44,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from scipy.stats import ttest_ind
+
 from benchmarks.plain_tune import Plan, note, run
 from search_spaces.registry import SPACES
 from tests.support.inception import write_inception_weights
@@ -53,17 +58,21 @@ if TYPE_CHECKING:
 SYSTEMS = ("gansweep", "ray")
 SPACE, SIZE, FACES, WIDTH = SPACES["acgan"], 32, 2000, 16
 RANGES = {
-    "optimizer.generator_lr": (1e-4, 4e-4),
-    "optimizer.discriminator_lr": (1e-4, 4e-4),
-    "losses.adversarial_weight": (0.5, 2.0),
+    "optimizer.generator_lr": (1.9e-4, 2.1e-4),
+    "optimizer.discriminator_lr": (1.9e-4, 2.1e-4),
+    "losses.adversarial_weight": (0.95, 1.05),
 }
-"""Dimensions that vary: they do not change the cost of a trial, and no trial diverges."""
+"""Dimensions that vary, around the recipe: they change neither the cost of a trial nor its distance."""
 FIXED = {**SPACE.recipe, "generator.width": WIDTH, "discriminator.width": WIDTH}
 PARTS = ("startup", "train", "score")
+ABOUT = ("trials", "kimg", "samples", "slots", "rounds", "inception", "precision")
+LISTS = ("startups", "distances")
 SPENT = ("train", "score", "train_cpu", "score_cpu")
 
 
-def sweep_settings(options: argparse.Namespace, faces: Path, home: Path, weights: Path | None) -> SweepSettings:
+def sweep_settings(
+    options: argparse.Namespace, faces: Path, home: Path, weights: Path | None, seed: int
+) -> SweepSettings:
     """Return gansweep's settings."""
     from pipeline.settings import SweepSettings
 
@@ -71,7 +80,7 @@ def sweep_settings(options: argparse.Namespace, faces: Path, home: Path, weights
     return SweepSettings(
         SPACE.name, faces, "sweep", trials=options.trials, image_size=SIZE, max_kimg=options.kimg,
         concurrent=options.slots, gpus_per_trial="0", scheduler="none", end_hopeless="none",
-        samples=options.samples, rung_samples=options.samples // 4, home=home,
+        samples=options.samples, rung_samples=options.samples // 4, home=home, seed=seed, precision=options.precision,
         extractor="inception" if weights else "efficientnet", weights=weights,
         fix=tuple(f"{name}={FIXED[name]}" for name in names),
         range=tuple(f"{name}={low}:{high}" for name, (low, high) in RANGES.items()),
@@ -186,7 +195,7 @@ def read_marks(path: Path, plan: Plan) -> dict[str, Any]:
         "startups": gaps,
         "sweep": max(mark["at"] for mark in results) - min(mark["at"] for mark in marks),
         **{part: sum(mark[part] for mark in results) / plan.trials for part in SPENT},
-        "distance": statistics.median(last.values()),
+        "distances": list(last.values()),
     }
 
 
@@ -206,7 +215,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             for name in SYSTEMS if number % 2 == 0 else SYSTEMS[::-1]:
                 folder = root / f"{name}-{number}"
                 folder.mkdir()
-                settings = sweep_settings(options, root / "faces", folder / "home", weights)
+                settings = sweep_settings(options, root / "faces", folder / "home", weights, number)
                 plan = make_plan(settings, folder)
                 if name == "gansweep":
                     shutil.copytree(root / "judge", folder / "home" / "cache")
@@ -214,7 +223,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 else:
                     seconds = in_process(run, plan)
                 samples[name].append({"process": seconds, **read_marks(plan.marks, plan)})
-    about = {name: getattr(options, name) for name in ("trials", "kimg", "samples", "slots", "rounds", "inception")}
+    about = {name: getattr(options, name) for name in ABOUT}
     report: dict[str, Any] = {
         **about,
         "evaluations": plan.evaluations,
@@ -222,13 +231,23 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "load": os.getloadavg()[2],
     }
     for name, runs in samples.items():
-        medians = {key: statistics.median(run[key] for run in runs) for key in runs[0] if key != "startups"}
-        report[name] = {"startup": statistics.median(gap for run in runs for gap in run["startups"]), **medians}
+        medians = {key: statistics.median(run[key] for run in runs) for key in runs[0] if key not in LISTS}
+        pooled = {key: [value for run in runs for value in run[key]] for key in LISTS}
+        report[name] = {"startup": statistics.median(pooled["startups"]), **medians, "distances": pooled["distances"]}
         report[name]["busy"] = options.trials * (medians["train"] + medians["score"]) / options.slots / medians["sweep"]
     ours, theirs = report["gansweep"], report["ray"]
     report["startup_share"] = ours["startup"] / theirs["startup"]
+    report["distance_difference"] = compare(ours["distances"], theirs["distances"])
     report["times_as_fast"] = {key: theirs[key] / ours[key] for key in ("sweep", "process", *SPENT)}
     return json.loads(json.dumps(report), parse_float=lambda text: round(float(text), 3))  # type: ignore[no-any-return]
+
+
+def compare(ours: list[float], theirs: list[float]) -> dict[str, float]:
+    """Return the difference of two means as a share of the second one, with Welch's 95 % interval."""
+    mean = statistics.mean(theirs)
+    interval = ttest_ind(ours, theirs, equal_var=False).confidence_interval()
+    shares = {"mean": statistics.mean(ours) - mean, "low": interval.low, "high": interval.high}
+    return {name: float(share / mean) for name, share in shares.items()}
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
@@ -268,6 +287,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=2, help="number of concurrent trials")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--inception", action="store_true", help="measure standard FID on both sides")
+    parser.add_argument("--precision", default="float32", help="of gansweep's trials")
     parser.add_argument("-o", "--output", default="sweep", help="path of the .json and .png files, without suffix")
     options = parser.parse_args()
     if options.quick:

@@ -17,7 +17,7 @@ from analysis.mlflow_reader.connect import redact_uri
 from pipeline.resources import ResourceRequest
 from pipeline.setting_values import describe_type, format_pair, matches_type, option_name, parse_pairs
 from search_spaces.registry import find_space
-from trainables.config import Channels, Fit, PixelPlace, Precision  # noqa: TC001 - read by get_type_hints
+from trainables.config import Channels, Fit, PixelPlace  # noqa: TC001 - read by get_type_hints
 from trainables.errors import UsageError, UserError, shortened
 from trainables.storage.storage import storage_location
 from trainables.trial.failure_detection import parse_rules
@@ -33,6 +33,7 @@ RepeatableOption = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 Sampler = Literal["tpe", "random", "qmc", "grid", "gp", "nsga2", "cmaes", "prior"]
 SamplerChoice = Literal["auto", "tpe", "random", "qmc", "grid", "gp", "nsga2", "cmaes", "prior"]
 Scheduler = Literal["asha", "mo-asha", "hyperband", "median", "pbt", "none"]
+PrecisionChoice = Literal["auto", "float32", "bf16"]
 SchedulerChoice = Literal["auto", "asha", "mo-asha", "hyperband", "median", "pbt", "none"]
 BudgetUnit = Literal["kimg", "flops", "seconds"]
 Objectives = Literal["auto", "distance", "distance,tag_accuracy"]
@@ -133,9 +134,10 @@ class SweepSettings:
     fid_infinity or fd_<extractor>_infinity; some seconds a trial."""
     mmd: bool = False
     """Also score finished trials by CMMD's kernel (Jayasumana et al. 2024) in the extractor's feature space."""
-    precision: Precision = "float32"
+    precision: PrecisionChoice = "float32"
     """Arithmetic of the networks in training: bf16 (forward passes in bfloat16) is faster and a little less exact;
-    images are drawn and scored in float32."""
+    auto: bf16 where the processor has it and it was measured to pay for the system, else float32. Images are drawn and
+    scored in float32."""
     samples: int = 2048
     """Generated images that a trial is scored on at its end."""
     rung_samples: int = 512

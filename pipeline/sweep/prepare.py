@@ -97,6 +97,8 @@ def prepare(
             console.print(f"  {line}", markup=False, soft_wrap=True)
     for line in sweep.prior.notes if sweep.prior else ():
         console.print(f"  {line}", markup=False, soft_wrap=True)
+    if sweep.precision_note:
+        console.print(f"  {sweep.precision_note}", markup=False, soft_wrap=True)
     images, pixels = place_pixels(images, sweep.training.pixels, local=places.address is None)
     resources, message = resolve_placement(
         sweep.request,

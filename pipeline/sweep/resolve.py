@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from pipeline.home import Home
 from pipeline.schedulers.evaluation_schedule import resolve_budget
 from pipeline.search.warm_start import resolve_prior
 from pipeline.sweep.initial import fix_structure
+from pipeline.sweep.precision import choose_precision
 from trainables.scoring.extractors.registry import ExtractorChoice
 from trainables.trial.failure_detection import parse_rules
 
@@ -99,7 +101,7 @@ class ResolvedSweep:
     """The settings of a sweep after parsing; ``Prepared`` adds the results of loading the data and of placement."""
 
     settings: SweepSettings
-    """As given, with what weights to start from fix; they are saved with the sweep."""
+    """As given, with what weights to start from fix and the chosen precision; they are saved with the sweep."""
     name: str
     space: Space
     data: DataSource
@@ -110,6 +112,8 @@ class ResolvedSweep:
     places: Places
     prior: Prior | None = None
     """What the search knows from earlier sweeps; ``None``: nothing."""
+    precision_note: str = ""
+    """A line on the precision, if the settings left it open."""
 
 
 def resolve_sweep(settings: SweepSettings) -> ResolvedSweep:
@@ -123,6 +127,8 @@ def resolve_sweep(settings: SweepSettings) -> ResolvedSweep:
     home = Home.find(settings.home)
     settings, initial = fix_structure(settings, home)
     space = settings.resolve_space()
+    precision, precision_note = choose_precision(settings, space)
+    settings = dataclasses.replace(settings, precision=precision)
     extractor = ExtractorChoice(settings.extractor, settings.weights, settings.resize, settings.extractor_precision)
     return ResolvedSweep(
         settings=settings,
@@ -140,7 +146,7 @@ def resolve_sweep(settings: SweepSettings) -> ResolvedSweep:
             extractor, settings.cascade, settings.samples, settings.fid_infinity, settings.mmd, settings.seed
         ),
         training=TrialSettings(
-            settings.precision,
+            precision,
             settings.checkpoint_seconds,
             parse_rules(settings.end_hopeless),
             settings.pixels,
@@ -157,4 +163,5 @@ def resolve_sweep(settings: SweepSettings) -> ResolvedSweep:
             address=settings.address,
         ),
         prior=resolve_prior(settings, space, home),
+        precision_note=precision_note,
     )

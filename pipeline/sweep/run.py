@@ -27,7 +27,7 @@ from pipeline.signals import restore_ctrl_c
 from pipeline.sweep.prepare import Prepared, describe_data, prepare, scoring_recorder, trial_context
 from pipeline.sweep.resolve import resolve_sweep
 from pipeline.sweep.saved_plan import log_plan
-from pipeline.sweep.saved_settings import SETTINGS_FILE, keep_scheduler
+from pipeline.sweep.saved_settings import SETTINGS_FILE, keep_automatic
 from pipeline.sweep_lock import lock_sweep
 from pipeline.tracking.client import open_client
 from pipeline.tracking.ownership import claim_study, require_own_experiment
@@ -73,7 +73,7 @@ def run_sweep(settings: SweepSettings, console: Console | None = None) -> str:
     """
     console = console or Console(stderr=True, highlight=False)
     say = functools.partial(console.print, markup=False, soft_wrap=True)
-    sweep = resolve_sweep(keep_scheduler(settings, Home.find(settings.home).sweep(settings.name) / SETTINGS_FILE))
+    sweep = resolve_sweep(keep_automatic(settings, Home.find(settings.home).sweep(settings.name) / SETTINGS_FILE))
     require_combination(sweep.settings, sweep.space)
     with lock_sweep(sweep.places.home, sweep.name), connect_cluster(sweep.places.address) as nodes:
         nodes = require_nodes(nodes, sweep.places.storage)

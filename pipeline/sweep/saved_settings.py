@@ -90,20 +90,20 @@ def require_same_sweep(
         )
 
 
-def keep_scheduler(settings: SweepSettings, path: Path) -> SweepSettings:
-    """Return the settings with the saved scheduler of a sweep that is continued and for which none is given.
+def keep_automatic(settings: SweepSettings, path: Path) -> SweepSettings:
+    """Return the settings of a sweep that is continued, with the saved choice where they say ``auto``.
 
-    Versions before the scheduler ``auto`` saved the name of their default.
+    A sweep keeps its precision on another processor; versions before the scheduler ``auto`` saved the name of their
+    default.
 
     Args:
         settings: as given.
         path: the saved settings; ``require_same_sweep`` reports what cannot be read.
     """
-    if settings.scheduler != "auto":
-        return settings
+    open_names = [name for name in ("scheduler", "precision") if getattr(settings, name) == "auto"]
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))["settings"]["scheduler"]
-        return dataclasses.replace(settings, scheduler=saved)
+        saved = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        return dataclasses.replace(settings, **{name: saved[name] for name in open_names if name in saved})
     except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return settings
 

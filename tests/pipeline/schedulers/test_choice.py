@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.schedulers import RULES, choose_scheduler
 from pipeline.settings import SchedulerChoice, SweepSettings
-from pipeline.sweep.saved_settings import differences, keep_scheduler
+from pipeline.sweep.saved_settings import differences, keep_automatic
 
 
 def test_by_default_all_objectives_decide() -> None:
@@ -28,11 +28,11 @@ def test_a_given_scheduler_is_kept(name: str) -> None:
 def test_a_sweep_goes_on_with_the_scheduler_it_was_saved_with(tmp_path: Path) -> None:
     """Earlier versions saved ``asha``, their default."""
     settings, path = SweepSettings("acgan", Path("d"), "s"), tmp_path / "sweep.json"
-    assert keep_scheduler(settings, path) == settings
+    assert keep_automatic(settings, path) == settings
     path.write_text(json.dumps({"settings": {**settings.to_json(), "scheduler": "asha"}}))
-    assert keep_scheduler(settings, path) == dataclasses.replace(settings, scheduler="asha")
+    assert keep_automatic(settings, path) == dataclasses.replace(settings, scheduler="asha")
     median = dataclasses.replace(settings, scheduler="median")
-    assert keep_scheduler(median, path) == median
+    assert keep_automatic(median, path) == median
     assert differences({"scheduler": "asha"}, {"scheduler": "median"}) == {"--scheduler": ("asha", "median")}
     path.write_text("{")
-    assert keep_scheduler(settings, path) == settings
+    assert keep_automatic(settings, path) == settings
