@@ -49,28 +49,6 @@ class Turn:
         return {"early": self.early.to_json(), "late": self.late.to_json(), "reverses": self.reverses}
 
 
-def effect_over_time(
-    sweep: Sweep, curves: pd.DataFrame, metric: str, dimension: str, values: Collection[Any] = (),
-    against: Collection[Any] = (),
-) -> list[Effect]:  # fmt: skip
-    """Estimate an effect at every point of training that at least half of the scored trials reached.
-
-    The trials are those scored at that point: where fewer reach the next, another effect may come from them. Mutated
-    trials are left out, here and in ``turn``.
-
-    Args:
-        sweep: with its ``space.json``.
-        curves: from ``learning_curves``, with the metric.
-        metric: a score.
-        dimension: its name.
-        values: choices that are compared; none follows a number by its slope.
-        against: choices with which they are compared.
-    """
-    axis, responses = _axis(axes_of(sweep), dimension), _responses(sweep, curves, metric)
-    effects = [_effect(response, axis, values, against) for response in responses] if axis else []
-    return [effect for effect in effects if effect is not None]
-
-
 def _responses(sweep: Sweep, curves: pd.DataFrame, metric: str) -> list[Response]:
     """Return the metric at every point of training that at least half of the scored trials reached."""
     require_one_fingerprint(sweep)
@@ -82,10 +60,17 @@ def _responses(sweep: Sweep, curves: pd.DataFrame, metric: str) -> list[Response
 def effects_over_time(
     sweep: Sweep, curves: pd.DataFrame, metric: str, progress: Progress = silent
 ) -> list[list[Effect]]:
-    """Estimate every effect along training: each choice against the default's, and the slope of every number.
+    """Estimate every effect at every point of training that at least half of the scored trials reached.
 
-    Arguments as for ``effect_over_time``; comparisons that are known at fewer than two points are left out.
-    ``progress`` is called with (done, total).
+    Choices are compared with the default's, numbers are followed by their slope; comparisons that are known at fewer
+    than two points are left out. The trials are those scored at that point: where fewer reach the next, another effect
+    may come from them. Mutated trials are left out, here and in ``turn``.
+
+    Args:
+        sweep: with its ``space.json``.
+        curves: from ``learning_curves``, with the metric.
+        metric: a score.
+        progress: called with (done, total).
     """
     compared: list[tuple[Axis, Collection[Any], Collection[Any]]] = [
         (axis, [choice], [axis.default]) if axis.choices else (axis, (), ())
@@ -105,7 +90,15 @@ def turn(
     sweep: Sweep, curves: pd.DataFrame, metric: str, dimension: str, values: Collection[Any] = (),
     against: Collection[Any] = (),
 ) -> Turn | None:  # fmt: skip
-    """Compare an effect at the earliest and the latest comparable point; arguments as for ``effect_over_time``.
+    """Compare an effect at the earliest and the latest comparable point.
+
+    Args:
+        sweep: with its ``space.json``.
+        curves: from ``learning_curves``, with the metric.
+        metric: a score.
+        dimension: its name.
+        values: choices that are compared; none follows a number by its slope.
+        against: choices with which they are compared.
 
     Returns:
         ``None`` if too few trials were scored at both points.

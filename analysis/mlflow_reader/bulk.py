@@ -83,8 +83,6 @@ class History:
 
     steps: NDArray[np.int64]
     values: NDArray[np.float64]
-    timestamps: NDArray[np.int64]
-    """Milliseconds since 1970."""
 
 
 def version(status: str | None, end_time: int | None) -> str:
@@ -237,10 +235,8 @@ def _history(points: Sequence[tuple[int, float, int]]) -> History:
 
     # By step, then by time: of a step that was logged twice the later value comes last.
     ordered = sorted(points, key=lambda point: (point[0], point[2]))
-    steps, values, timestamps = zip(*ordered, strict=True) if ordered else ((), (), ())
-    return History(
-        np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64), np.array(timestamps, dtype=np.int64)
-    )
+    steps, values, _ = zip(*ordered, strict=True) if ordered else ((), (), ())
+    return History(np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64))
 
 
 def versions_of(records: Iterable[Record]) -> Mapping[str, str]:

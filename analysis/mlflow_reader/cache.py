@@ -166,14 +166,14 @@ def _from_histories(histories: Mapping[Info, History]) -> pa.Table:
         parts = [getattr(history, name) for history in histories.values()]
         return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(np.concatenate(parts)))
 
-    return pa.table({**_infos(histories), **{name: column(name) for name in ("steps", "values", "timestamps")}})
+    return pa.table({**_infos(histories), **{name: column(name) for name in ("steps", "values")}})
 
 
 def _to_histories(table: pa.Table) -> list[tuple[Info, History]]:
     import numpy as np
 
     columns: list[Any] = []
-    for name, dtype in (("steps", np.int64), ("values", np.float64), ("timestamps", np.int64)):
+    for name, dtype in (("steps", np.int64), ("values", np.float64)):
         lists = table.column(name).combine_chunks()
         flat = lists.flatten().to_numpy(zero_copy_only=False).astype(dtype)
         columns.append(np.split(flat, np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))[:-1]))

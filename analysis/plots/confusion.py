@@ -22,7 +22,6 @@ class Confusion:
 
     group: str
     classes: list[str]
-    asked: list[int]
     shares: NDArray[np.float64]
     """NaN in the rows of classes that were never requested."""
 
@@ -34,7 +33,7 @@ def confusion_info(logged: Mapping[str, Any]) -> list[Confusion]:
         counts = np.asarray(content["confusion"], dtype=np.float64)
         requested = counts.sum(axis=1)
         shares = np.divide(counts, requested[:, None], out=np.full_like(counts, np.nan), where=requested[:, None] > 0)
-        matrices.append(Confusion(group, list(content["classes"]), requested.astype(int).tolist(), shares))
+        matrices.append(Confusion(group, list(content["classes"]), shares))
     return matrices
 
 

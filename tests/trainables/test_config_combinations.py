@@ -112,15 +112,12 @@ def test_what_cannot_be_built_is_refused_and_its_neighbour_is_not(params, repair
 
 
 @pytest.mark.parametrize(
-    ("conditioning", "heads", "inputs"),
-    [
-        ("acgan", True, False), ("multilabel", True, False), ("concat", False, True), ("map", False, True),
-        ("combo", False, True), ("projection", False, True),
-    ],
-)  # fmt: skip
-def test_who_guesses_tags_and_who_is_told_them(conditioning, heads, inputs) -> None:
+    ("conditioning", "inputs"),
+    [("acgan", False), ("multilabel", False), ("concat", True), ("map", True), ("combo", True), ("projection", True)],
+)
+def test_who_guesses_tags_and_who_is_told_them(conditioning, inputs) -> None:
     config = GanConfig.from_params({"discriminator.conditioning": conditioning})
-    assert (config.conditional, config.tag_heads, config.tag_inputs) == (True, heads, inputs)
+    assert (config.conditional, config.tag_inputs) == (True, inputs)
     without = {"generator.conditioning": "none", "discriminator.conditioning": "none"}
     config = GanConfig.from_params(without)
-    assert (config.conditional, config.tag_heads, config.tag_inputs) == (False, False, False)
+    assert (config.conditional, config.tag_inputs) == (False, False)

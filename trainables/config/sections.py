@@ -263,11 +263,6 @@ class Parts:
         return self.translates or self.losses.adversarial == "relativistic"
 
     @property
-    def tag_heads(self) -> bool:
-        """Whether the discriminator classifies tags."""
-        return self.discriminator.conditioning in ("acgan", "multilabel")
-
-    @property
     def tag_inputs(self) -> bool:
         """Whether the discriminator takes tags as input."""
         return self.discriminator.conditioning in ("concat", "map", "combo", "projection", "product")

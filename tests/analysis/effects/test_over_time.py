@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.effects.over_time import effect_over_time, effects_over_time, turn
+from analysis.effects.over_time import effects_over_time, turn
 from analysis.errors import AnalysisUsageError
 from tests.support.simulated import simulate
 
@@ -53,15 +53,6 @@ def test_both_ends_are_of_the_same_trials() -> None:
     assert found.early.trials == found.late.trials == reached
 
 
-def test_an_effect_at_every_point_that_half_reached() -> None:
-    sweep = simulate(80)
-    along = effect_over_time(sweep, curves(sweep, 0.7, 1.3), "distance", "losses.labels", ["noisy"], ["hard"])
-    assert [(effect.kimg, effect.samples) for effect in along] == [(kimg, 500) for kimg in POINTS]
-    assert [effect.estimate < 1 for effect in along] == [True, False, False]
-    few = curves(sweep, 0.7, 1.3, stopped=0.7)
-    assert [effect.kimg for effect in effect_over_time(sweep, few, "distance", "optimizer.lr")] == [10]
-
-
 def test_what_cannot_be_compared_is_none() -> None:
     sweep = simulate(20)
     table = curves(sweep, 0.7, 1.3)
@@ -71,7 +62,6 @@ def test_what_cannot_be_compared_is_none() -> None:
         turn(sweep, table, "distance", "losses.labels", ["nosy"], ["hard"])
     with pytest.raises(AnalysisUsageError, match=r"optimizer\.lr has no choice 1"):
         turn(sweep, table, "distance", "optimizer.lr", [1])
-    assert effect_over_time(sweep, table, "distance", "losses.unknown") == []
     assert turn(sweep, table[table["kimg"] > 10], "distance", "optimizer.lr") is not None  # 40 and 80
     assert turn(sweep, table[table["kimg"] == 80], "distance", "optimizer.lr") is None
 
@@ -80,7 +70,8 @@ def test_every_comparison_of_the_space_along_training() -> None:
     sweep = simulate(80)
     found = effects_over_time(sweep, curves(sweep, 0.7, 1.3), "distance")
     labels = next(path for path in found if path[0].dimension == "losses.labels" and path[0].value == "noisy")
-    assert [effect.kimg for effect in labels] == list(POINTS)
+    assert [(effect.kimg, effect.samples) for effect in labels] == [(kimg, 500) for kimg in POINTS]
+    assert [effect.estimate < 1 for effect in labels] == [True, False, False]
     assert [effect.against for effect in labels] == ["hard"] * 3
     assert [effect.separable for effect in labels] == [True] * 3
     rates = next(path for path in found if path[0].dimension == "optimizer.lr")
@@ -90,3 +81,5 @@ def test_every_comparison_of_the_space_along_training() -> None:
     assert ("losses.labels", "hard") not in choices
     once = curves(sweep, 0.7, 1.3)
     assert effects_over_time(sweep, once[once["kimg"] == 80], "distance") == []
+    # Fewer than half of the trials reached a second point.
+    assert effects_over_time(sweep, curves(sweep, 0.7, 1.3, stopped=0.7), "distance") == []

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trainables.data.defects import Defect
-from trainables.data.tag_files.attribute_list import attribute_vocabulary, read_attributes
+from trainables.data.tag_files.attribute_list import read_attributes
 from trainables.data.tags import UNKNOWN
 from trainables.errors import UserError
 
@@ -92,13 +92,6 @@ def test_unreadable_files_are_named(write) -> None:
         read_attributes(path)
 
 
-def test_every_attribute_is_a_group_of_two_classes() -> None:
-    vocabulary = attribute_vocabulary(("Black_Hair", "5_o_Clock_Shadow"))
-    assert vocabulary.names == ("black_hair", "5_o_clock_shadow")
-    assert vocabulary.sizes == (2, 2)
-    assert vocabulary.parse("yes 5_o_clock_shadow, no black_hair") == (0, 1)
-
-
 def test_the_real_list(shared_data) -> None:
     names, table = read_attributes(shared_data / "translation/celeba/list_attr_celeba.txt")
     assert len(names) == 40
@@ -122,7 +115,7 @@ def test_whatever_a_file_holds_it_is_a_list_or_none(tmp_path: Path, lines: list[
     path.write_text("\n".join(lines), encoding="utf-8")
     if found := read_attributes(path):
         names, table = found
-        assert attribute_vocabulary(names).names == tuple(name.lower() for name in names)
+        assert len({name.lower() for name in names}) == len(names)
         for row in table.rows:
             assert len(row.labels) == len(names)
             assert set(row.labels) <= {0, 1, UNKNOWN}

@@ -36,9 +36,6 @@ _OTHERS: Final = ("dataset.json", *NAMES)
 _FEW: Final = 0.5
 """Share of entries that must be about an image."""
 
-Entries = list[tuple[str, str, dict[str, Any]]]
-"""Places, ids and fields."""
-
 
 class DanbooruPosts:
     """Posts with ``id`` and ``tag_string_general``; an image is called by its id."""

@@ -14,14 +14,12 @@ from trainables.data.defects import Defect
 from trainables.data.images import SUFFIXES
 from trainables.data.tag_files.readers import TagRow, TagTable, clean_path, merge, read_text, text_lines
 from trainables.data.tag_files.tag_formats import UnreadableRow
-from trainables.data.tags import UNKNOWN, TagGroup, Vocabulary, is_name
+from trainables.data.tags import UNKNOWN, is_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-CLASSES: Final = ("no", "yes")
-"""Of every attribute: -1 and 1."""
 _SNIFFED_ROWS: Final = 200
 _LABELS: Final = {"-1": 0, "1": 1, "0": UNKNOWN}
 
@@ -53,11 +51,6 @@ def read_attribute_lines(path: Path, cells: Sequence[tuple[int, list[str]]]) -> 
         problems.append(Defect("wrong count", path.name, f"says {said} rows, has {len(lines) - 1}"))
     kept, repeats = merge(rows, "duplicate id")
     return names, TagTable(tuple(kept.values()), (*problems, *repeats))
-
-
-def attribute_vocabulary(names: Sequence[str]) -> Vocabulary:
-    """One group ``no``, ``yes`` per attribute, in lower case."""
-    return Vocabulary(tuple(TagGroup(name.lower(), CLASSES) for name in names))
 
 
 def _words(cells: list[str]) -> list[str]:

@@ -30,29 +30,21 @@ STEP = 0.8
 """Step of the trapezoidal rule; its error is exp(-2 pi^2 / STEP): 2e-11."""
 
 
-def frechet_interval(real: FeatureStatistics, fake: NDArray[np.floating], level: float = 0.95) -> tuple[float, float]:
-    """Interval ``(low, high)`` of the Frechet distance to ``(n, d)`` features, n at least 3.
-
-    It holds the mean distance over fresh samples of n images of the same generator: the reference is fixed, another
-    training seed is not covered, and the part of the distance that comes from n being finite stays in.
-
-    Raises:
-        UsageError: fewer than 3 images, features of another length, or a level outside (0, 1).
-        UserError: features that are not finite.
-    """
-    return frechet_estimate(real, fake).interval(level)
-
-
 def frechet_estimate(real: FeatureStatistics, fake: NDArray[np.floating]) -> Estimate:
     """The Frechet distance to ``(n, d)`` features, n at least 3, with its standard error.
 
-    Raises what ``frechet_interval`` raises.
+    Its interval holds the mean distance over fresh samples of n images of the same generator: the reference is fixed,
+    another training seed is not covered, and the part of the distance that comes from n being finite stays in.
+
+    Raises:
+        UsageError: fewer than 3 images, or features of another length.
+        UserError: features that are not finite.
     """
     return Estimate.jackknife(*frechet_leave_one_out(real, fake), lowest=0.0)
 
 
 def frechet_leave_one_out(real: FeatureStatistics, fake: NDArray[np.floating]) -> tuple[float, Array]:
-    """The distance and the leave-one-out distances ``(n,)``; raises what ``frechet_interval`` raises."""
+    """The distance and the leave-one-out distances ``(n,)``; raises what ``frechet_estimate`` raises."""
     features = check_features(fake, least=3)
     check_same_dimensions(len(real.mean), features.shape[1])
     n = len(features)
