@@ -1,6 +1,7 @@
-"""Tables of docs/study's pages, from its CSV files: ``python docs/study/pages.py [--tables FOLDER] [--pages FOLDER]``.
+"""Tables of docs/study's pages and of README, from the CSV files: ``python docs/study/pages.py [--tables FOLDER]``.
 
-Replaces what stands between ``<!-- tables -->`` and ``<!-- end of tables -->`` in ``systems.md`` and ``claims.md``.
+Replaces what stands between ``<!-- tables -->`` and ``<!-- end of tables -->`` in ``systems.md``, ``claims.md`` and the
+README. ``--pages FOLDER`` has these files; by default they are in their places.
 """
 
 from __future__ import annotations
@@ -27,6 +28,20 @@ BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 MODERN: Final = ("rival-lightgan", "rival-r3gan")
 """Systems of no report; their recipes ran for question 3."""
 SHARES: Final = {"tag_accuracy": "all tags right", "face_rate": "faces", "diversity": "diversity"}
+IDEAS: Final = {
+    "acgan": "auxiliary classifiers, transposed convolutions",
+    "srresnet_acgan": "auxiliary classifiers, SRResNet, DRAGAN",
+    "matching_wgan": "wrong tags as negatives, WGAN-GP",
+    "cdcgan": "wrong tags as negatives, BCE",
+    "combo_dcgan": "one code per combination of tags",
+    "lightgan": "for minutes of CPU: resizing, no norm in D, R1 and R2",
+    "r3gan": "[Huang et al. 2024](https://arxiv.org/abs/2501.05441): relativistic loss",
+    "dcgan": "without tags",
+    "wgan_gp": "without tags, WGAN-GP",
+    "cyclegan": "translation between two domains",
+    "stargan": "translation between the classes of a group",
+}
+"""What a system is, in README's order."""
 COLUMNS: Final = {
     "runs": ("study", "key", "status", "kimg", "distance", *SHARES),
     "curves": ("study", "key", "kimg", "samples", "distance"),
@@ -64,6 +79,19 @@ def _system_cells(runs: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
         _spread(done[score]) if score == "diversity" else _spread(100 * done[score], "%", ".1f") for score in SHARES
     ]
     return [kimg, seeds, _along(curves[curves["key"].isin(done["key"])]), _spread(done["distance"]), *scores]
+
+
+def readme_table(runs: pd.DataFrame) -> str:
+    """Give a row per system: what it is, and the scores of its longest study."""
+    rows = []
+    for system, idea in IDEAS.items():
+        names = (f"systems-{system}", f"rival-{system}")
+        done = [runs[(runs["study"] == name) & (runs["status"] == schema.COMPLETE)] for name in names]
+        best = next((own for own in done if len(own)), done[0])
+        score = _spread(best["distance"]) or "not measured yet"
+        cells = [_spread(best["kimg"], digits="g"), str(len(best) or ""), score]
+        rows.append([f"`{system}`", idea, *cells, _spread(100 * best["tag_accuracy"], "%", ".0f")])
+    return table(["space", "what it is", "kimg", "seeds", "distance (range)", "all tags right"], rows)
 
 
 def _along(curves: pd.DataFrame) -> str:
@@ -154,12 +182,14 @@ def main() -> None:
     """Write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=Path, default=HERE / "tables", help="folder of the CSV files")
-    parser.add_argument("--pages", type=Path, default=HERE, help="folder of the pages")
+    parser.add_argument("--pages", type=Path, help="folder of systems.md, claims.md and README.md")
     options = parser.parse_args()
     runs, curves, claims = (read(options.tables, name) for name in COLUMNS)
-    replace_tables(options.pages / "systems.md", systems_table(runs, curves))
+    pages, readme = (options.pages or HERE), (options.pages or HERE.parents[1]) / "README.md"
+    replace_tables(readme, readme_table(runs))
+    replace_tables(pages / "systems.md", systems_table(runs, curves))
     parts = [claims_table(claims), "What stays open of these claims, and how they were read:", remarks()]
-    replace_tables(options.pages / "claims.md", "\n\n".join(parts))
+    replace_tables(pages / "claims.md", "\n\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -72,6 +72,24 @@ def test_systems_have_means_and_ranges_over_their_complete_seeds(pages: ModuleTy
     assert cells(table, "`lightgan`")[0][1:3] == ["of the recipe", "not run yet"]
 
 
+def test_the_readme_has_the_longest_study_of_each_system(pages: ModuleType, tables: Path) -> None:
+    with (tables / "runs.csv").open("a", encoding="utf-8") as file:
+        file.write("rival-dcgan,e0,complete,2,1,,,\nrival-cdcgan,e1,complete,3,700,0.25,,\n")
+    table = pages.readme_table(pages.read(tables, "runs"))
+    assert cells(table, "`dcgan`")[0][2:] == ["20", "2", "4,000 (3,000 to 5,000)", ""]
+    assert cells(table, "`acgan`")[0][2:] == ["4", "1", "900", "12%"]
+    assert cells(table, "`cdcgan`")[0][2:] == ["3", "1", "700", "25%"]  # its long study failed
+    assert cells(table, "`stargan`")[0][2:] == ["", "", "not measured yet", ""]
+    assert len(table.splitlines()) == 2 + 11
+
+
+def test_readme_and_pages_show_the_recorded_tables(pages: ModuleType) -> None:
+    runs, curves, claims = (pages.read(RUN.parent / "tables", name) for name in pages.COLUMNS)
+    assert pages.readme_table(runs) in (RUN.parents[2] / "README.md").read_text(encoding="utf-8")
+    assert pages.systems_table(runs, curves) in (RUN.parent / "systems.md").read_text(encoding="utf-8")
+    assert pages.claims_table(claims) in (RUN.parent / "claims.md").read_text(encoding="utf-8")
+
+
 def test_claims_have_their_parts_or_the_reason_for_none(pages: ModuleType, tables: Path) -> None:
     table = pages.claims_table(pages.read(tables, "claims"))
     first, second, third = cells(table, "9a.")
@@ -98,6 +116,7 @@ def test_pages_are_written_from_what_there_is(
     folder.mkdir()
     for name in ("systems", "claims"):  # the real pages have the marks
         (folder / f"{name}.md").write_bytes((RUN.parent / f"{name}.md").read_bytes())
+    (folder / "README.md").write_bytes((RUN.parents[2] / "README.md").read_bytes())
     monkeypatch.setattr(sys, "argv", ["pages.py", "--tables", str(tables), "--pages", str(folder)])
     pages.main()
     assert "| 37.5% (25.0 to 50.0) |" in (folder / "systems.md").read_text(encoding="utf-8")
