@@ -6,9 +6,9 @@
 The script is ``benchmarks.plain_tune``, written as users of Ray Tune write one; it is compared with ``run_sweep``, as
 called by ``gansweep run``. Both train the AC-GAN recipe at width 16 on the same synthetic faces of 32 px, with equal
 numbers of trials, kimg, evaluations, samples and slots; TPE suggests two learning rates and a loss weight in ranges so
-narrow that distances vary with the seed alone, and no trial is stopped early. ``--precision`` is gansweep's; the script
-trains in float32. Wherever the two differ, the script does less: it measures the Frechet distance alone, while gansweep
-measures every score, tags included, with intervals, and draws sample grids; its images are small, and its
+narrow that distances vary little but with the seed, and no trial is stopped early. ``--precision`` is gansweep's; the
+script trains in float32. Wherever the two differ, the script does less: it measures the Frechet distance alone, while
+gansweep measures every score, tags included, with intervals, and draws sample grids; its images are small, and its
 ``DataLoader`` has no workers, which would take cores from trials; its driver prints nothing. Without ``--inception``
 the script also uses gansweep's fast feature network. With it, both sides measure standard FID, the script with
 torchmetrics' network, as most scripts do (weights are random, in the published format; they cost the same as trained
@@ -62,7 +62,7 @@ RANGES = {
     "optimizer.discriminator_lr": (1.9e-4, 2.1e-4),
     "losses.adversarial_weight": (0.95, 1.05),
 }
-"""Dimensions that vary, around the recipe: they change neither the cost of a trial nor its distance."""
+"""Dimensions that vary, around the recipe: they change the distance little, and the cost of a trial not at all."""
 FIXED = {**SPACE.recipe, "generator.width": WIDTH, "discriminator.width": WIDTH}
 PARTS = ("startup", "train", "score")
 ABOUT = ("trials", "kimg", "samples", "slots", "rounds", "inception", "precision")
@@ -201,6 +201,7 @@ def read_marks(path: Path, plan: Plan) -> dict[str, Any]:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Return medians over rounds, in which the sides run in turns, and their ratios."""
+    from pipeline.sweep.precision import choose_precision
     from trainables.data.synthetic import write_folder
 
     samples: dict[str, list[dict[str, Any]]] = {name: [] for name in SYSTEMS}
@@ -230,6 +231,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "judge": tag_classifier,
         "load": os.getloadavg()[2],
     }
+    report["precision"] = choose_precision(settings, settings.resolve_space())[0]
     for name, runs in samples.items():
         medians = {key: statistics.median(run[key] for run in runs) for key in runs[0] if key not in LISTS}
         pooled = {key: [value for run in runs for value in run[key]] for key in LISTS}

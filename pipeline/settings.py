@@ -136,7 +136,7 @@ class SweepSettings:
     """Also score finished trials by CMMD's kernel (Jayasumana et al. 2024) in the extractor's feature space."""
     precision: PrecisionChoice = "float32"
     """Arithmetic of the networks in training: bf16 (forward passes in bfloat16) is faster and a little less exact;
-    auto: bf16 where the processor has it and it was measured to pay for the system, else float32. Images are drawn and
+    auto: bf16 on processors with AMX for systems for which it was measured to pay, else float32. Images are drawn and
     scored in float32."""
     samples: int = 2048
     """Generated images that a trial is scored on at its end."""

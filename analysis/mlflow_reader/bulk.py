@@ -161,6 +161,15 @@ class Database:
         deleted = row[3] != "active"
         return ParentRun(row[0], str(row[1]), record.data.tags, record.data.metrics, deleted, _local_folder(row[2]))
 
+    def artifact_folder(self, run_id: str) -> Path | None:
+        """Return the local folder of a run's artifacts; ``None`` if they are elsewhere."""
+        import sqlalchemy as sa
+
+        runs = _table("runs", "run_uuid", "artifact_uri")
+        with self.engine.connect() as connection:
+            uri = connection.execute(sa.select(runs.c.artifact_uri).where(runs.c.run_uuid == run_id)).scalar()
+        return _local_folder(uri) if uri else None
+
     def index(self, experiment_id: str, kind: str) -> list[Info]:
         """Return the runs of a kind that are not deleted, the earliest first."""
         import sqlalchemy as sa

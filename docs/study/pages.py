@@ -82,16 +82,18 @@ def _system_cells(runs: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
 
 
 def readme_table(runs: pd.DataFrame) -> str:
-    """Give a row per system: what it is, and the scores of its longest study."""
+    """Give a row per system: what it is, and its scores in question 1, else in question 3."""
     rows = []
     for system, idea in IDEAS.items():
         names = (f"systems-{system}", f"rival-{system}")
         done = [runs[(runs["study"] == name) & (runs["status"] == schema.COMPLETE)] for name in names]
         best = next((own for own in done if len(own)), done[0])
-        score = _spread(best["distance"]) or "not measured yet"
-        cells = [_spread(best["kimg"], digits="g"), str(len(best) or ""), score]
-        rows.append([f"`{system}`", idea, *cells, _spread(100 * best["tag_accuracy"], "%", ".0f")])
-    return table(["space", "what it is", "kimg", "seeds", "distance (range)", "all tags right"], rows)
+        means = best[["kimg", "distance", "tag_accuracy"]].mean()
+        distance = f"{means['distance']:,.0f}" if len(best) else "not measured yet"
+        share = "" if np.isnan(means["tag_accuracy"]) else f"{means['tag_accuracy']:.0%}"
+        kimg = f"{means['kimg']:g}" if len(best) else ""
+        rows.append([f"`{system}`", idea, kimg, str(len(best) or ""), distance, share])
+    return table(["space", "what it is", "kimg", "seeds", "mean distance", "all tags right"], rows)
 
 
 def _along(curves: pd.DataFrame) -> str:

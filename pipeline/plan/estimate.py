@@ -128,6 +128,8 @@ def _plan(given: SweepSettings, console: Console) -> dict[str, Any]:
     sweep = resolve_sweep(settings)
     settings = sweep.settings
     require_combination(settings, sweep.space)
+    if sweep.precision_note:
+        console.print(f"  {sweep.precision_note}", markup=False, soft_wrap=True)
     trials = proposals(make_sampler(settings.sampler, settings.seed, sweep.space), settings.trials)
     with show_stage(console, "images and their features") as update:
         images, _ = load_scorer(sweep, update)
@@ -145,6 +147,7 @@ def _plan(given: SweepSettings, console: Console) -> dict[str, Any]:
         settings = settings.with_resources(resources)
     placed = {**{name: getattr(settings, name) for name in AUTO_PLACEMENT}, "concurrent": resources.slots}
     placed["fix"] = list(settings.fix)  # --init-from adds what shapes its networks
+    placed["precision"] = settings.precision
     resources = dataclasses.replace(resources, trials=trials)
     sample = _measure(sweep, settings, resources, images, console)
     classifier = _tag_classifier_seconds(sweep, images, console)

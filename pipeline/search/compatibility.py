@@ -150,7 +150,7 @@ def fusion_obstacle(space: Space, precision: str) -> str:
     from pipeline.search.random_sampling import draw_configurations
     from trainables.fused.fused_loop import fusable
 
-    if precision == "bf16":
+    if precision != "float32":
         return f"trials in {precision} mix number formats"
     if GanConfig.from_params(space.recipe).translates:
         return f"trials of space {space.name} translate"

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from trainables.config import Precision
 
 PROVEN = frozenset(("acgan", "cdcgan", "dcgan", "lightgan"))
-"""Systems whose training was measured in both precisions on paired seeds: at least 1.3 times as fast in bfloat16, and
-no worse distance beyond the noise of the seeds (``python -m benchmarks.recipes``; docs/explanation/speed.md)."""
+"""Systems whose training was measured in both precisions on paired seeds: faster in bfloat16, and no worse distance
+beyond the noise of the seeds. docs/explanation/speed.md has the table; the other systems were not measured so."""
 
 
 def choose_precision(settings: SweepSettings, space: Space) -> tuple[Precision, str]:
@@ -28,7 +28,7 @@ def find_obstacle(settings: SweepSettings, space: Space) -> str:
     systems = next((one.choices for one in space.dimensions if one.name == "system"), (space.recipe["system"],))
     if others := [str(system) for system in systems if system not in PROVEN]:
         return f"bfloat16 has not been shown to pay for {', '.join(others)}"
-    if settings.fuse != "off":
+    if settings.fuse not in ("off", "auto"):  # auto fuses on GPUs alone
         return f"trials of --fuse {settings.fuse} are one program, which does not mix number formats"
     if settings.address is not None:
         return "the processors of a cluster may differ"

@@ -100,10 +100,11 @@ def keep_automatic(settings: SweepSettings, path: Path) -> SweepSettings:
         settings: as given.
         path: the saved settings; ``require_same_sweep`` reports what cannot be read.
     """
+    defaults = {field.name: field.default for field in dataclasses.fields(SweepSettings)}
     open_names = [name for name in ("scheduler", "precision") if getattr(settings, name) == "auto"]
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))["settings"]
-        return dataclasses.replace(settings, **{name: saved[name] for name in open_names if name in saved})
+        return dataclasses.replace(settings, **{name: saved.get(name, defaults[name]) for name in open_names})
     except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return settings
 

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.settings import Sampler, SchedulerChoice, SweepSettings
+from pipeline.settings import PrecisionChoice, Sampler, SchedulerChoice, SweepSettings
 from trainables.config import Fit
 from trainables.errors import UsageError, UserError
-from trainables.precision import Precision
 
 WORDS = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=8)
 PAIRS = st.lists(WORDS, max_size=3).map(lambda names: tuple(f"{name}=1" for name in names))
@@ -36,7 +35,7 @@ def settings(**changes: object) -> SweepSettings:
             "sampler": st.sampled_from(get_args(Sampler)),
             "scheduler": st.sampled_from(get_args(SchedulerChoice)),
             "min_tag_accuracy": st.none() | st.floats(0, 1),
-            "precision": st.sampled_from(get_args(Precision)),
+            "precision": st.sampled_from(get_args(PrecisionChoice)),
             "fit": st.sampled_from(get_args(Fit)),
             "weights": st.none() | PATHS,
             "cascade": st.none() | PATHS,
@@ -60,7 +59,7 @@ def test_settings_survive_json(fields: dict[str, object]) -> None:
 
 
 def test_another_precision_is_refused() -> None:
-    with pytest.raises(UsageError, match="--precision is 'float16'; allowed: float32, bf16"):
+    with pytest.raises(UsageError, match="--precision is 'float16'; allowed: auto, float32, bf16"):
         settings(precision="float16")
 
 

@@ -43,8 +43,9 @@ CASES = [
     ("run acgan --data d --name n --domain-a hair=blue", 2, HEAVY),
     ("run acgan --name n", 2, HEAVY),
     ("spaces", 0, HEAVY),
-    ("rank s --home {home}", 0, {"torch", "ray"}),
-    ("status s --home {home} --json", 0, {"torch", "ray"}),
+    ("rank s --home {home}", 0, {"torch", "ray", "mlflow"}),
+    ("status s --home {home} --json", 0, {"torch", "ray", "mlflow"}),
+    ("report s --home {home} -o report.html", 0, {"torch", "ray", "mlflow"}),
     ("generate {export} red~hair --backend onnx -o x.png", 0, {"torch", "ray", "mlflow"}),
 ]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
+import torch
 
 import pipeline.plan.benchmark as measuring
 import pipeline.plan.estimate as command
@@ -22,6 +23,7 @@ from pipeline.home import Home
 from pipeline.plan.benchmark import Benchmark, measure_all
 from pipeline.plan.text import format_plan
 from pipeline.search.random_sampling import draw_configurations
+from pipeline.sweep.resolve import resolve_sweep
 from pipeline.sweep.saved_plan import log_plan
 from tests.support.pipeline.command_line import command_words
 from tests.support.pipeline.sweep import FIXED, sweep, tiny_settings
@@ -198,6 +200,25 @@ def test_mistakes_are_one_line(
 ) -> None:
     assert main(["plan", "acgan", "--data", str(faces), "--home", str(tmp_path), *options]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("stopwatch")
+def test_a_plan_knows_the_precision_that_is_chosen(
+    home_with_classifier: Path, faces: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for amx, other, precision in ((False, True, "float32"), (True, False, "bf16")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda amx=amx: {"amx_bf16": amx})
+        settings = tiny_settings(home_with_classifier, faces, f"auto-{precision}", precision="auto", scheduler="none")
+        assert main([*words(settings), "--json"]) == 0
+        told = capsys.readouterr()
+        assert f"--precision auto: {precision}" in told.err
+        assert json.loads(told.out)["placed"]["precision"] == precision
+        folder, printed = Home.find(home_with_classifier).sweep(settings.name), list[str]()
+        log_plan(mock.Mock(), folder, resolve_sweep(settings).settings, printed.append)
+        assert printed == []
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda amx=other: {"amx_bf16": amx})
+        log_plan(mock.Mock(), folder, resolve_sweep(settings).settings, printed.append)  # on another processor
+        assert "another --precision" in printed[0]
 
 
 @pytest.mark.slow

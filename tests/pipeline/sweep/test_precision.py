@@ -15,6 +15,7 @@ from pipeline.sweep.precision import PROVEN, choose_precision, has_bfloat16
 from pipeline.sweep.resolve import resolve_sweep
 from pipeline.sweep.saved_settings import keep_automatic
 from search_spaces.registry import SPACES, find_space
+from trainables.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,6 @@ def test_bf16_needs_the_processor_and_a_proven_system(tmp_path: Path, monkeypatc
         ({}, True, "GPU"),
         ({"gpus_per_trial": "0.5"}, True, "GPU"),
         ({"fuse": "4"}, False, "--fuse 4"),
-        ({"fuse": "auto"}, False, "--fuse auto"),
         ({"address": "auto"}, False, "cluster"),
     ],
 )
@@ -64,6 +64,7 @@ def test_elsewhere_float32_stays(
     assert precision == "float32"
     assert word in note
     assert chosen(tmp_path, gpus_per_trial="0")[0] == "bf16"  # trials on the cores of a machine that has a GPU
+    assert chosen(tmp_path, fuse="auto", gpus_per_trial="0")[0] == "bf16"  # trials on cores are not fused
 
 
 def test_a_given_precision_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,9 +88,15 @@ def test_the_choice_is_saved_and_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     assert resolve_sweep(keep_automatic(settings, saved)).training.precision == "bf16"
     other = dataclasses.replace(settings, precision="float32")
     assert keep_automatic(other, saved).precision == "float32"
+    use_machine(monkeypatch, amx=True)
+    saved.write_text(json.dumps({"settings": {"scheduler": "asha"}}), encoding="utf-8")  # before there was a choice
+    assert resolve_sweep(keep_automatic(settings, saved)).training.precision == "float32"
 
 
-def test_fused_trials_may_leave_the_precision_open(tmp_path: Path) -> None:
-    fixed = tuple(f"{one.name}={find_space('acgan').recipe[one.name]}" for one in find_space("acgan").dimensions[:1])
-    settings = SweepSettings("acgan", tmp_path, "s", precision="auto", fuse="4", fix=fixed)
-    require_combination(settings, settings.resolve_space())
+def test_fused_trials_may_leave_the_precision_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_machine(monkeypatch, amx=True)
+    settings = SweepSettings("acgan", tmp_path, "s", precision="auto", fuse="4", home=tmp_path)
+    sweep = resolve_sweep(settings)
+    require_combination(sweep.settings, sweep.space)
+    with pytest.raises(UsageError, match="bf16"):
+        require_combination(dataclasses.replace(settings, precision="bf16"), sweep.space)
