@@ -204,7 +204,7 @@ def compare_counts(sets: Sets, reference: Tensor, most: int) -> dict[str, dict[s
     print(f"\n{'images':>9}{'floor':>10}{'distance':>10}{'KID':>8}   rank like the distance at {most} (Spearman)")
     for count in (128, 256, 512, 1024, most):
         distance = [frechet_distance_of_features(real, rows[:count]) for rows in features.values()]
-        kernel = [compute_kid(real_features[: 2 * most], rows[:count]).estimate.value for rows in features.values()]
+        kernel = [compute_kid(real_features[: 2 * most], rows[:count]).value for rows in features.values()]
         report[str(count)] = {
             "floor": distance[list(features).index("real")],
             "distance": correlation(distance, full),

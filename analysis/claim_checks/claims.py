@@ -6,7 +6,6 @@ A claim is numbered as in the dimensions of the search spaces (``claim``). Its p
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -98,20 +97,6 @@ class Claim:
         """The longest training among the reports that make the claim."""
         known = [budget for system in self.systems.split(", ") if (budget := BUDGETS_KIMG[system]) is not None]
         return max(known, default=None)
-
-
-def claim_ids(text: str) -> list[str]:
-    """Give the claims that a dimension's ``claim`` names: ``"2 (A, B), 18 (D) ..."`` gives ``["2", "18"]``.
-
-    A number alone names all that share it: ``9 (A, D, E)`` gives ``["9a", "9b", "9c"]``.
-    """
-    named = re.findall(r"((?:\d+[a-c]?, )*\d+[a-c]?) \([A-I](?:, [A-I])*\)", text)
-    ids = [number for group in named for number in group.split(", ")]
-    return [known for number in ids for known in (_lettered(number) or [number])]
-
-
-def _lettered(number: str) -> list[str]:
-    return [claim.id for claim in CLAIMS if claim.id[:-1] == number and claim.id[-1].isalpha()]
 
 
 _WIDE, _NARROW = (64, 128, 256), (8, 16, 32)

@@ -36,11 +36,6 @@ class EffectEstimate:
         """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
-    def times(self, factor: float) -> EffectEstimate:
-        """Give the estimate on another scale."""
-        ends = sorted((self.low * factor, self.high * factor))
-        return EffectEstimate(self.value * factor, ends[0], ends[1])
-
 
 def adjusted_effect(outcome: ArrayLike, variable: ArrayLike, others: ArrayLike) -> EffectEstimate | None:
     """Estimate by how much the outcome changes per unit of a variable, other things being equal.

@@ -38,14 +38,13 @@ class CurvesInfo:
     """Of ``kimg``, in words."""
 
 
-def curves_info(ranking: Ranking, history: pd.DataFrame, score: str = schema.DISTANCE, most: int = MOST) -> CurvesInfo:
+def curves_info(ranking: Ranking, history: pd.DataFrame, score: str = schema.DISTANCE) -> CurvesInfo:
     """What the figure shows.
 
     Args:
         ranking: of the sweep.
         history: ``key, kimg, name, value``, as ``analysis.mlflow_reader.sweep.curves`` gives it.
         score: which of its names to show.
-        most: curves to show; the best, the recipe and failed trials are kept.
     """
     trials = ranking.trials[["key", "status", "reason", "recipe"]].assign(kimg=costs(ranking.trials))
     trials["reason"] = trials["reason"].fillna("").astype(str)
@@ -54,7 +53,7 @@ def curves_info(ranking: Ranking, history: pd.DataFrame, score: str = schema.DIS
         (history["name"] == score) & (history["value"].abs() < float("inf")), ["key", "kimg", "value"]
     ].astype({"key": object})
     drawn = trials[trials["key"].isin(points["key"])]
-    chosen, left_out = thin(drawn, most, drawn["recipe"] | (drawn["key"] == ranking.best))
+    chosen, left_out = thin(drawn, MOST, drawn["recipe"] | (drawn["key"] == ranking.best))
     points = points.merge(chosen[["key", "status", "reason"]], on="key").sort_values(["key", "kimg"], ignore_index=True)
     points["best"] = points["key"] == ranking.best
     ended = trials[trials["status"] != schema.RUNNING]

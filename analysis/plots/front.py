@@ -37,7 +37,7 @@ class FrontInfo:
     """Points that were thinned away."""
 
 
-def front_info(ranking: Ranking, most: int = MOST) -> FrontInfo | None:
+def front_info(ranking: Ranking) -> FrontInfo | None:
     """What the figure shows; ``None`` where no trial has both objectives, as in an unconditional sweep."""
     trials = ranking.trials
     distance, accuracy = (f"{SCORES}{name}" for name in schema.OBJECTIVES)
@@ -49,7 +49,7 @@ def front_info(ranking: Ranking, most: int = MOST) -> FrontInfo | None:
         return None
     points = table[compare].sort_values(schema.DISTANCE, kind="stable", ignore_index=True)
     points["best"] = points["key"] == ranking.best
-    rows, left_out = thin(points, most, points["pareto"] | points["recipe"] | points["best"])
+    rows, left_out = thin(points, MOST, points["pareto"] | points["recipe"] | points["best"])
     scored = table[list(schema.OBJECTIVES)].notna().any(axis=1)
     return FrontInfo(rows.reset_index(drop=True), int((scored & ~compare).sum()), left_out)
 

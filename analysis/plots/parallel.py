@@ -54,19 +54,18 @@ class ParallelInfo:
     left_out: int
 
 
-def parallel_info(ranking: Ranking, names: Sequence[str] | None = None, most: int = MOST) -> ParallelInfo | None:
+def parallel_info(ranking: Ranking, names: Sequence[str] | None = None) -> ParallelInfo | None:
     """Compute the data of the figure; ``None`` for fewer than two comparable trials.
 
     Args:
         ranking: of the sweep.
         names: parameters to show; default: the first that vary.
-        most: lines in the figure.
     """
     trials = ranking.trials[comparable_mask(ranking.trials, [schema.DISTANCE])]
     names = list(varied_parameters(ranking) if names is None else names)[:AXES]
     if len(trials) < 2 or not names:
         return None
-    rows, left_out = thin(trials, most, trials["pareto"] | trials["recipe"])
+    rows, left_out = thin(trials, MOST, trials["pareto"] | trials["recipe"])
     logarithmic = {dimension["name"] for dimension in ranking.sweep.space.get("dimensions", ()) if dimension.get("log")}
     axes = [axis(name, rows[PARAMS + name], log=name in logarithmic) for name in names]
     for name in schema.OBJECTIVES:

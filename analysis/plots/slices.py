@@ -38,7 +38,7 @@ class Slice:
     left_out: int
 
 
-def slices_info(ranking: Ranking, names: Sequence[str] | None = None, most: int = MOST) -> list[Slice]:
+def slices_info(ranking: Ranking, names: Sequence[str] | None = None) -> list[Slice]:
     """Compute a slice for each of ``names``; default: the first parameters that vary.
 
     Empty for fewer than two comparable trials.
@@ -46,7 +46,7 @@ def slices_info(ranking: Ranking, names: Sequence[str] | None = None, most: int 
     trials = ranking.trials[comparable_mask(ranking.trials, [schema.DISTANCE])]
     if len(trials) < 2:
         return []
-    rows, left_out = thin(trials, most, trials["key"] == ranking.best)
+    rows, left_out = thin(trials, MOST, trials["key"] == ranking.best)
     logarithmic = {dimension["name"] for dimension in ranking.sweep.space.get("dimensions", ()) if dimension.get("log")}
     slices = []
     for name in list(varied_parameters(ranking) if names is None else names)[:SLICES]:

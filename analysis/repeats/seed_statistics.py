@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 LEVEL: Final = 0.95
-"""Default confidence level of intervals."""
+"""Confidence level of intervals."""
 EXACT: Final = 20
 """Maximum number of pairs for which all 2**n signs are tried."""
 DRAWS: Final = 20_000
@@ -65,7 +65,7 @@ class Difference:
     """Two-sided p-value by flipping signs: exact and free of assumptions, but never below ``2 / 2**n``."""
 
 
-def summarise(values: ArrayLike, errors: ArrayLike | None = None, level: float = LEVEL) -> Summary:
+def summarise(values: ArrayLike, errors: ArrayLike | None = None) -> Summary:
     """Summarise the scores of one configuration.
 
     The interval is Student's t. Ten values or more that are clearly not normal (Shapiro-Wilk p below 0.01) get a
@@ -75,7 +75,6 @@ def summarise(values: ArrayLike, errors: ArrayLike | None = None, level: float =
     Args:
         values: ``(n,)``, one per seed; NaN ones are left out.
         errors: ``(n,)``, standard errors of the values over their sampling noise, NaN where unknown.
-        level: of the interval.
     """
     from scipy import stats
 
@@ -87,24 +86,23 @@ def summarise(values: ArrayLike, errors: ArrayLike | None = None, level: float =
         return Summary(0, math.nan, math.nan, math.nan, math.nan, "none")
     mean = float(kept.mean())
     if n == 1:
-        half = float(stats.norm.ppf((1 + level) / 2) * noise[0])
+        half = float(stats.norm.ppf((1 + LEVEL) / 2) * noise[0])
         return Summary(1, mean, math.nan, mean - half, mean + half, "sampling" if math.isfinite(half) else "none")
     sd = float(kept.std(ddof=1))
     if n >= _JUDGED and sd > 0 and stats.shapiro(kept).pvalue < _ODD:
-        bootstrap = stats.bootstrap((kept,), np.mean, confidence_level=level, rng=np.random.default_rng(0))
+        bootstrap = stats.bootstrap((kept,), np.mean, confidence_level=LEVEL, rng=np.random.default_rng(0))
         interval = bootstrap.confidence_interval
         return Summary(n, mean, sd, float(interval.low), float(interval.high), "bootstrap")
-    low, high = _t_interval(kept, level)
+    low, high = _t_interval(kept)
     return Summary(n, mean, sd, low, high, "t")
 
 
-def paired_difference(first: ArrayLike, second: ArrayLike, level: float = LEVEL) -> Difference:
+def paired_difference(first: ArrayLike, second: ArrayLike) -> Difference:
     """Compare two configurations on the seeds that both have.
 
     Args:
         first: ``(n,)``, one per seed; NaN where the seed is missing.
         second: ``(n,)``, on the same seeds.
-        level: of the interval.
     """
     differences = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
     differences = differences[np.isfinite(differences)]
@@ -114,11 +112,11 @@ def paired_difference(first: ArrayLike, second: ArrayLike, level: float = LEVEL)
     mean, signs = float(differences.mean()), sign_flip_p(differences)
     if n == 1:
         return Difference(1, mean, math.nan, math.nan, math.nan, signs)
-    low, high = _t_interval(differences, level)
+    low, high = _t_interval(differences)
     return Difference(n, mean, low, high, _t_p(differences), signs)
 
 
-def seeds_to_separate(difference: Difference, level: float = LEVEL) -> int | None:
+def seeds_to_separate(difference: Difference) -> int | None:
     """Estimate how many shared seeds separate two configurations with a probability (power) of ``POWER``.
 
     The true mean and standard deviation of the paired differences are taken to be the observed ones; few seeds know
@@ -134,7 +132,7 @@ def seeds_to_separate(difference: Difference, level: float = LEVEL) -> int | Non
         return None
     sd = half * math.sqrt(difference.n) / float(stats.t.ppf((1 + LEVEL) / 2, difference.n - 1))
     for n in range(2, MOST_SEEDS + 1):
-        shift, bound = abs(difference.mean) / sd * math.sqrt(n), float(stats.t.ppf((1 + level) / 2, n - 1))
+        shift, bound = abs(difference.mean) / sd * math.sqrt(n), float(stats.t.ppf((1 + LEVEL) / 2, n - 1))
         if stats.nct.sf(bound, n - 1, shift) >= POWER:
             return n
     return None
@@ -178,30 +176,27 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def separable_from(
-    best: str, scores: Mapping[str, Sequence[float]], level: float = LEVEL
-) -> dict[str, tuple[Difference, float, bool]]:
+def separable_from(best: str, scores: Mapping[str, Sequence[float]]) -> dict[str, tuple[Difference, float, bool]]:
     """Test for every other configuration whether it is separable from the best one.
 
     The best was selected among all of them, so the correction counts every pair of configurations, not only those with
-    the best: the risk of separating any two equal ones is at most ``1 - level``, whichever is best.
+    the best: the risk of separating any two equal ones is at most ``1 - LEVEL``, whichever is best.
 
     Args:
         best: a key of ``scores``.
         scores: by configuration, one value per seed, on the same seeds; NaN if it is missing.
-        level: one minus that risk.
 
     Returns:
         By other configuration: its difference from the best, Holm's p over all pairs, and whether it is separable.
     """
     pairs = list(combinations(scores, 2))
-    differences = {pair: paired_difference(scores[pair[0]], scores[pair[1]], level) for pair in pairs}
+    differences = {pair: paired_difference(scores[pair[0]], scores[pair[1]]) for pair in pairs}
     adjusted = dict(zip(pairs, holm([differences[pair].p for pair in pairs]), strict=True))
     comparisons = {}
     for other in scores:
         if other != best:
             p = float(adjusted[(best, other) if (best, other) in differences else (other, best)])
-            comparisons[other] = (paired_difference(scores[best], scores[other], level), p, p < 1 - level)
+            comparisons[other] = (paired_difference(scores[best], scores[other]), p, p < 1 - LEVEL)
     return comparisons
 
 
@@ -247,11 +242,11 @@ def probability_of_best(
     return shares
 
 
-def _t_interval(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+def _t_interval(values: NDArray[np.float64]) -> tuple[float, float]:
     from scipy import stats
 
     n, mean = len(values), float(values.mean())
-    half = float(stats.t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / math.sqrt(n))
     return mean - half, mean + half
 
 

@@ -219,7 +219,7 @@ def _groups(ranking: Ranking) -> list[str]:
     return [name for name in ranking.sweep.scores if name.startswith(prefix) and not name.startswith(macro)]
 
 
-def reasons_table(ranking: Ranking, most: int = REASONS) -> Table | None:
+def reasons_table(ranking: Ranking) -> Table | None:
     """Count the trials that did not complete, by status and reason, the most frequent first."""
     trials = ranking.trials
     ended = trials[trials["status"].isin([schema.FAILED, schema.STOPPED, schema.INTERRUPTED])]
@@ -231,7 +231,7 @@ def reasons_table(ranking: Ranking, most: int = REASONS) -> Table | None:
     kinds.sort(key=lambda entry: (entry[0] != schema.FAILED, -entry[1].trials))
     rows = [
         [str(status), str(kind.trials), printable(str(kind)), first[status, kind.example]]
-        for status, kind in kinds[:most]
+        for status, kind in kinds[:REASONS]
     ]
     left = len(kinds) - len(rows)
     note = f"And {left} rarer kinds of reasons." if left else ""

@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import json
 import math
-import re
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from analysis import schema
 from analysis.formatting import number, percent
 from analysis.mlflow_reader.artifacts import Artifacts
 from analysis.mlflow_reader.sweep import PARAMS, SCORES
+from analysis.plots.grids import kimg_of, strip_of
 from analysis.ranking.summary import winner_lines
 from trainables.errors import UserError
 
@@ -72,20 +72,12 @@ def _read_trial(row: Mapping[Any, Any], params: Sequence[str], artifacts: Artifa
         texts.append(f"tags {percent(accuracy)}")
     grids = []
     names = artifacts.names(row["mlflow_run_id"], schema.SAMPLES_FOLDER)
-    for name in _spread(names, MOST_GRIDS):
-        kimg = re.search(r"(\d+)\.png$", name)
-        image = artifacts.content(row["mlflow_run_id"], name) if kimg else None
-        if kimg and image and image.startswith(b"\x89PNG"):
-            grids.append((int(kimg[1]), image))
+    for name in strip_of(names, MOST_GRIDS):
+        kimg, image = kimg_of(name), artifacts.content(row["mlflow_run_id"], name)
+        if kimg is not None and image and image.startswith(b"\x89PNG"):
+            grids.append((kimg, image))
     given = {name: str(row[PARAMS + name]) for name in params if str(row[PARAMS + name]) not in ("nan", "None", "<NA>")}
     return ComparedTrial(str(row["key"]), ", ".join(texts), given, grids, unit)
-
-
-def _spread(names: Sequence[str], most: int) -> list[str]:
-    """Return at most so many names, evenly, the last among them."""
-    if len(names) <= most:
-        return list(names)
-    return [names[round(at * (len(names) - 1) / (most - 1))] for at in range(most)]
 
 
 def _varying_only(trials: Sequence[ComparedTrial]) -> list[ComparedTrial]:

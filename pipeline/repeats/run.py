@@ -46,7 +46,6 @@ def run_plan(
     plan: Sequence[Repeat],
     settings: SweepSettings,
     sweep: Sweep,
-    console: Console | None = None,
     fuse: int | None = None,
 ) -> str:
     """Train the runs of a plan that have not ended yet.
@@ -55,7 +54,6 @@ def run_plan(
         plan: runs of one kind and budget.
         settings: of the sweep, with overrides of where and how fast the runs are trained.
         sweep: recorded trials, from which the duration is estimated.
-        console: for progress; default: stderr.
         fuse: train this many runs as one program, in this process; default: Ray Tune trains them one by one.
 
     Returns:
@@ -66,7 +64,7 @@ def run_plan(
     """
     if fuse is not None:  # one process, whatever the sweep's trials took
         settings = dataclasses.replace(settings, fuse="off", concurrent=1)
-    console = console or Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False)
     say = functools.partial(console.print, markup=False, soft_wrap=True)
     resolved = resolve_sweep(settings)
     places = resolved.places

@@ -173,7 +173,6 @@ def make_scorer(
     seed: int,
     cache: Path,
     groups: NDArray[np.int64] | None = None,
-    device: str = "cpu",
     translates: bool = False,
     cascade: CascadeFile | None = None,
     infinity: bool = False,
@@ -192,7 +191,6 @@ def make_scorer(
         seed: seed of noise and labels.
         cache: folder for features of real images.
         groups: ``(complete,)`` near-duplicate group of each complete image.
-        device: where the features are computed.
         translates: whether the generators translate images. The floor and the fingerprint are then those of
             translations.
         cascade: face detector for the images of finished generators.
@@ -205,7 +203,7 @@ def make_scorer(
     complete = images.labels[: images.complete]
     if len(complete) < MIN_IMAGES:
         raise UserError(f"{len(complete)} images with every tag are too few to score against; {MIN_IMAGES} are needed")
-    network = extractor.open(device)
+    network = extractor.open()
     features, key = _real_features(images, network, cache)
     task = TranslationTask.of(images, features, samples, seed) if translates else None
     if task:

@@ -126,10 +126,10 @@ class TranslationTask:
         for domain in self.domains:
             real = features[labels[:, domain.place] == domain.label]
             count = min(len(self.sources) // len(self.domains), len(real) // 2)
-            distances[f"{name}_to_{domain.name}"] = frechet_floor(real, count, seed).mean
+            distances[f"{name}_to_{domain.name}"] = frechet_floor(real, count, seed)
             order = np.random.default_rng(seed).permutation(len(real))
             rest = real[order[count:][:MAX_KID_REFERENCE]]
-            kernels.append(compute_kid(rest, real[order[:count]], seed=seed).estimate.value)
+            kernels.append(compute_kid(rest, real[order[:count]], seed=seed).value)
         return {**distances, name: float(np.mean(list(distances.values()))), "kid": float(np.mean(kernels))}
 
     def batches(self, count: int, device: str) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 
 from analysis import schema
-from analysis.claim_checks.claims import CLAIMS, Claim, ScoreContrast, Slope, TrainingChange, claim_ids
+from analysis.claim_checks.claims import CLAIMS, Claim, ScoreContrast, Slope, TrainingChange
 from analysis.claim_checks.designs import DESIGNS
 from analysis.claim_checks.verdicts import (
     CONTRADICTED,
@@ -43,6 +44,20 @@ if TYPE_CHECKING:
 
     from analysis.mlflow_reader.sweep import Sweep
     from tests.support.sweeps import History
+
+
+def claim_ids(text: str) -> list[str]:
+    """Give the claims that a dimension's ``claim`` names: ``"2 (A, B), 18 (D) ..."`` gives ``["2", "18"]``.
+
+    A number alone names all that share it: ``9 (A, D, E)`` gives ``["9a", "9b", "9c"]``.
+    """
+    named = re.findall(r"((?:\d+[a-c]?, )*\d+[a-c]?) \([A-I](?:, [A-I])*\)", text)
+    ids = [number for group in named for number in group.split(", ")]
+    return [known for number in ids for known in (_lettered(number) or [number])]
+
+
+def _lettered(number: str) -> list[str]:
+    return [claim.id for claim in CLAIMS if claim.id[:-1] == number and claim.id[-1].isalpha()]
 
 
 def verdict(sweep: Sweep, number: str) -> ClaimVerdict:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from trainables.data.discovery.columns import ForeignColumnsError, read_columns
 from trainables.data.discovery.resolve import NoGroupsError, resolve
 from trainables.data.tag_files.readers import NotTagsError, clean_path, decode_text
 from trainables.data.tag_files.tag_formats import UnreadableRow
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from trainables.data.archives.listing import Listing
     from trainables.data.defects import Defect
+    from trainables.data.discovery.columns import Record
     from trainables.data.discovery.rows import LeftOut, RawLabels
     from trainables.data.members import ImageFile
     from trainables.data.tag_files.readers import TagRow
@@ -71,6 +73,25 @@ class Layout(Protocol):
         Raises:
             UserError: it is in this layout, but has no usable labels; the message says why.
         """
+
+
+def column_labels(
+    records: Sequence[Record],
+    vocabulary: Vocabulary | None,
+    place: str,
+    defects: Sequence[Defect] = (),
+    declared: Mapping[str, Sequence[str]] | None = None,
+) -> RawLabels:
+    """Labels of a table of the file at ``place``, with the defects of reading it; arguments as of ``read_columns``.
+
+    Raises:
+        UnusableLabelsError: no column names a group or class of the given vocabulary.
+    """
+    try:
+        labels = read_columns(records, vocabulary, declared)
+    except ForeignColumnsError as error:
+        raise UnusableLabelsError(f"{place}: {error}") from error
+    return replace(labels, defects=(*defects, *labels.defects))
 
 
 def labelled(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from trainables.data.defects import Defect
-from trainables.data.discovery.columns import ForeignColumnsError, read_columns
-from trainables.data.layouts.base import LabelledSource, UnusableLabelsError, labelled, path_id, read_json_lines
+from trainables.data.layouts.base import (
+    LabelledSource,
+    UnusableLabelsError,
+    column_labels,
+    labelled,
+    path_id,
+    read_json_lines,
+)
 from trainables.data.layouts.parquet import read_parquet
 from trainables.data.tag_files.header_table import read_named_rows
 from trainables.data.tag_files.readers import decode_text
@@ -60,11 +65,7 @@ class HuggingFaceMetadata:
             if defects:
                 raise UnusableLabelsError(defects[0].detail)
             return None
-        try:
-            labels = read_columns(records, vocabulary, declared)
-        except ForeignColumnsError as error:
-            raise UnusableLabelsError(f"{listing.place(files[0])}: {error}") from error
-        labels = replace(labels, defects=(*defects, *labels.defects))
+        labels = column_labels(records, vocabulary, listing.place(files[0]), defects, declared)
         return labelled(self.name, listing, labels, vocabulary, files, used=names)
 
 

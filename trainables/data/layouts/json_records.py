@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from trainables.data.defects import Defect
-from trainables.data.discovery.columns import ForeignColumnsError, read_columns
 from trainables.data.discovery.rows import RawLabels, RawRow
 from trainables.data.layouts.base import (
     LabelledSource,
     UnusableLabelsError,
+    column_labels,
     labelled,
     path_id,
     read_json,
@@ -106,11 +105,7 @@ class CaptionFile:
             if broken:
                 raise UnusableLabelsError(broken[0])
             return None
-        try:
-            labels = read_columns(records, vocabulary)
-        except ForeignColumnsError as error:
-            raise UnusableLabelsError(f"{listing.place(files[0])}: {error}") from error
-        labels = replace(labels, defects=(*defects, *labels.defects))
+        labels = column_labels(records, vocabulary, listing.place(files[0]), defects)
         return labelled(self.name, listing, labels, vocabulary, files)
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trainables.data.archives.listing import PARQUET, TEXT_LIMIT
 from trainables.data.defects import Defect
-from trainables.data.discovery.columns import ForeignColumnsError, read_columns
-from trainables.data.layouts.base import LabelledSource, UnusableLabelsError, labelled
+from trainables.data.layouts.base import LabelledSource, UnusableLabelsError, column_labels, labelled
 from trainables.data.members import ParquetCells, ParquetMember, archive_stamp
 from trainables.errors import UserError, first_line
 
@@ -80,10 +79,7 @@ class ParquetShards:
             raise UnusableLabelsError(
                 f"{listing.place(files[0])} has {'images and no column of labels' if records else 'no rows'}"
             )
-        try:
-            labels = read_columns(records, vocabulary, declared)
-        except ForeignColumnsError as error:
-            raise UnusableLabelsError(f"{listing.place(files[0])}: {error}") from error
+        labels = column_labels(records, vocabulary, listing.place(files[0]), declared=declared)
         found = labelled(self.name, listing, labels, vocabulary, files, images=images, path_ids=True)
         return replace(found, defects=(*faults, *found.defects))
 

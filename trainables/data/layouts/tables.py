@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trainables.data.defects import Defect
-from trainables.data.discovery.columns import YES_NO, ForeignColumnsError, read_columns
+from trainables.data.discovery.columns import YES_NO
 from trainables.data.discovery.rows import LeftOut, RawLabels, RawRow
-from trainables.data.layouts.base import LabelledSource, UnusableLabelsError, image_files, labelled
+from trainables.data.layouts.base import LabelledSource, UnusableLabelsError, column_labels, image_files, labelled
 from trainables.data.layouts.table_files import (
     TAG_SUFFIXES,
     TableFile,
@@ -151,11 +151,7 @@ def _prompts(tables: dict[str, TagTable], listing: Listing) -> list[str]:
 
 def _read_tables(listing: Listing, tables: Sequence[HeaderTable], vocabulary: Vocabulary | None) -> LabelledSource:
     table = merge_tables(tables)
-    try:
-        labels = read_columns(table.records, vocabulary)
-    except ForeignColumnsError as error:
-        raise UnusableLabelsError(f"{listing.place(table.name)}: {error}") from error
-    labels = replace(labels, defects=(*table.defects, *labels.defects))
+    labels = column_labels(table.records, vocabulary, listing.place(table.name), table.defects)
     return labelled("CSV with a header", listing, labels, vocabulary, [one.name for one in tables])
 
 

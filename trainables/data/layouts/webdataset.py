@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from trainables.data.defects import Defect
-from trainables.data.discovery.columns import CLASS, ForeignColumnsError, read_columns
-from trainables.data.layouts.base import LabelledSource, UnusableLabelsError, labelled
+from trainables.data.discovery.columns import CLASS
+from trainables.data.layouts.base import LabelledSource, UnusableLabelsError, column_labels, labelled
 from trainables.data.tag_files.readers import decode_text
 from trainables.errors import UserError, first_line
 
@@ -45,11 +44,7 @@ class WebDataset:
             except UserError as error:
                 defects.append(Defect("unreadable row", name, first_line(error)))
         records: list[Record] = [(name, fields) for key, fields in cells.items() for name in images[key]]
-        try:
-            labels = read_columns(records, vocabulary)
-        except ForeignColumnsError as error:
-            raise UnusableLabelsError(f"{listing.place(parts[0])}: {error}") from error
-        labels = replace(labels, defects=(*defects, *labels.defects))
+        labels = column_labels(records, vocabulary, listing.place(parts[0]), defects)
         kinds = Counter(PurePosixPath(name).suffix for name in parts)
         shown = [f"*{suffix} ({count})" for suffix, count in kinds.items()]
         return labelled(self.name, listing, labels, vocabulary, shown, used=parts)

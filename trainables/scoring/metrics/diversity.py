@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,22 +15,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
     Combination = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Diversity:
-    """Mean distance between generated images of the same tags, also relative to real images.
-
-    ``distance`` is the mean over images of their mean distance to the others of the same tags. ``ratio`` divides it by
-    the same mean over real images, for combinations of tags that also have two or more real images: 1 is as diverse as
-    real images, 0 is one image per combination. ``ratios`` has the ratio of each combination. ``skipped`` counts
-    combinations with a single generated image, which have no distance. Both estimates are NaN if none is left.
-    """
-
-    distance: Estimate
-    ratio: Estimate
-    ratios: dict[Combination, float]
-    skipped: int
 
 
 def diversity_by_tags(
@@ -57,8 +40,12 @@ def diversity_by_tags(
 
 def diversity(
     real: dict[Combination, float], fake: NDArray[np.floating], tags: NDArray[np.int64] | None = None
-) -> Diversity:
-    """Compare generated images with real ones.
+) -> Estimate:
+    """Mean distance between generated images of the same tags, divided by that of real images.
+
+    The mean over images of their mean distance to the others of the same tags; 1 is as diverse as real images, 0 is one
+    image per combination of tags. Combinations with a single generated image or fewer than two different real ones are
+    left out; NaN if none is left.
 
     Args:
         real: from ``diversity_by_tags``, with tags if there are ``tags``.
@@ -70,19 +57,12 @@ def diversity(
         UserError: features that are not finite.
     """
     exact = check_features(fake)
-    combinations = _combinations(len(exact), tags)
-    sums = {combination: _distance_sums(exact[rows]) for combination, rows in combinations.items() if len(rows) > 1}
-    # Identical real images have no ratio.
-    shared = {combination: own for combination, own in sums.items() if real.get(combination, 0.0) > 0.0}
-    return Diversity(
-        distance=_weighted(sums, dict.fromkeys(sums, 1.0)),
-        ratio=_weighted(shared, real),
-        ratios={
-            combination: float(own.sum() / (len(own) * (len(own) - 1)) / real[combination])
-            for combination, own in shared.items()
-        },
-        skipped=len(combinations) - len(sums),
-    )
+    shared = {
+        combination: _distance_sums(exact[rows])
+        for combination, rows in _combinations(len(exact), tags).items()
+        if len(rows) > 1 and real.get(combination, 0.0) > 0.0  # identical real images have no ratio
+    }
+    return _weighted(shared, real)
 
 
 def _combinations(count: int, tags: NDArray[np.int64] | None) -> dict[Combination, NDArray[np.intp]]:

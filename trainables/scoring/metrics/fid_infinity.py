@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -81,20 +80,10 @@ def _extrapolate(sizes: NDArray[Any], distances: NDArray[np.float64]) -> NDArray
     return np.asarray(distances.mean(axis=-1) - slopes * middle[..., 0])
 
 
-@dataclass(frozen=True)
-class FrechetFloor:
-    """Distances between real images and other real images, with their ``mean`` and standard ``deviation``.
+def frechet_floor(real: NDArray[np.floating], samples: int, seed: int = 0, repeats: int = 3) -> float:
+    """Mean distance of ``samples`` random real images from all the others.
 
-    A generator that samples the real distribution would score about ``mean`` at the same number of images.
-    """
-
-    mean: float
-    deviation: float
-    distances: tuple[float, ...]
-
-
-def frechet_floor(real: NDArray[np.floating], samples: int, seed: int = 0, repeats: int = 3) -> FrechetFloor:
-    """Distances of ``samples`` random real images from all the others.
+    A generator that samples the real distribution would score about as much at the same number of images.
 
     Args:
         real: ``(n, d)`` features of the whole reference.
@@ -120,7 +109,7 @@ def frechet_floor(real: NDArray[np.floating], samples: int, seed: int = 0, repea
         order = random.permutation(len(real))
         reference = FeatureStatistics.of(real, order[samples:])
         distances.append(frechet_distance_of_features(reference, real[order[:samples]]))
-    return FrechetFloor(float(np.mean(distances)), float(np.std(distances)), tuple(distances))
+    return float(np.mean(distances))
 
 
 def sample_size_warning(samples: int, dimensions: int) -> str | None:

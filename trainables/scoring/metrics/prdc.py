@@ -129,23 +129,6 @@ def _neighbour_radii(fake: Array) -> Array:
     return reaches
 
 
-@dataclass(frozen=True)
-class Copies:
-    """Result of a search for training images among generated ones.
-
-    ``share`` of the generated images are at most ``threshold`` away from a training image; 1% of the training
-    images have another training image that close. New images of the training distribution give 0.01, a generator that
-    repeats training images far more, one of poor images 0. ``distances`` and ``nearest`` ``(m,)`` are the distance to
-    the nearest training image and its index; ``order`` sorts the generated images by that distance, ascending.
-    """
-
-    share: Estimate
-    threshold: float
-    distances: Array
-    nearest: NDArray[np.int64]
-    order: NDArray[np.int64]
-
-
 def nearest_distances(real: NDArray[np.floating], groups: NDArray[np.int64] | None = None) -> Array:
     """Distance ``(n,)`` of each real image to its nearest other one.
 
@@ -172,8 +155,11 @@ def nearest_distances(real: NDArray[np.floating], groups: NDArray[np.int64] | No
     return np.asarray(np.linalg.norm(exact - exact[nearest], axis=1))
 
 
-def find_copies(real: NDArray[np.floating], between_real: Array, fake: NDArray[np.floating]) -> Copies:
-    """Find training images among generated ones.
+def copied_share(real: NDArray[np.floating], between_real: Array, fake: NDArray[np.floating]) -> Estimate:
+    """Share of generated images that are as close to a training image as 1% of the training images are to another.
+
+    New images of the training distribution give 0.01, a generator that repeats training images far more, one of poor
+    images 0.
 
     Args:
         real: ``(n, d)`` features of the training images, n at least 2.
@@ -192,7 +178,4 @@ def find_copies(real: NDArray[np.floating], between_real: Array, fake: NDArray[n
         nearest[rows] = block.argmin(axis=1)
     # Computed again from the differences: in the blocks, a copy's distance is only rounding error.
     distances = np.linalg.norm(made - known[nearest], axis=1)
-    threshold = float(np.quantile(between_real, COPY_QUANTILE))
-    return Copies(
-        Estimate.from_hits(distances <= threshold), threshold, distances, nearest, np.argsort(distances, kind="stable")
-    )
+    return Estimate.from_hits(distances <= np.quantile(between_real, COPY_QUANTILE))

@@ -16,7 +16,7 @@ from trainables.scoring.metrics.frechet import FeatureStatistics, frechet_distan
 from trainables.scoring.metrics.frechet_jackknife import frechet_estimate
 from trainables.scoring.metrics.kid import compute_kid
 from trainables.scoring.metrics.mmd import compute_mmd
-from trainables.scoring.metrics.prdc import Manifold, find_copies, manifold_scores, nearest_distances
+from trainables.scoring.metrics.prdc import Manifold, copied_share, manifold_scores, nearest_distances
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -142,16 +142,16 @@ class Reference:
             "recall": near.recall,
             "density": near.density,
             "coverage": near.coverage,
-            "memorised": find_copies(self.copy_features, self.copy_distances, fake.features).share,
+            "memorised": copied_share(self.copy_features, self.copy_distances, fake.features),
         }
         return estimates | self.diversity_estimates(fake)
 
     def diversity_estimates(self, fake: ImageSet) -> dict[str, Estimate]:
         """Compute ``diversity`` and, with tags, ``tag_diversity``; both are unbiased at every number of images."""
-        estimates = {"diversity": diversity(self.real_diversity, fake.features).ratio}
+        estimates = {"diversity": diversity(self.real_diversity, fake.features)}
         tagged = _fully_tagged(fake)
         if tagged.labels is not None and len(tagged) > 1 and self.real_tag_diversity is not None:
-            estimates["tag_diversity"] = diversity(self.real_tag_diversity, tagged.features, tagged.labels).ratio
+            estimates["tag_diversity"] = diversity(self.real_tag_diversity, tagged.features, tagged.labels)
         return estimates
 
 
@@ -166,7 +166,7 @@ def frechet_and_kid(
         frechet = frechet_estimate(statistics, features)
     else:
         frechet = Estimate(frechet_distance_of_features(statistics, features), math.nan, len(features), lowest=0.0)
-    return frechet, compute_kid(kid_features, features, seed=seed).estimate
+    return frechet, compute_kid(kid_features, features, seed=seed)
 
 
 def nearest_real_distances(real: ImageSet, seed: int) -> NDArray[np.float64]:
@@ -219,7 +219,7 @@ def measure_floor(real: ImageSet, samples: int, distance: str, seed: int) -> dic
         name: _finite_or_none(one.value)
         for name, one in rest.estimates(real.select(order[:samples]), distance, seed).items()
     }
-    return floor | {distance: frechet_floor(real.features, samples, seed).mean}
+    return floor | {distance: frechet_floor(real.features, samples, seed)}
 
 
 def finite_intervals(estimates: Mapping[str, Estimate]) -> dict[str, tuple[float, float]]:

@@ -7,7 +7,7 @@ from torch_fidelity.metric_prc import calculate_precision_recall_full
 
 from trainables.errors import UsageError, UserError
 from trainables.scoring.metrics import validation
-from trainables.scoring.metrics.prdc import Manifold, find_copies, manifold_scores, nearest_distances
+from trainables.scoring.metrics.prdc import Manifold, copied_share, manifold_scores, nearest_distances
 
 
 def two_sets(seed: int, real: int = 40, fake: int = 30, dimensions: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -115,27 +115,22 @@ def test_too_few_images_for_neighbours_are_refused() -> None:
         manifold_scores(Manifold.of(real), np.where(np.arange(30)[:, None] == 7, np.inf, fake))
 
 
-def test_copies_are_found_and_named() -> None:
+def test_copies_are_found() -> None:
     rng = np.random.default_rng(0)
     real = rng.normal(size=(400, 10))
     fake = np.concatenate([rng.normal(size=(45, 10)) + 9, real[[7, 3, 7]], real[[5, 11]] + 1e-4])
-    found = find_copies(real, nearest_distances(real), fake)
-    assert found.share.value == 5 / 50
-    assert sorted(found.order[:3]) == [45, 46, 47]
-    assert found.order[3:5].tolist() == [48, 49]
-    assert found.nearest[45:].tolist() == [7, 3, 7, 5, 11]
-    assert found.distances[45:48].tolist() == [0, 0, 0]
-    assert found.distances[48] == pytest.approx(1e-4 * np.sqrt(10), rel=1e-6)
-    low, high = found.share.interval()
+    found = copied_share(real, nearest_distances(real), fake)
+    assert found.value == 5 / 50
+    low, high = found.interval()
     assert 0.01 < low < 0.1 < high < 0.25
 
 
 def test_fresh_images_of_the_same_distribution_are_copies_once_in_a_hundred() -> None:
     rng = np.random.default_rng(1)
     real = rng.normal(size=(2000, 5))
-    found = find_copies(real, nearest_distances(real), rng.normal(size=(4000, 5)))
-    assert 0.006 < found.share.value < 0.015
-    assert find_copies(real, nearest_distances(real), 0.2 * rng.normal(size=(500, 5)) + 30).share.value == 0
+    found = copied_share(real, nearest_distances(real), rng.normal(size=(4000, 5)))
+    assert 0.006 < found.value < 0.015
+    assert copied_share(real, nearest_distances(real), 0.2 * rng.normal(size=(500, 5)) + 30).value == 0
 
 
 def test_distances_between_real_images_skip_near_duplicates() -> None:
@@ -151,8 +146,8 @@ def test_impossible_neighbours_are_refused() -> None:
         with pytest.raises(UsageError, match=r"groups .* of 40 images"):
             nearest_distances(real, groups)
     with pytest.raises(UsageError, match=r"nearest distances \(30,\) are not those of 40 real images"):
-        find_copies(real, nearest_distances(fake), fake)
+        copied_share(real, nearest_distances(fake), fake)
     with pytest.raises(UsageError, match="at least 1 images"):
-        find_copies(real, nearest_distances(real), fake[:0])
+        copied_share(real, nearest_distances(real), fake[:0])
     with pytest.raises(UsageError, match="at least 2 images"):
         nearest_distances(real[:1])
