@@ -119,7 +119,8 @@ def print_table(rows: list[dict[str, Any]], systems: list[str]) -> None:
     means = {}
     for name in systems:
         own = [row for row in rows if row["system"] == name and "distance" in row]
-        cells = [interval([row[score] for row in own if score in row]) if own else "diverged" for score in SCORES]
+        scores = ([row[score] for row in own if score in row] for score in SCORES)
+        cells = [interval(values) if values else "" if own else "diverged" for values in scores]
         if own:
             means[name] = float(np.mean([row["distance"] for row in own]))
         kimg, cpu = (np.mean([row[key] for row in own]) if own else 0 for key in ("kimg", "cpu_seconds"))
