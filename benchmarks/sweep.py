@@ -65,7 +65,7 @@ RANGES = {
 """Dimensions that vary, around the recipe: they change the distance little, and the cost of a trial not at all."""
 FIXED = {**SPACE.recipe, "generator.width": WIDTH, "discriminator.width": WIDTH}
 PARTS = ("startup", "train", "score")
-ABOUT = ("trials", "kimg", "samples", "slots", "rounds", "inception", "precision")
+ABOUT = ("trials", "kimg", "samples", "slots", "rounds", "inception")
 LISTS = ("startups", "distances")
 SPENT = ("train", "score", "train_cpu", "score_cpu")
 
@@ -201,7 +201,7 @@ def read_marks(path: Path, plan: Plan) -> dict[str, Any]:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Return medians over rounds, in which the sides run in turns, and their ratios."""
-    from pipeline.sweep.precision import choose_precision
+    from pipeline.cluster.precision import choose_precision
     from trainables.data.synthetic import write_folder
 
     samples: dict[str, list[dict[str, Any]]] = {name: [] for name in SYSTEMS}
@@ -230,8 +230,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "evaluations": plan.evaluations,
         "judge": tag_classifier,
         "load": os.getloadavg()[2],
+        "precision": choose_precision(settings, settings.resolve_space())[0],
     }
-    report["precision"] = choose_precision(settings, settings.resolve_space())[0]
     for name, runs in samples.items():
         medians = {key: statistics.median(run[key] for run in runs) for key in runs[0] if key not in LISTS}
         pooled = {key: [value for run in runs for value in run[key]] for key in LISTS}

@@ -6,11 +6,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.cluster.precision import choose_precision
 from pipeline.home import Home
 from pipeline.schedulers.evaluation_schedule import resolve_budget
 from pipeline.search.warm_start import resolve_prior
 from pipeline.sweep.initial import fix_structure
-from pipeline.sweep.precision import choose_precision
 from trainables.scoring.extractors.registry import ExtractorChoice
 from trainables.trial.failure_detection import parse_rules
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.cluster.ray_runtime import this_machine
+
 if TYPE_CHECKING:
     from pipeline.settings import SweepSettings
     from search_spaces.space import Space
@@ -32,7 +34,7 @@ def find_obstacle(settings: SweepSettings, space: Space) -> str:
         return f"trials of --fuse {settings.fuse} are one program, which does not mix number formats"
     if settings.address is not None:
         return "the processors of a cluster may differ"
-    if settings.resource_request().gpus != 0 and has_gpu():
+    if settings.resource_request().gpus != 0 and this_machine().gpus:
         return "it has not been measured on GPUs"
     return "" if has_bfloat16() else "this processor has no bfloat16 matrix instructions (AMX)"
 
@@ -42,10 +44,3 @@ def has_bfloat16() -> bool:
     import torch
 
     return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
-
-
-def has_gpu() -> bool:
-    """Whether trials would find a GPU on this machine."""
-    import torch
-
-    return torch.cuda.is_available()
