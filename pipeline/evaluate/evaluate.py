@@ -20,7 +20,8 @@ from trainables.scoring.metrics.face_rate import open_cascade
 from trainables.scoring.metrics.pixels import PixelReference, pixel_estimates
 from trainables.scoring.metrics.suite import MIN_IMAGES, ImageSet, compare, finite_intervals
 from trainables.scoring.tag_classifier.report import wilson
-from trainables.scoring.tag_classifier.tag_accuracy import draw_confusions
+from trainables.visuals.confusion_sheet import draw_confusions
+from trainables.visuals.image_grid import save_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,7 +185,7 @@ def _classify_tags(
         report = classify_tags(tag_classifier, request.fake, fake.files, asked.labels, images.size)
     if request.confusions is not None:
         try:
-            draw_confusions(report, request.confusions)
+            save_image(draw_confusions(report.confusions()), request.confusions)
         except OSError as error:
             raise UserError(f"cannot write {request.confusions}: {error.strerror or error}") from error
     return _TagScores(tag_classifier, report, known, asked)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from trainables.networks.blocks import recalibrate_batch_norm
-from trainables.scoring.tag_classifier.tag_accuracy import draw_confusions
 from trainables.scoring.translation import score_translation
 from trainables.storage.atomic import write_json
 from trainables.training.inputs import calibration_inputs
 from trainables.trial.latency import latency_ms
+from trainables.visuals.confusion_sheet import draw_confusions
 from trainables.visuals.image_grid import write_png
 from trainables.visuals.panels import panel_names
 from trainables.visuals.sample_sheet import draw_sheet
@@ -91,10 +91,11 @@ class Evaluator:
             names += [self._write_panel(name, f"panels/{name}.png") for name in panels]
         if done and tags:
             names += ["panels/confusion.png", "panels/confusion.json"]
+            confusions = tags.confusions()
             with self.storage.writing(names[-2]) as path:
-                draw_confusions(tags, path)
+                write_png(draw_confusions(confusions), path)
             with self.storage.writing(names[-1]) as path:
-                write_json(path, tags.confusions())
+                write_json(path, confusions)
         return names
 
     def _write_panel(self, name: str, path: str) -> str:

@@ -15,13 +15,10 @@ import numpy as np
 from trainables.data.tags import UNKNOWN, TagGroup, Vocabulary
 from trainables.errors import UsageError
 from trainables.scoring.tag_classifier.report import JOINT, calibration_error, wilson
-from trainables.storage.atomic import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from trainables.scoring.tag_classifier.report import TagClassifierReport
@@ -162,39 +159,6 @@ def report_tags(
         error = None if probabilities is None else calibration_error(probabilities[place][rows], asked[rows, place])
         groups.append(GroupReport(group, confusion, error))
     return TagReport(tuple(groups), int(right[complete].all(axis=1).sum()), int(complete.sum()), len(asked))
-
-
-def draw_confusions(report: TagReport, path: Path) -> None:
-    """Write the confusion matrices as a PNG: a panel per group, cells in percent of the row, row totals on the left."""
-    from matplotlib.figure import Figure  # not pyplot: no global state, no display
-
-    sides = [len(one.group.classes) for one in report.groups]
-    widths = [0.55 * side + 2.2 for side in sides]
-    figure = Figure(figsize=(sum(widths), 0.5 * max(sides) + 2.0), layout="constrained")
-    panels = figure.subplots(1, len(sides), squeeze=False, width_ratios=widths)[0]
-    for axes, one in zip(panels, report.groups, strict=True):
-        _draw_group(axes, one)
-    with atomic_write(path) as partial:
-        figure.savefig(partial, dpi=110, format="png")
-
-
-def _draw_group(axes: Axes, one: GroupReport) -> None:
-    classes, asked = one.group.classes, one.asked
-    shares = one.confusion / np.maximum(asked, 1)[:, None]
-    axes.set_facecolor("0.9")  # rows of classes that were never requested
-    axes.imshow(np.ma.masked_where(np.repeat(asked[:, None] == 0, len(classes), axis=1), shares),
-                cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")  # fmt: skip
-    for row, column in zip(*np.nonzero(one.confusion), strict=True):
-        share = shares[row, column]
-        axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=9,
-                  color="white" if share > 0.55 else "black")  # fmt: skip
-    places = range(len(classes))
-    axes.set_xticks(places, classes, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(places, [f"{name} ({count})" for name, count in zip(classes, asked.tolist(), strict=True)])
-    axes.set_xlabel("predicted by the tag classifier")
-    axes.set_ylabel("requested (images)")
-    accuracy, macro = (f"{share:.1%}" if share is not None else "none" for share in (one.accuracy, one.macro))
-    axes.set_title(f"{one.group.name}: {accuracy} right, mean of classes {macro}\npercent of the images of each row")
 
 
 def _group_json(one: GroupReport, tag_classifier: TagClassifierReport | None) -> dict[str, Any]:

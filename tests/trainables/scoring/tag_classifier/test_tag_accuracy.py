@@ -1,24 +1,19 @@
-"""The tag report: hand arithmetic, classes never asked for, the tag classifier's own figures, the image."""
+"""The tag report: hand arithmetic, classes never asked for, the tag classifier's own figures."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from trainables.data.tags import REPORT_VOCABULARY, UNKNOWN, TagGroup, Vocabulary
 from trainables.errors import UsageError
 from trainables.scoring.tag_classifier.classifier import TagClassifierReport, tag_agreement
 from trainables.scoring.tag_classifier.report import JOINT, calibration_error, report_on, wilson
-from trainables.scoring.tag_classifier.tag_accuracy import GroupReport, TagReport, draw_confusions, report_tags
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from trainables.scoring.tag_classifier.tag_accuracy import GroupReport, TagReport, report_tags
 
 HAIR = ("red", "green", "blue")
 PAIR = Vocabulary((TagGroup("hair", HAIR), TagGroup("eyes", ("dark", "light"))))
@@ -177,26 +172,3 @@ def test_a_tag_classifier_from_before_calibration_still_serves() -> None:
 def test_what_does_not_belong_together_is_refused(predicted: np.ndarray, asked: np.ndarray, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         report_tags(predicted, asked, PAIR)
-
-
-def test_the_image_shows_the_counts(tmp_path: Path) -> None:
-    """Two classes: dark cells lie along the diagonal when each is seen as asked, else along the other one."""
-    vocabulary = Vocabulary((TagGroup("hat", ("a", "b")),))
-    labels = np.array([[0]] * 30 + [[1]] * 30)
-    draw_confusions(report_tags(labels, labels, vocabulary), tmp_path / "right.png")
-    draw_confusions(report_tags(1 - labels, labels, vocabulary), tmp_path / "wrong.png")
-    for name, direction in (("right.png", 1), ("wrong.png", -1)):
-        red, _, blue = np.asarray(Image.open(tmp_path / name).convert("RGB"), float).transpose(2, 0, 1)
-        rows, columns = np.nonzero(blue - red > 60)
-        assert np.corrcoef(rows, columns)[0, 1] == pytest.approx(0.75 * direction, abs=0.05)
-
-
-def test_the_image_of_the_reports_tags_is_large_enough_and_whole(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    asked = np.stack([rng.integers(0, size, 400) for size in REPORT_VOCABULARY.sizes], axis=1)
-    draw_confusions(report_tags(asked, asked, REPORT_VOCABULARY), tmp_path / "new" / "confusions.png")
-    with Image.open(tmp_path / "new" / "confusions.png") as image:
-        assert image.format == "PNG"
-        assert image.width > 1200
-        assert image.height > 600
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["confusions.png"]
