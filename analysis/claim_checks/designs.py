@@ -22,7 +22,6 @@ class Design:
     system: str
     values: tuple[str, ...] = ()
     """``NAME=VALUE`` each: what is changed in the recipe; none where runs of the recipe alone answer."""
-    pairs: int = PAIRS
 
     def command(self, sweep: str, pairs: int = PAIRS, dimensions: Collection[str] | None = None) -> str:
         """Return the command that trains them, given a sweep of the system that has run its recipe.
@@ -43,8 +42,8 @@ class Design:
         return {
             "system": self.system,
             "values": list(self.values),
-            "pairs": self.pairs,
-            "command": self.command("NAME", self.pairs),
+            "pairs": PAIRS,
+            "command": self.command("NAME"),
         }
 
 

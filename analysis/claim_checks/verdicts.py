@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from analysis import schema
 from analysis.claim_checks.claims import CLAIMS, EARLY, Claim, Contrast, Part, ScoreContrast, Slope, TrainingChange
-from analysis.claim_checks.designs import DESIGNS
+from analysis.claim_checks.designs import DESIGNS, PAIRS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -244,10 +244,10 @@ def _design_lines(one: ClaimVerdict, sweep: str) -> list[str]:
         return []
     dimensions = {part.part.dimension for part in unanswered}
     if one.system != design.system:
-        command = design.command("NAME", design.pairs, dimensions)
+        command = design.command("NAME", dimensions=dimensions)
         return [f"      to answer it, in a sweep of {design.system}: {command}"] if command else []
     pairs = [part.effect.trials for part in unanswered if part.effect and part.effect.evidence == ABLATION]
-    command = design.command(sweep, max(design.pairs, 2 * max(one.seeds, *pairs, 0)), dimensions)
+    command = design.command(sweep, max(PAIRS, 2 * max(one.seeds, *pairs, 0)), dimensions)
     return [f"      to answer it: {command}"] if command else []
 
 

@@ -39,16 +39,14 @@ def pareto_front(values: ArrayLike, directions: Sequence[str]) -> NDArray[np.boo
     return front
 
 
-def hypervolume_2d(
-    points: ArrayLike, reference: Sequence[float], directions: Sequence[str] = tuple(schema.OBJECTIVES.values())
-) -> float:
+def hypervolume_2d(points: ArrayLike, reference: Sequence[float]) -> float:
     """Compute the hypervolume of points in two dimensions, up to a reference point.
 
     Args:
-        points: ``(n, 2)``; by default distance (less is better) and tag accuracy (more is better).
+        points: ``(n, 2)``, distance (less is better) and tag accuracy (more is better).
         reference: a distance and a tag accuracy; points worse in either add nothing.
-        directions: of the two columns.
     """
+    directions = tuple(schema.OBJECTIVES.values())
     costs = _costs(points, directions)
     if costs.shape[1] != 2:
         raise ValueError(f"hypervolume_2d takes 2 objectives, got {costs.shape[1]}")

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.bundle.manifest import ONNX, ONNX_HALF, PROGRAM, WEIGHTS
 from trainables.errors import UserError, first_line
+from trainables.storage.onnx_file import require_self_contained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
@@ -125,7 +126,7 @@ def require_safe(folder: Path, backend: str) -> None:
     if backend == "pt2":
         _require_plain(path)
     elif backend != "torch":
-        _require_self_contained(path)
+        require_self_contained(path.read_bytes(), path, "do not use this export")
 
 
 def open_network(
@@ -187,33 +188,6 @@ def load_generator(
             )
     generator.load_state_dict(load_file(path), assign=True)
     return generator
-
-
-def _require_self_contained(path: Path) -> None:
-    """Refuse an ONNX file with tensors in other files, which could be any file on this machine."""
-    import onnx
-
-    try:
-        model = onnx.load_model_from_string(path.read_bytes())
-    except Exception as error:  # protobuf's own error
-        raise UserError(f"{path} is no ONNX file: {first_line(error)}") from error
-    graphs = [model.graph, *model.functions]
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for graph in graphs for tensor in _tensors(graph)):
-        raise UserError(f"{path} refers to data outside the file; do not use this export")
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    """Yield every tensor of an ONNX graph or function, including those of subgraphs."""
-    yield from getattr(graph, "initializer", ())
-    for sparse in getattr(graph, "sparse_initializer", ()):
-        yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
-            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-                yield from (sparse.values, sparse.indices)
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner)
 
 
 def _require_plain(path: Path) -> None:

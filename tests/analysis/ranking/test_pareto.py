@@ -76,7 +76,7 @@ def test_hypervolume_by_hand() -> None:
     # Steps of the staircase: 4 wide x 0.5 high, then 2 wide x 0.3 more; (8, 0.4) is dominated, the last is outside.
     points = [(6, 0.5), (8, 0.8), (8, 0.4), (12, 1.0), (np.nan, 1.0)]
     assert hypervolume_2d(points, (10, 0.0)) == pytest.approx(4 * 0.5 + 2 * 0.3)
-    assert hypervolume_2d([(1, 2), (2, 1)], (3, 3), ("minimize", "minimize")) == pytest.approx(3.0)
+    assert hypervolume_2d([(1, -2), (2, -1)], (3, -3)) == pytest.approx(3.0)
 
 
 def test_hypervolume_of_nothing_and_at_the_reference_is_zero() -> None:

@@ -42,7 +42,6 @@ class TableFile:
     """A file that is read as one of: an attribute list, a table with a header, rows of tags, or nothing."""
 
     name: str
-    lines: Lines
     table: HeaderTable | None = None
     attributes: tuple[tuple[str, ...], TagTable] | None = None
     tags: TagTable | None = None
@@ -123,14 +122,14 @@ def classify_text(listing: Listing, name: str, vocabulary: Vocabulary | None) ->
     text = decode_text(listing.read(name), str(path))
     lines = text_lines(text)
     if attributes := read_attribute_lines(path, lines):
-        return TableFile(name, lines, attributes=attributes)
+        return TableFile(name, attributes=attributes)
     if phrase_share(lines, words) < 0.5:
         if table := read_header_table(name, text, listing):
-            return TableFile(name, lines, table=_below(table, name.rpartition("/")[0]))
+            return TableFile(name, table=_below(table, name.rpartition("/")[0]))
         if vocabulary is None and (phrases := _phrases(lines)):
-            return TableFile(name, lines, phrases=phrases)
+            return TableFile(name, phrases=phrases)
     try:
-        return TableFile(name, lines, tags=read_tag_lines(path, lines, words))
+        return TableFile(name, tags=read_tag_lines(path, lines, words))
     except NotTagsError as error:
         if vocabulary is not None or phrase_share(lines, words):
             raise

@@ -20,6 +20,7 @@ from trainables.errors import UsageError, UserError, first_line
 from trainables.scoring.extractors.inference import FeatureNetwork
 from trainables.scoring.extractors.resize import resize
 from trainables.scoring.extractors.weights import short_hash
+from trainables.storage.onnx_file import require_self_contained
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +64,7 @@ def load_onnx_network(path: Path, precision: Precision, threads: int) -> Feature
         raise UserError(f"network file {path} does not exist") from None
     except OSError as error:
         raise UserError(f"cannot read network file {path}: {first_line(error)}") from error
-    _require_self_contained(content, path)
+    require_self_contained(content, path, f"save the weights in the file itself: {EXPORT}")
     session = open_session(content, path, threads)
     side = _check_signature(session, path)
 
@@ -78,31 +79,6 @@ def load_onnx_network(path: Path, precision: Precision, threads: int) -> Feature
 def slug(path: Path) -> str:
     """The file's stem as part of a score's name: lower-case letters, digits and ``_``."""
     return re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_") or "network"
-
-
-def _require_self_contained(content: bytes, path: Path) -> None:
-    import onnx
-
-    try:
-        model = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf's DecodeError
-        raise UserError(f"{path} is no ONNX file: {first_line(error)}") from error
-    if _has_external_data(model):
-        raise UserError(f"{path} stores weights in other files; save them in the file itself: {EXPORT}")
-
-
-def _has_external_data(message: Any) -> bool:
-    """Whether any tensor in an ONNX message, at any depth, is stored outside the file."""
-    import onnx
-
-    if isinstance(message, onnx.TensorProto):
-        return bool(message.data_location == onnx.TensorProto.EXTERNAL)
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            parts = [value] if hasattr(value, "ListFields") else value
-            if any(_has_external_data(part) for part in parts):
-                return True
-    return False
 
 
 def open_session(content: bytes, path: Path, threads: int) -> Any:

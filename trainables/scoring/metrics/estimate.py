@@ -70,20 +70,11 @@ class Estimate:
         return cls(value, max(error, min_error), n, share, lowest)
 
     @classmethod
-    def from_half_samples(
-        cls,
-        value: float,
-        halves: Array,
-        count: int,
-        *,
-        share: bool = False,
-        lowest: float = -math.inf,
-        min_error: float = 0.0,
-    ) -> Estimate:
-        """Estimate it from scores ``(repeats,)`` of random ``count // 2`` of ``count`` images, without replacement."""
+    def from_half_samples(cls, value: float, halves: Array, count: int, *, min_error: float = 0.0) -> Estimate:
+        """Estimate a proportion from ``(repeats,)`` ones of ``count // 2`` of ``count`` images without replacement."""
         kept = count // 2
         error = math.sqrt(kept / (count - kept)) * float(np.std(halves, ddof=1))
-        return cls(value, max(error, min_error), count, share, lowest)
+        return cls(value, max(error, min_error), count, share=True)
 
     @classmethod
     def from_hits(cls, hits: NDArray[np.bool_]) -> Estimate:

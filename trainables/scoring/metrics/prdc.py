@@ -105,7 +105,7 @@ def manifold_scores(real: Manifold, fake: NDArray[np.floating]) -> ManifoldScore
     min_error = (n - 1) / n / targets
     return ManifoldScores(
         precision=Estimate.from_hits(hits),
-        recall=Estimate.from_half_samples(float(shares[0]), shares[1:], n, share=True, min_error=min_error),
+        recall=Estimate.from_half_samples(float(shares[0]), shares[1:], n, min_error=min_error),
         density=Estimate.jackknife(float(reached.mean()), (reached.sum() - reached) / (n - 1), lowest=0.0),
         coverage=Estimate.jackknife(coverage, coverage - lost, share=True, min_error=min_error),
     )
