@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from trainables.data.pixel_cache import map_pixels
-from trainables.data.tags import UNKNOWN, Vocabulary
+from trainables.data.tags import UNKNOWN, Vocabulary, combinations
 from trainables.errors import UserError
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ class TaggedImages:
         return replace(self, by_path=True)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "pixels": (self.mapped_file, self.pixels.shape)} if self.by_path else self.__dict__
+        # NumPy pickles arrays without a copy, but not memory maps.
+        pixels = (self.mapped_file, self.pixels.shape) if self.by_path else np.asarray(self.pixels)
+        return {**self.__dict__, "pixels": pixels}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if state["by_path"]:
@@ -99,6 +101,10 @@ class TaggedImages:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def pairs(self, encoding: str) -> tuple[tuple[int, ...], ...]:
+        """The combinations of tags that occur, if networks have a column for each (``tags.encoding`` is pairs)."""
+        return combinations(self.labels[: self.complete]) if encoding == "pairs" else ()
 
     def counts(self, group: str) -> NDArray[np.int64]:
         """``(classes,)``: images of each class of a tag group, whatever their other tags."""

@@ -216,7 +216,7 @@ class Vocabulary:
 
 def combinations(labels: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
     """Every different row of ``(n, groups)`` labels, in the order of first appearance (F)."""
-    return tuple(dict.fromkeys(tuple(int(label) for label in row) for row in labels))
+    return tuple(dict.fromkeys(map(tuple, labels.tolist())))
 
 
 REPORT_VOCABULARY = Vocabulary(

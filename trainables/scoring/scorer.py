@@ -19,17 +19,16 @@ from trainables.data.tensors import as_tensor, to_uint8
 from trainables.errors import UserError
 from trainables.scoring.metrics.face_rate import FACE_RATE, FaceCounter, detect_faces
 from trainables.scoring.metrics.fid_infinity import infinity_estimate, sample_size_warning
-from trainables.scoring.metrics.frechet import FeatureStatistics
 from trainables.scoring.metrics.mmd import compute_mmd
 from trainables.scoring.metrics.pixels import PixelCounter, measure_pixels
 from trainables.scoring.metrics.suite import (
+    MEASUREMENTS,
     MIN_IMAGES,
     ImageSet,
     Reference,
     finite_intervals,
     frechet_and_kid,
     measure_floor,
-    nearest_real_distances,
 )
 from trainables.scoring.results import SAMPLING_POLICY, TRANSLATION_POLICY, Fingerprint, Scores
 from trainables.scoring.tag_classifier.tag_accuracy import report_tags
@@ -291,19 +290,15 @@ def _reference(real: ImageSet, samples: int, distance: str, seed: int, path: Pat
     count = min(samples, len(real) // 2)
 
     def measure() -> dict[str, NDArray[Any]]:
-        floor, statistics = measure_floor(real, count, distance, seed), FeatureStatistics.of(real.features)
+        floor, reference = measure_floor(real, count, distance, seed), Reference.of(real, samples, seed)
         defined = {name: value for name, value in floor.items() if value is not None}
         return {
-            "between": nearest_real_distances(real, seed),
             "names": np.array(list(defined)),
             "floor": np.array(list(defined.values())),
-            "mean": statistics.mean,
-            "covariance": statistics.covariance,
-            "root": statistics.root,
+            **reference.measurements(),
         }
 
-    kept = cached_arrays(path, ["between", "names", "floor", "mean", "covariance", "root"], measure)
-    statistics = FeatureStatistics(kept["mean"], kept["covariance"], len(real), kept["root"])
-    reference = Reference.of(real, samples, seed, copy_distances=kept["between"], statistics=statistics)
+    kept = cached_arrays(path, ["names", "floor", *MEASUREMENTS], measure)
     scores = dict(zip(kept["names"].tolist(), kept["floor"].tolist(), strict=True))
-    return reference, Floor(count, scores, sample_size_warning(samples, real.features.shape[1]))
+    floor = Floor(count, scores, sample_size_warning(samples, real.features.shape[1]))
+    return Reference.restore(real, samples, seed, kept), floor

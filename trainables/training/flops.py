@@ -16,7 +16,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from trainables.config import GanConfig, OptimizerConfig, TrainingConfig
-from trainables.data.tags import combinations
 from trainables.systems.build import build_system
 from trainables.systems.system import Batch
 
@@ -58,7 +57,7 @@ def flops_per_image(
 def flops_per_image_of(params: Mapping[str, Any], images: TaggedImages) -> float:
     """Return ``flops_per_image`` of the flat parameters of a configuration that is trained on ``images``."""
     config = GanConfig.from_params({**params, **images.shape_params})
-    pairs = combinations(images.labels[: images.complete]) if config.tags.encoding == "pairs" else ()
+    pairs = images.pairs(config.tags.encoding)
     return flops_per_image(config, images.vocabulary.sizes, images.target_places, pairs)
 
 

@@ -20,6 +20,7 @@ from trainables.visuals.translation_sheet import draw_translations
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from PIL.Image import Image
     from torch import Tensor, nn
 
     from trainables.config import GanConfig
@@ -85,32 +86,34 @@ class Evaluator:
             The names of the files in the storage.
         """
         first = "translation" if self.config.translates else "noise"
-        names = [self._write_panel(first, f"samples/kimg-{kimg:06d}.png")]
+        sheet = self._draw_panel(first)
+        names = [self._write(sheet, f"samples/kimg-{kimg:06d}.png")]
         if done and self.config.conditional:
             panels = (first,) if self.config.translates else panel_names(self.context.images.vocabulary)
-            names += [self._write_panel(name, f"panels/{name}.png") for name in panels]
+            for name in panels:
+                names.append(self._write(sheet if name == first else self._draw_panel(name), f"panels/{name}.png"))
         if done and tags:
             names += ["panels/confusion.png", "panels/confusion.json"]
             confusions = tags.confusions()
-            with self.storage.writing(names[-2]) as path:
-                write_png(draw_confusions(confusions), path)
+            self._write(draw_confusions(confusions), names[-2])
             with self.storage.writing(names[-1]) as path:
                 write_json(path, confusions)
         return names
 
-    def _write_panel(self, name: str, path: str) -> str:
+    def _draw_panel(self, name: str) -> Image:
         """Draw a panel; its noise or source images are the same in every trial of the sweep."""
         images, seed, device = self.context.images, self.context.scorer.seed + 2, self.context.device
         if name == "translation":
-            sheet = draw_translations(self.config, images, self.translate, seed=seed, device=device)
-        else:
-            sheet = draw_sheet(
-                name, images, self.draw, noise_dim=self.config.generator.noise_dim,
-                seed=seed, device=device, conditional=self.config.conditional,
-            )  # fmt: skip
-        with self.storage.writing(path) as file:
-            write_png(sheet, file)
-        return path
+            return draw_translations(self.config, images, self.translate, seed=seed, device=device)
+        return draw_sheet(
+            name, images, self.draw, noise_dim=self.config.generator.noise_dim,
+            seed=seed, device=device, conditional=self.config.conditional,
+        )  # fmt: skip
+
+    def _write(self, image: Image, name: str) -> str:
+        with self.storage.writing(name) as path:
+            write_png(image, path)
+        return name
 
     def _calibration_inputs(self) -> Callable[[], tuple[Tensor, Tensor]]:
         context = self.context

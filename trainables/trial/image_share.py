@@ -8,7 +8,6 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Final
 
-from trainables.data.tags import combinations
 from trainables.storage.checkpoints import CONFIG_FILE
 from trainables.systems.build import build_system
 from trainables.training.inputs import training_data
@@ -60,7 +59,7 @@ def measure_share(context: TrialContext, config: GanConfig, recipe: GanConfig) -
 def _seconds_per_image(context: TrialContext, config: GanConfig) -> float:
     """Train a new loop for some updates, whole cycles of its penalty, and return the seconds for each real image."""
     images = context.images
-    pairs = combinations(images.labels[: images.complete]) if config.tags.encoding == "pairs" else ()
+    pairs = images.pairs(config.tags.encoding)
     system = build_system(config, images.vocabulary.sizes, images.target_places, pairs, context.precision)
     loop = TrainingLoop(system, training_data(config, images, context.device, context.pixels), config)
     every = config.losses.penalty_every

@@ -13,7 +13,6 @@ from safetensors.torch import save
 from threadpoolctl import threadpool_limits
 
 from trainables.config import GanConfig
-from trainables.data.tags import combinations
 from trainables.errors import UserError
 from trainables.networks.blocks import count_parameters
 from trainables.storage.atomic import write_json
@@ -96,8 +95,7 @@ class Trial:
         self.first_config = GanConfig.from_params({**params, **context.images.shape_params})
         self.config = self.first_config
         """The current configuration; mutations change it."""
-        pairs = combinations(context.images.labels[: context.images.complete])
-        self.pairs = pairs if self.config.tags.encoding == "pairs" else ()
+        self.pairs = context.images.pairs(self.config.tags.encoding)
         self.checkpoints = Checkpoints(storage)
         vocabulary, targets = context.images.vocabulary, context.images.target_places
         self.flops = flops_per_image(self.config, vocabulary.sizes, targets, self.pairs)

@@ -184,6 +184,7 @@ def test_statistics_are_measured_once(extractors, tmp_path) -> None:
     np.testing.assert_allclose(other.root @ other.root, one.covariance, atol=1e-6)
     np.testing.assert_array_equal(again.reference.copy_distances, first.reference.copy_distances)
     assert other.count == images.complete
+    assert again.reference.real_tag_diversity == first.reference.real_tag_diversity
 
 
 def test_other_data_or_weights_are_measured_anew(extractors, tmp_path) -> None:

@@ -14,7 +14,14 @@ import numpy as np
 
 from trainables.errors import UsageError
 from trainables.scoring.metrics.estimate import Estimate
-from trainables.scoring.metrics.validation import check_feature_pair, check_features, iter_distance_blocks
+from trainables.scoring.metrics.validation import (
+    BLOCK_NUMBERS,
+    check_feature_pair,
+    check_features,
+    check_same_dimensions,
+    iter_distance_blocks,
+    require_features,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -170,12 +177,27 @@ def copied_share(real: NDArray[np.floating], between_real: Array, fake: NDArray[
         UsageError: too few images, features of two lengths, or distances of another number of real images.
         UserError: features that are not finite.
     """
-    known, made = check_feature_pair(real, fake, least=1, least_real=2)
-    if between_real.shape != (len(known),):
-        raise UsageError(f"nearest distances {between_real.shape} are not those of {len(known)} real images")
-    nearest = np.empty(len(made), dtype=np.int64)
-    for rows, block in iter_distance_blocks(made, known):
-        nearest[rows] = block.argmin(axis=1)
-    # Computed again from the differences: in the blocks, a copy's distance is only rounding error.
-    distances = np.linalg.norm(made - known[nearest], axis=1)
+    require_features(real, 2)
+    require_features(fake, 1)
+    check_same_dimensions(real.shape[1], fake.shape[1])
+    if between_real.shape != (len(real),):
+        raise UsageError(f"nearest distances {between_real.shape} are not those of {len(real)} real images")
+    nearest = _nearest_of(real, fake)
+    # Computed from the differences: in products, a copy's distance is only rounding error.
+    distances = np.linalg.norm(fake.astype(np.float64) - real[nearest], axis=1)
     return Estimate.from_hits(distances <= np.quantile(between_real, COPY_QUANTILE))
+
+
+def _nearest_of(real: NDArray[np.floating], fake: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Index ``(m,)`` of the real row nearest to each generated one, in float32.
+
+    That takes a tenth of the time of distances in float64, and another row is found only where both are as near.
+    """
+    centre = real.mean(axis=0, dtype=np.float64)
+    # Scaled, so that no square is out of range.
+    scale = float(np.abs(real - centre).max()) or 1.0
+    known, made = (((rows - centre) / scale).astype(np.float32) for rows in (real, fake))
+    squares = np.einsum("nd,nd->n", known, known)
+    step = max(1, BLOCK_NUMBERS // len(known))
+    blocks = (made[start : start + step] for start in range(0, len(made), step))
+    return np.concatenate([(squares - 2.0 * (block @ known.T)).argmin(axis=1) for block in blocks])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from trainables.scoring.metrics.frechet_jackknife import frechet_estimate
 from trainables.scoring.metrics.kid import compute_kid
 from trainables.scoring.metrics.mmd import compute_mmd
 from trainables.scoring.metrics.prdc import Manifold, copied_share, manifold_scores, nearest_distances
+from trainables.scoring.metrics.validation import check_features
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,10 @@ MAX_TAG_REFERENCE: Final = 20_000
 """Most real images of which distances within tags are computed, which takes time quadratic in their number."""
 MAX_COPY_REFERENCE: Final = 10_000
 """Most real images that are searched for copies."""
+MEASUREMENTS: Final = (
+    "mean", "covariance", "root", "neighbours", "copies", "diversity", "combinations", "tag_diversity",
+)  # fmt: skip
+"""Names of ``Reference.measurements``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,32 +100,50 @@ class Reference:
     real_tag_diversity: dict[tuple[int, ...], float] | None
 
     @classmethod
-    def of(
-        cls,
-        real: ImageSet,
-        samples: int,
-        seed: int,
-        copy_distances: NDArray[np.float64] | None = None,
-        rows: NDArray[np.int64] | None = None,
-        statistics: FeatureStatistics | None = None,
-    ) -> Reference:
-        """Compute the reference from ``MIN_IMAGES`` real images or more, all or those at ``rows``.
-
-        ``copy_distances`` and ``statistics`` are given if they are known.
-        """
+    def of(cls, real: ImageSet, samples: int, seed: int, rows: NDArray[np.int64] | None = None) -> Reference:
+        """Compute the reference from ``MIN_IMAGES`` real images or more, all or those at ``rows``."""
         copies, tagged = _subsample(real, MAX_COPY_REFERENCE, seed, rows), _tagged_sample(real, seed, rows)
-        if copy_distances is None:
-            copy_distances = nearest_distances(copies.features, copies.contents)
         return cls(
-            FeatureStatistics.of(real.features, rows) if statistics is None else statistics,
+            FeatureStatistics.of(real.features, rows),
             Manifold.of(_subsample(real, samples, seed, rows).features),
             _subsample(real, min(MAX_KID_REFERENCE, samples), seed, rows).features,
             copies.features,
-            copy_distances,
+            nearest_distances(copies.features, copies.contents),
             diversity_by_tags(copies.features),
             diversity_by_tags(tagged.features, tagged.labels)
             if tagged.labels is not None and len(tagged) > 1
             else None,
+        )
+
+    def measurements(self) -> dict[str, NDArray[Any]]:
+        """Return what took long to compute, as arrays that ``restore`` takes."""
+        within = self.real_tag_diversity or {}
+        return {
+            "mean": self.statistics.mean,
+            "covariance": self.statistics.covariance,
+            "root": self.statistics.root,
+            "neighbours": self.manifold.distances,
+            "copies": self.copy_distances,
+            "diversity": np.array(list(self.real_diversity.values())),
+            "combinations": np.array(list(within), dtype=np.int64),
+            "tag_diversity": np.array(list(within.values())),
+        }
+
+    @classmethod
+    def restore(cls, real: ImageSet, samples: int, seed: int, measured: Mapping[str, NDArray[Any]]) -> Reference:
+        """Return the reference of all real images, with every tag or without tags, given its ``measurements``."""
+        within = {
+            tuple(tags): value
+            for tags, value in zip(measured["combinations"].tolist(), measured["tag_diversity"].tolist(), strict=True)
+        }
+        return cls(
+            FeatureStatistics(measured["mean"], measured["covariance"], len(real), measured["root"]),
+            Manifold(check_features(_subsample(real, samples, seed).features), measured["neighbours"]),
+            _subsample(real, min(MAX_KID_REFERENCE, samples), seed).features,
+            _subsample(real, MAX_COPY_REFERENCE, seed).features,
+            measured["copies"],
+            {(): float(measured["diversity"][0])},
+            within if real.labels is not None else None,
         )
 
     def estimates(self, fake: ImageSet, distance: str, seed: int) -> dict[str, Estimate]:
@@ -167,12 +190,6 @@ def frechet_and_kid(
     else:
         frechet = Estimate(frechet_distance_of_features(statistics, features), math.nan, len(features), lowest=0.0)
     return frechet, compute_kid(kid_features, features, seed=seed)
-
-
-def nearest_real_distances(real: ImageSet, seed: int) -> NDArray[np.float64]:
-    """Compute ``Reference.copy_distances``, its most expensive part."""
-    copy_features = _subsample(real, MAX_COPY_REFERENCE, seed)
-    return nearest_distances(copy_features.features, copy_features.contents)
 
 
 def compare(real: ImageSet, fake: ImageSet, *, distance: str, infinity: bool = False, seed: int = 0) -> FeatureScores:

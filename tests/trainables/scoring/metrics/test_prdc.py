@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist
 from torch_fidelity.metric_prc import calculate_precision_recall_full
 
 from trainables.errors import UsageError, UserError
@@ -131,6 +132,19 @@ def test_fresh_images_of_the_same_distribution_are_copies_once_in_a_hundred() ->
     found = copied_share(real, nearest_distances(real), rng.normal(size=(4000, 5)))
     assert 0.006 < found.value < 0.015
     assert copied_share(real, nearest_distances(real), 0.2 * rng.normal(size=(500, 5)) + 30).value == 0
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (1e-20, 0.0), (1e30, 0.0), (1.0, 1e4)])
+def test_copies_are_those_that_exact_distances_find(scale: float, offset: float) -> None:
+    """Half the images lie about as far from a real one as the threshold; SciPy's distances decide."""
+    rng = np.random.default_rng(2)
+    real = rng.normal(size=(300, 64)).astype(np.float32) * scale + offset
+    moved = real[rng.integers(300, size=100)] + rng.normal(size=(100, 64)) * scale * rng.uniform(0, 2, (100, 1))
+    fake = np.concatenate([moved, rng.normal(size=(100, 64)) * scale + offset])
+    threshold = np.quantile(nearest_distances(real), 0.01)
+    expected = (cdist(fake, real).min(axis=1) <= threshold).mean()
+    assert 0.2 < expected < 0.5
+    assert copied_share(real, nearest_distances(real), fake).value == pytest.approx(expected)
 
 
 def test_distances_between_real_images_skip_near_duplicates() -> None:

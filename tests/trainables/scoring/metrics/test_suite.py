@@ -139,6 +139,24 @@ def test_features_that_are_not_finite_are_refused() -> None:
         scored(points(40, 1), broken)
 
 
+def test_a_reference_is_restored_from_its_measurements(tmp_path) -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, (90, 2))
+    labels[0] = 7, 7  # a combination that occurs once has no distance
+    features = random.normal(size=(90, 6)).astype(np.float32)
+    for real in (ImageSet(features, np.arange(90), labels), ImageSet(features, np.arange(90))):
+        expected = Reference.of(real, 40, 3)
+        measured = expected.measurements()
+        assert tuple(measured) == suite.MEASUREMENTS
+        np.savez(tmp_path / "kept.npz", **measured)
+        with np.load(tmp_path / "kept.npz") as kept:
+            found = Reference.restore(real, 40, 3, kept)
+        fake = ImageSet(random.normal(size=(50, 6)).astype(np.float32), np.arange(50), labels[:50] % 3)
+        scores = [one.estimates(fake, "fd", 0) for one in (expected, found)]
+        assert scores[0] == scores[1]
+        assert ("tag_diversity" in scores[1]) == (real.labels is not None)
+
+
 def test_a_reference_of_some_rows_is_that_of_these_images_alone(monkeypatch) -> None:
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, (120, 2))
