@@ -145,15 +145,13 @@ class Scorer:
         count, name, reference = len(features), self.fingerprint.score, self.reference
         complete, drawn = count >= len(self.tags), ImageSet(features, np.arange(count), requested)
         if distances is None:
-            frechet, kid = frechet_and_kid(
-                reference.statistics, reference.kid_features, features, self.seed, errors=complete
-            )
+            frechet, kid = frechet_and_kid(reference.statistics, reference.kid, features, self.seed, errors=complete)
             distances = {name: frechet, "kid": kid}
         if complete and self.infinity:
             extrapolated = infinity_estimate(reference.statistics, features, seed=self.seed)
             distances = {**distances, f"{name}_infinity": extrapolated}
         if complete and self.mmd:
-            distances = {**distances, "mmd": compute_mmd(reference.kid_features, features)}
+            distances = {**distances, "mmd": compute_mmd(reference.kid.features, features)}
         others = reference.other_estimates(drawn, self.seed) if complete else reference.diversity_estimates(drawn)
         estimates = {**distances, **others, **(more or {}), "distance": distances[name]}
         values: dict[str, float | None] = {score: estimate.value for score, estimate in estimates.items()}

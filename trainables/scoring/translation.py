@@ -155,7 +155,7 @@ def _distances(
     name, distances, kids = scorer.fingerprint.score, {}, []
     for at, domain in enumerate(task.domains):
         translated = features[task.counted[: len(features)] == at]
-        frechet, kid = frechet_and_kid(domain.statistics, domain.kid_features, translated, scorer.seed, errors=complete)
+        frechet, kid = frechet_and_kid(domain.statistics, domain.kid, translated, scorer.seed, errors=complete)
         distances[f"{name}_to_{domain.name}"] = frechet
         kids.append(kid)
     mean = _average_estimates(list(distances.values()), lowest=0.0)

@@ -17,7 +17,7 @@ from trainables.data.tensors import as_tensor
 from trainables.errors import UserError
 from trainables.scoring.metrics.fid_infinity import frechet_floor
 from trainables.scoring.metrics.frechet import FeatureStatistics
-from trainables.scoring.metrics.kid import compute_kid
+from trainables.scoring.metrics.kid import KidReference, compute_kid
 from trainables.scoring.metrics.suite import MAX_KID_REFERENCE, MIN_IMAGES
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ class TargetClass:
         place: position of the group.
         label: of the class.
         statistics: of all its real images.
-        kid_features: features ``(m, d)`` of some of them, used for KID.
+        kid: features ``(m, d)`` of some of them, used for KID.
     """
 
     name: str
     place: int
     label: int
     statistics: FeatureStatistics
-    kid_features: NDArray[np.float32]
+    kid: KidReference
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,9 +157,8 @@ def _make_target_class(
     statistics = FeatureStatistics.of(real)
     if each > real.shape[1]:  # fewer translations do not need the root
         _ = statistics.root  # cached here, so that no trial computes it
-    return TargetClass(
-        name, place, label, statistics, real[random.permutation(len(real))[: min(each, MAX_KID_REFERENCE)]]
-    )
+    some = real[random.permutation(len(real))[: min(each, MAX_KID_REFERENCE)]]
+    return TargetClass(name, place, label, statistics, KidReference(some))
 
 
 def _draw_requests(

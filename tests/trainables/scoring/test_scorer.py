@@ -378,7 +378,7 @@ def test_the_kernel_of_cmmd_is_measured_at_the_end_alone_where_that_is_asked_for
     assert "mmd" not in scorer.score(replay(images.pixels), 3, conditional=False, samples=16).metrics()
     found = scorer.score(replay(images.pixels), 3, conditional=False)
     seen = quadrants(torch.from_numpy(images.pixels[:20]).permute(0, 3, 1, 2)).numpy()
-    assert found.values["mmd"] == pytest.approx(compute_mmd(scorer.reference.kid_features, seen).value)
+    assert found.values["mmd"] == pytest.approx(compute_mmd(scorer.reference.kid.features, seen).value)
     assert found.intervals["mmd"][0] <= found.values["mmd"] <= found.intervals["mmd"][1]
     plain = make(images, tmp_path, samples=20, seed=5).score(replay(images.pixels), 3, conditional=False)
     assert {**plain.values, "mmd": found.values["mmd"]} == found.values

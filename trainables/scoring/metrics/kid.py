@@ -5,6 +5,7 @@ Unbiased at every number of images, so it compares scores of unequal numbers, wh
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,17 +51,37 @@ def compute_kid(
         UsageError: too few images, ``subsets`` below 1 or ``subset_size`` below 2, or features of two lengths.
         UserError: features that are not finite.
     """
-    if subsets < 1 or subset_size < 2:
-        raise UsageError(f"{subsets} subsets of {subset_size} images; allowed is at least 1 of at least 2")
-    real, fake = check_feature_pair(real, fake, least=3, least_real=2)
-    size = min(subset_size, len(real), len(fake))
-    of_real, of_fake = _draw(len(real), len(fake), subsets, size, seed)
-    within_real, _ = _sums(real, real, of_real, of_real, diagonal=False)
-    within_fake, fake_to_fake = _sums(fake, fake, of_fake, of_fake, diagonal=False)
-    between, fake_to_real = _sums(fake, real, of_fake, of_real)
-    values = (within_real + within_fake) / (size * (size - 1)) - 2 * between / size**2
-    without = _without(fake_to_fake, fake_to_real, len(real))
-    return Estimate.jackknife(float(values.mean()), without, extra_error=float(values.std()) / np.sqrt(subsets))
+    return KidReference(real).distance(fake, subsets, subset_size, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class KidReference:
+    """Real features ``(n, d)`` to which kernel distances are measured, with what these distances share.
+
+    The kernels between real images depend on the number of generated ones alone, and are computed once for each.
+    """
+
+    features: NDArray[np.floating]
+    _shared: dict[tuple[int, ...], tuple[Array, Array, Array]] = field(default_factory=dict, repr=False)
+    """Memberships of real and generated images in the subsets, and the subsets' sums over pairs of real images."""
+
+    def distance(
+        self, fake: NDArray[np.floating], subsets: int = SUBSETS, subset_size: int = SUBSET_SIZE, seed: int = SEED
+    ) -> Estimate:
+        """Return ``compute_kid`` of these and the generated features."""
+        if subsets < 1 or subset_size < 2:
+            raise UsageError(f"{subsets} subsets of {subset_size} images; allowed is at least 1 of at least 2")
+        real, fake = check_feature_pair(self.features, fake, least=3, least_real=2)
+        size, drawn = min(subset_size, len(real), len(fake)), (len(fake), subsets, subset_size, seed)
+        if drawn not in self._shared:
+            of_real, of_fake = _draw(len(real), len(fake), subsets, size, seed)
+            self._shared[drawn] = of_real, of_fake, _sums(real, real, of_real, of_real, diagonal=False)[0]
+        of_real, of_fake, within_real = self._shared[drawn]
+        within_fake, fake_to_fake = _sums(fake, fake, of_fake, of_fake, diagonal=False)
+        between, fake_to_real = _sums(fake, real, of_fake, of_real)
+        values = (within_real + within_fake) / (size * (size - 1)) - 2 * between / size**2
+        without = _without(fake_to_fake, fake_to_real, len(real))
+        return Estimate.jackknife(float(values.mean()), without, extra_error=float(values.std()) / np.sqrt(subsets))
 
 
 def _draw(real: int, fake: int, subsets: int, size: int, seed: int) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ from trainables.scoring.metrics.estimate import Estimate
 from trainables.scoring.metrics.fid_infinity import frechet_floor, infinity_estimate, sample_size_warning
 from trainables.scoring.metrics.frechet import FeatureStatistics, frechet_distance_of_features
 from trainables.scoring.metrics.frechet_jackknife import frechet_estimate
-from trainables.scoring.metrics.kid import compute_kid
+from trainables.scoring.metrics.kid import KidReference
 from trainables.scoring.metrics.mmd import compute_mmd
 from trainables.scoring.metrics.prdc import Manifold, copied_share, manifold_scores, nearest_distances
 from trainables.scoring.metrics.validation import check_features
@@ -84,7 +84,7 @@ class Reference:
     Attributes:
         statistics: of all real images.
         manifold: of ``samples`` real images, or of all where there are fewer.
-        kid_features: features ``(m, d)`` used for KID and MMD.
+        kid: features ``(m, d)`` used for KID and MMD.
         copy_features: features ``(m, d)`` that are searched for copies.
         copy_distances: ``(m,)``, distance of each to the nearest other one (``nearest_distances``).
         real_diversity: mean pairwise distance of all images (``diversity_by_tags``).
@@ -93,7 +93,7 @@ class Reference:
 
     statistics: FeatureStatistics
     manifold: Manifold
-    kid_features: Features
+    kid: KidReference
     copy_features: Features
     copy_distances: NDArray[np.float64]
     real_diversity: dict[tuple[int, ...], float]
@@ -106,7 +106,7 @@ class Reference:
         return cls(
             FeatureStatistics.of(real.features, rows),
             Manifold.of(_subsample(real, samples, seed, rows).features),
-            _subsample(real, min(MAX_KID_REFERENCE, samples), seed, rows).features,
+            KidReference(_subsample(real, min(MAX_KID_REFERENCE, samples), seed, rows).features),
             copies.features,
             nearest_distances(copies.features, copies.contents),
             diversity_by_tags(copies.features),
@@ -139,7 +139,7 @@ class Reference:
         return cls(
             FeatureStatistics(measured["mean"], measured["covariance"], len(real), measured["root"]),
             Manifold(check_features(_subsample(real, samples, seed).features), measured["neighbours"]),
-            _subsample(real, min(MAX_KID_REFERENCE, samples), seed).features,
+            KidReference(_subsample(real, min(MAX_KID_REFERENCE, samples), seed).features),
             _subsample(real, MAX_COPY_REFERENCE, seed).features,
             measured["copies"],
             {(): float(measured["diversity"][0])},
@@ -153,8 +153,8 @@ class Reference:
             UsageError: too few images, or features of another length.
             UserError: features that are not finite.
         """
-        frechet, kid = frechet_and_kid(self.statistics, self.kid_features, fake.features, seed)
-        mmd = compute_mmd(self.kid_features, fake.features)
+        frechet, kid = frechet_and_kid(self.statistics, self.kid, fake.features, seed)
+        mmd = compute_mmd(self.kid.features, fake.features)
         return {distance: frechet, "kid": kid, "mmd": mmd, **self.other_estimates(fake, seed)}
 
     def other_estimates(self, fake: ImageSet, seed: int) -> dict[str, Estimate]:
@@ -179,7 +179,7 @@ class Reference:
 
 
 def frechet_and_kid(
-    statistics: FeatureStatistics, kid_features: Features, features: Features, seed: int, *, errors: bool = True
+    statistics: FeatureStatistics, kid: KidReference, features: Features, seed: int, *, errors: bool = True
 ) -> tuple[Estimate, Estimate]:
     """Compute the Frechet distance and KID of ``(n, d)`` features to those of real images.
 
@@ -189,7 +189,7 @@ def frechet_and_kid(
         frechet = frechet_estimate(statistics, features)
     else:
         frechet = Estimate(frechet_distance_of_features(statistics, features), math.nan, len(features), lowest=0.0)
-    return frechet, compute_kid(kid_features, features, seed=seed)
+    return frechet, kid.distance(features, seed=seed)
 
 
 def compare(real: ImageSet, fake: ImageSet, *, distance: str, infinity: bool = False, seed: int = 0) -> FeatureScores:

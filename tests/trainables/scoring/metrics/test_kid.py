@@ -8,7 +8,7 @@ from torchmetrics.image.kid import poly_mmd
 
 from trainables.errors import UsageError, UserError
 from trainables.scoring.metrics import kid
-from trainables.scoring.metrics.kid import compute_kid
+from trainables.scoring.metrics.kid import KidReference, compute_kid
 
 
 def features(seed: int, count: int, shift: float = 0.0) -> np.ndarray:
@@ -70,6 +70,20 @@ def test_it_is_unbiased_at_every_number_of_images() -> None:
         error = np.std(values) / 20
         assert abs(np.mean(values)) < 4 * error
         assert np.min(values) < 0 < np.max(values)
+
+
+def test_a_reference_measures_each_set_as_if_it_were_the_first() -> None:
+    reference = KidReference(features(0, 40))
+    for count, seed in ((30, 1), (20, 1), (30, 2), (30, 1)):
+        fake = features(count + seed, count)
+        for one in (fake, fake + 1):
+            theirs = kid_features_to_metric(
+                torch.from_numpy(features(0, 40)), torch.from_numpy(one),
+                kid_subsets=7, kid_subset_size=15, rng_seed=seed, verbose=False,
+            )  # fmt: skip
+            found = reference.distance(one, 7, 15, seed)
+            assert found.value == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-9)
+            assert found == compute_kid(features(0, 40), one, 7, 15, seed)
 
 
 def test_impossible_requests_are_refused() -> None:

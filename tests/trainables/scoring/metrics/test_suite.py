@@ -169,7 +169,7 @@ def test_a_reference_of_some_rows_is_that_of_these_images_alone(monkeypatch) -> 
         found, expected = Reference.of(real, 40, 3, rows=rows), Reference.of(real.select(rows), 40, 3)
         assert np.array_equal(found.statistics.covariance, expected.statistics.covariance)
         assert np.array_equal(found.manifold.features, expected.manifold.features)
-        assert np.array_equal(found.kid_features, expected.kid_features)
+        assert np.array_equal(found.kid.features, expected.kid.features)
         assert np.array_equal(found.copy_features, expected.copy_features)
         assert np.array_equal(found.copy_distances, expected.copy_distances)
         assert len(found.copy_features) == limit
