@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from trainables.data.tags import Vocabulary
@@ -25,7 +26,6 @@ from trainables.scoring.tag_classifier.tag_accuracy import report_tags
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -99,25 +99,26 @@ def _measure(
     count: int,
     device: str,
 ) -> _TranslationMeasurements:
-    features, moved, cycle, identity = [], [], [], []
+    features, cycle, identity = [], [], []
     seen: list[Tensor] = []
     seen_before: list[Tensor] = []
     for images, own, asked in task.batches(count, device):
         translated = translate(images, asked)
         # Score images as they would be saved: quantised and clipped.
-        before, after = (to_uint8(one) for one in (images, translated))
+        after = to_uint8(translated)
         features.append(extractor(after))
         for counter in counters:
             counter.add(after)
-        moved.append((features[-1] - extractor(before)).double().norm(dim=1))
         cycle.append((translate(translated, own) - images).abs().double().mean(dim=(1, 2, 3)))
         identity.append((translate(images, own) - images).abs().double().mean(dim=(1, 2, 3)))
         if tag_classifier:
             seen.append(tag_classifier.predict(after.float().div(127.5).sub(1.0)))
             seen_before.append(tag_classifier.predict(images))
+    reached = torch.cat(features).cpu().numpy()
     return _TranslationMeasurements(
-        torch.cat(features).cpu().numpy(),
-        *(torch.cat(parts).cpu().numpy() for parts in (moved, cycle, identity)),
+        reached,
+        np.linalg.norm(reached.astype(np.float64) - task.source_features[:count], axis=1),
+        *(torch.cat(parts).cpu().numpy() for parts in (cycle, identity)),
         *(torch.cat(parts).cpu().numpy() if parts else None for parts in (seen, seen_before)),
     )
 

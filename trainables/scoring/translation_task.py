@@ -60,6 +60,7 @@ class TranslationTask:
     Attributes:
         images: the data.
         sources: ``(samples,)`` indices of fully tagged images.
+        source_features: ``(samples, d)``, theirs.
         asked: ``(samples, groups)`` requested labels: the source's own, except for the target groups, which have the
             labels of a real image of the requested class.
         counted: ``(samples,)`` indices into ``domains``: the requested classes, in turn.
@@ -69,6 +70,7 @@ class TranslationTask:
 
     images: TaggedImages
     sources: NDArray[np.int64]
+    source_features: NDArray[np.float32]
     asked: NDArray[np.int64]
     counted: NDArray[np.int64]
     domains: tuple[TargetClass, ...]
@@ -106,7 +108,8 @@ class TranslationTask:
             _make_target_class(name, place, label, features[labels[:, place] == label], each, random)
             for (place, label), name in kept.items()
         )
-        return cls(images, sources, asked, np.arange(len(sources)) % len(kept), domains, tuple(left_out))
+        counted = np.arange(len(sources)) % len(kept)
+        return cls(images, sources, features[sources], asked, counted, domains, tuple(left_out))
 
     @property
     def targets(self) -> tuple[int, ...]:
