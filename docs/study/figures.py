@@ -44,8 +44,8 @@ def draw_curves(curves: pd.DataFrame, score: str, label: str) -> Figure:
         for _, run in along.groupby("key"):
             axes.plot(run["kimg"], run[score], linewidth=1.2, color="#1f5fa8", alpha=0.7)
         axes.set_title(study.removeprefix("systems-"), fontsize="medium", loc="left")
-        axes.set_ylim(bottom=0)
         axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylim(bottom=0)  # of all panels, once all lines are drawn: it fixes the upper end, too
     for axes in panels[len(studies) :]:
         axes.set_visible(False)
     figure.supxlabel("kimg", fontsize="medium")

@@ -221,6 +221,11 @@ def test_figures_of_curves_claims_and_trials_leave_out_what_says_nothing(run: Mo
     assert tags.get_title(loc="left") == "acgan"
     distances = [axes.lines[0].get_ydata().tolist() for axes in figures.draw_curves(curves, "distance", "d").axes]
     assert distances == [[8, 7], [8, 7]]
+    higher = curves.assign(distance=curves["distance"].where(curves["study"] != "systems-dcgan", 99))
+    for axes in figures.draw_curves(higher, "distance", "d").axes:  # no line beyond a panel, whichever comes first
+        low, high = axes.get_ylim()
+        assert low == 0
+        assert high >= 99
     claim = {"claim": "1", "metric": "distance", "time": "final", "comparison": "a", "verdict": "supported"}
     claims = pd.DataFrame([
         {**claim, "unit": "ratio", "estimate": 1.21, "low": 1.1, "high": 1.331, "smallest_separable": 1.1},
