@@ -37,6 +37,7 @@ SHIPPED = (
     "trainables.data.words",
     "trainables.errors",
     "trainables.storage.atomic",
+    "trainables.storage.onnx_file",
 )
 """Modules of gansweep that ``served_generator`` and ``served_translator`` import, directly or through each other."""
 
