@@ -48,8 +48,6 @@ def hypervolume_2d(points: ArrayLike, reference: Sequence[float]) -> float:
     """
     directions = tuple(schema.OBJECTIVES.values())
     costs = _costs(points, directions)
-    if costs.shape[1] != 2:
-        raise ValueError(f"hypervolume_2d takes 2 objectives, got {costs.shape[1]}")
     corner = _costs([reference], directions)[0]
     inside = costs[np.isfinite(costs).all(axis=1) & (costs < corner).all(axis=1)]
     if not len(inside):

@@ -52,6 +52,16 @@ def test_images_opened_by_path_are_pickled_without_pixels(mapped: TaggedImages) 
     assert unpickled(pickle.dumps(again)).mapped_file == mapped.mapped_file  # a worker may send them on
 
 
+def test_mapped_pixels_are_sent_without_a_copy(mapped: TaggedImages) -> None:
+    """As Ray does: what is pickled beside the buffers it shares between the processes of a machine."""
+    buffers: list[pickle.PickleBuffer] = []
+    content = pickle.dumps(mapped, protocol=5, buffer_callback=buffers.append)
+    assert len(content) < 20_000
+    assert max(buffer.raw().nbytes for buffer in buffers) == 153_600
+    again = pickle.loads(content, buffers=buffers)  # noqa: S301 - the test's own
+    assert np.array_equal(again.pixels, mapped.pixels)
+
+
 def test_a_file_that_is_gone_damaged_or_another_gives_one_line(mapped: TaggedImages) -> None:
     content, path = pickle.dumps(mapped.opened_by_path()), mapped.mapped_file
     assert path is not None
